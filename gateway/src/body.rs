@@ -1,0 +1,21 @@
+//! Bodies on their way through: counted and timed, never collected.
+
+mod request;
+mod response;
+
+pub use request::{RequestBody, Upload, UploadState};
+pub use response::ResponseBody;
+
+/// Why a body broke off. The reader on the other side sees a broken connection, never a complete message.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The request body is larger than it may be.
+    #[error("the request body is larger than REQUEST_BODY_LIMIT")]
+    TooLarge,
+    /// The body took longer than it may.
+    #[error("the body did not end within REQUEST_TIMEOUT")]
+    TooSlow,
+    /// The connection that the body came on broke.
+    #[error("the body broke off")]
+    Broken(#[source] hyper::Error),
+}

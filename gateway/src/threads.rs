@@ -1,0 +1,115 @@
+//! One thread for each core, each with a runtime, a listener and a pool of its own.
+//!
+//! The system spreads new connections over the listeners (`SO_REUSEPORT`). A request then stays on its thread from
+//! beginning to end, and the threads share only the rate limit and a few counters: docs/decisions/0004-gateway-proxy.md.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use hyper::service::service_fn;
+use mini_kit::health::Health;
+use mini_kit::server::{self, Limits};
+use mini_kit::shutdown::{self, Shutdown, Signals};
+use mini_kit::{Failure, Start};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::gateway::{Gateway, Shared, Slots};
+use crate::rate_limit::ClientLimiter;
+use crate::settings::Settings;
+use crate::upstream;
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// When the address cannot be listened on or a thread cannot be started, and when a second signal cuts the end short.
+pub fn serve(start: Start<Settings>) -> Result<(), Failure> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let cannot_listen = |error| Failure::caused(format!("cannot listen on {}", start.server.address), error);
+    let address = free_address(start.server.address).map_err(cannot_listen)?;
+    let (trigger, shutdown) = shutdown::channel();
+    let health = Health::new(start.identity, shutdown.clone(), async || Ok(()));
+    let shared = Arc::new(shared(&start.server, start.config));
+    let mut limits = start.server.limits;
+    limits.max_connections = limits.max_connections.div_ceil(u32::try_from(threads).unwrap_or(u32::MAX));
+
+    let first = Worker::new(address, &shared, &health, limits, &shutdown)?;
+    let mut others = Vec::new();
+    for index in 1..threads {
+        let worker = Worker::new(address, &shared, &health, limits, &shutdown)?;
+        let thread = thread::Builder::new().name(format!("gateway-{index}")).spawn(|| worker.work());
+        others.push(thread.map_err(|error| Failure::caused("cannot start a thread", error))?);
+    }
+    let signals = first.runtime.block_on(async { Signals::catch() });
+    let signals = signals.map_err(|error| Failure::caused("cannot catch signals", error))?;
+    first.runtime.spawn(async move { signals.drive(&trigger, start.server.drain_delay).await });
+    tracing::info!(%address, threads, "listening");
+    first.work();
+    for thread in others {
+        thread.join().map_err(|_| Failure::plain("a thread of the gateway ended by a panic"))?;
+    }
+    tracing::info!("stopped");
+    shutdown.outcome()
+}
+
+/// Makes sure that nobody else listens there, and chooses a port where none is given. Without this a second gateway
+/// would share the port of the first and take half of its connections.
+fn free_address(address: SocketAddr) -> io::Result<SocketAddr> {
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async { server::listen(address, false)?.local_addr() })
+}
+
+fn shared(server: &server::Settings, settings: Settings) -> Shared {
+    let rate = settings.rate_limit;
+    Shared {
+        body_limit_bytes: server.request_body_limit_bytes as u64,
+        request_timeout: server.request_timeout,
+        limiter: ClientLimiter::new(rate.per_second, rate.burst, rate.max_clients),
+        slots: Slots::new(settings.exchange.max_requests),
+        settings,
+    }
+}
+
+/// What one thread works with.
+struct Worker {
+    runtime: Runtime,
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    limits: Limits,
+    shutdown: Shutdown,
+}
+
+impl Worker {
+    fn new(
+        address: SocketAddr,
+        shared: &Arc<Shared>,
+        health: &Health,
+        limits: Limits,
+        shutdown: &Shutdown,
+    ) -> Result<Self, Failure> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::caused("cannot start a runtime", error))?;
+        let listener = runtime
+            .block_on(async { server::listen(address, true) })
+            .map_err(|error| Failure::caused(format!("cannot listen on {address}"), error))?;
+        let pool = upstream::pool(&shared.settings.exchange);
+        let gateway = Arc::new(Gateway { shared: Arc::clone(shared), health: health.clone(), pool });
+        Ok(Self { runtime, listener, gateway, limits, shutdown: shutdown.clone() })
+    }
+
+    fn work(self) {
+        let Self { runtime, listener, gateway, limits, shutdown } = self;
+        let service = service_fn(move |request| {
+            let answer = gateway.answer(request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        runtime.block_on(server::serve(listener, service, limits, &shutdown));
+        // A name that is still being resolved on a blocking thread has nobody left to answer to.
+        runtime.shutdown_background();
+    }
+}

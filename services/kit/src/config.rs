@@ -1,0 +1,148 @@
+//! Loading a contract from an environment: all faults at once, by name, never with a value.
+
+mod file;
+
+use std::ffi::OsString;
+use std::fmt;
+
+use crate::contract::{Contract, Declaration, Loader, Parsed, Presence, Reason, Values, Variable};
+
+/// Where values come from: the process environment in a service, a map in a test.
+pub type Source<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
+
+/// Whether a variable is absent or wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// Required, and unset or blank.
+    Missing,
+    /// Set, but not a value of its type.
+    Malformed,
+}
+
+/// What is wrong with one variable.
+#[derive(Debug)]
+pub struct Fault {
+    /// The variable.
+    pub variable: Variable,
+    /// Whether it is absent or wrong.
+    pub kind: FaultKind,
+    /// What to put right; it never repeats the value.
+    pub reason: Reason,
+}
+
+/// Everything that is wrong with an environment. Its display form is the message for the person who starts the service.
+#[derive(Debug)]
+pub struct Faults(pub Vec<Fault>);
+
+impl Faults {
+    /// The names of all variables with a fault.
+    #[must_use]
+    pub fn all_names(&self) -> Vec<&'static str> {
+        self.0.iter().map(|fault| fault.variable.name).collect()
+    }
+
+    /// The names of the variables with a fault of this kind.
+    #[must_use]
+    pub fn names(&self, kind: FaultKind) -> Vec<&'static str> {
+        self.0.iter().filter(|fault| fault.kind == kind).map(|fault| fault.variable.name).collect()
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "the environment does not meet the contract ({} to put right):", self.0.len())?;
+        for Fault { variable, kind, reason } in &self.0 {
+            let word = match kind {
+                FaultKind::Missing => "missing",
+                FaultKind::Malformed => "malformed",
+            };
+            let Variable { name, kind, description, .. } = variable;
+            write!(out, "\n  {name} is {word}: {reason}\n      {kind}: {description}")?;
+        }
+        write!(out, "\nthe subcommand `env --format markdown` prints every variable")
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// Loads one part of a configuration by itself: the healthcheck needs no more than the address, and a test no more than
+/// the defaults, which an empty source gives.
+///
+/// # Errors
+/// Like [`Contract::load`].
+pub fn load<C>(declare: fn(&mut Contract) -> Loader<C>, source: &Source<'_>) -> Result<C, Faults> {
+    let mut contract = Contract::default();
+    let loader = declare(&mut contract);
+    contract.load(source).map(|mut values| loader(&mut values))
+}
+
+impl Contract {
+    /// Reads every declared variable from `source`.
+    ///
+    /// # Errors
+    /// All variables that are missing or malformed, in the order of the contract.
+    pub fn load(&self, source: &Source<'_>) -> Result<Values, Faults> {
+        let mut faults = Vec::new();
+        let mut slots = Vec::with_capacity(self.declarations.len());
+        let mut is_set = Vec::with_capacity(self.declarations.len());
+        for declaration in &self.declarations {
+            let text = read(&declaration.variable, source);
+            is_set.push(!matches!(text, Ok(None)));
+            let parsed = text.and_then(|text| parse(declaration, text.as_deref()));
+            slots.push(parsed.unwrap_or_else(|(kind, reason)| {
+                faults.push(Fault { variable: declaration.variable, kind, reason });
+                None
+            }));
+        }
+        for &(first, second) in &self.together {
+            if is_set[first] != is_set[second] {
+                let (set, unset) = if is_set[first] { (first, second) } else { (second, first) };
+                let reason = format!("it must be set because {} is", self.declarations[set].variable.name).into();
+                let variable = self.declarations[unset].variable;
+                faults.push(Fault { variable, kind: FaultKind::Missing, reason });
+            }
+        }
+        if faults.is_empty() { Ok(Values { slots }) } else { Err(Faults(faults)) }
+    }
+}
+
+type ReadFault = (FaultKind, Reason);
+
+fn parse(declaration: &Declaration, text: Option<&str>) -> Result<Parsed, ReadFault> {
+    let text = match (text, declaration.variable.presence) {
+        (None, Presence::Required) => return Err((FaultKind::Missing, "it is unset or blank".into())),
+        (None, Presence::Default(default)) => Some(default),
+        (text, _) => text,
+    };
+    (declaration.parse)(text).map_err(|reason| (FaultKind::Malformed, reason))
+}
+
+/// The text of a variable, from itself or from the file that its file variant names. Blank counts as unset: `KEY=` in
+/// an env file and `KEY=${UNSET}` mean that nobody chose a value.
+fn read(variable: &Variable, source: &Source<'_>) -> Result<Option<String>, ReadFault> {
+    let malformed = |reason: Reason| (FaultKind::Malformed, reason);
+    let direct = text_of(variable.name, source).map_err(malformed)?;
+    let Some(file_variant) = variable.file_variant() else { return Ok(direct) };
+    let path = text_of(&file_variant, source).map_err(malformed)?;
+    match (direct, path) {
+        (Some(_), Some(_)) => Err(malformed(format!("{} and {file_variant} are both set", variable.name).into())),
+        (Some(text), None) => Ok(Some(text)),
+        (None, None) => Ok(None),
+        (None, Some(path)) => match file::read(path.as_ref()) {
+            Ok(text) => Ok(not_blank(text)),
+            Err(reason) => Err(malformed(format!("the file that {file_variant} names {reason}").into())),
+        },
+    }
+}
+
+fn text_of(name: &str, source: &Source<'_>) -> Result<Option<String>, Reason> {
+    match source(name).map(OsString::into_string) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(not_blank(text)),
+        Some(Err(_)) => Err(format!("{name} is not valid UTF-8").into()),
+    }
+}
+
+fn not_blank(text: String) -> Option<String> {
+    (!text.trim().is_empty()).then_some(text)
+}

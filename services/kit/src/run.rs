@@ -1,0 +1,198 @@
+//! From the command line to a running service.
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::command::{self, Action, Format};
+use crate::config::{FaultKind, Faults};
+use crate::contract::{Contract, Loader};
+use crate::types::LogLevel;
+use crate::{health, logs, server};
+
+mod environment;
+
+/// The exit code for an environment that does not meet the contract: `EX_CONFIG` of sysexits.h.
+const EXIT_CONFIGURATION: u8 = 78;
+const EXIT_USAGE: u8 = 2;
+
+/// What a service is: its contract, its work and its further subcommands.
+pub struct Service<C: 'static> {
+    /// The name of the package and the image, such as `mini-user`.
+    pub name: &'static str,
+    /// Declares the service's own variables; those that every service has are declared before them.
+    pub declare: fn(&mut Contract) -> Loader<C>,
+    /// Serves until told to stop.
+    pub serve: fn(Start<C>) -> Result<(), Failure>,
+    /// Subcommands beside those that every service has. They see no configuration.
+    pub commands: &'static [Command],
+}
+
+/// A subcommand that a service adds.
+pub struct Command {
+    /// What is typed to run it.
+    pub name: &'static str,
+    /// One line for `--help`.
+    pub about: &'static str,
+    /// Does the work and writes the result, which goes to the standard output.
+    pub run: fn(&mut dyn Write) -> Result<(), Failure>,
+}
+
+/// What the build knew about the program. Only the service's own crate reads it from the compiler's environment, so that
+/// the kit stays the same program whatever the revision.
+#[derive(Clone, Copy, Debug)]
+pub struct Build {
+    /// The version of the package.
+    pub version: &'static str,
+    /// The revision of the sources, when the build was told.
+    pub revision: Option<&'static str>,
+    /// The time of that revision, RFC 3339, when the build was told.
+    pub created: Option<&'static str>,
+}
+
+/// Which program this is, as `/version` and `--version` say it.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// The name of the service.
+    pub service: &'static str,
+    /// What the build knew.
+    pub build: Build,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {} ({})", self.service, self.build.version, self.build.revision.unwrap_or("unknown"))
+    }
+}
+
+/// What a service starts with.
+pub struct Start<C> {
+    /// Which program this is.
+    pub identity: Identity,
+    /// The settings that every service has.
+    pub server: server::Settings,
+    /// The service's own configuration.
+    pub config: C,
+}
+
+/// Why a service ended other than by serving to the end.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The environment does not meet the contract.
+    #[error("{0}")]
+    Configuration(Faults),
+    /// The service that the healthcheck asked does not answer as it should.
+    #[error("unhealthy: {why}")]
+    Unhealthy {
+        /// What was asked and what came back, in one line.
+        why: String,
+    },
+    /// Something that it needs did not work.
+    #[error("{what}")]
+    Broken {
+        /// What was tried, on what. The cause follows after a colon.
+        what: String,
+        /// Why it did not work.
+        #[source]
+        cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// A second signal asked it to end at once.
+    #[error("ended at once by a second signal")]
+    Aborted {
+        /// 128 and the number of the signal, as shells report it.
+        exit_code: u8,
+    },
+}
+
+impl Failure {
+    /// A failure with its cause.
+    pub fn caused(what: impl Into<String>, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Broken { what: what.into(), cause: Some(cause.into()) }
+    }
+
+    /// A failure that is its own explanation.
+    pub fn plain(what: impl Into<String>) -> Self {
+        Self::Broken { what: what.into(), cause: None }
+    }
+
+    fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut error: &dyn std::error::Error = self;
+        while let Some(source) = error.source() {
+            text.push_str(": ");
+            text.push_str(&source.to_string());
+            error = source;
+        }
+        text
+    }
+}
+
+/// Runs a service as its command line says and returns the code to exit with: 0 when it ended in order, 1 when something
+/// that it needs did not work, 2 for a wrong command line, 78 for a wrong environment, 128 and the signal's number when
+/// a second signal cut it short.
+pub fn run<C>(service: &'static Service<C>, build: Build) -> ExitCode {
+    let identity = Identity { service: service.name, build };
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    match command::parse(&arguments, service.commands) {
+        Ok(action) => match perform(&action, service, identity) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => report(&failure, service.name),
+        },
+        Err(mistake) => {
+            eprintln!("{}: {mistake}\n\n{}", service.name, command::usage(service.name, service.commands));
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn perform<C>(action: &Action, service: &'static Service<C>, identity: Identity) -> Result<(), Failure> {
+    let mut contract = Contract::default();
+    let server_loader = server::Settings::declare(&mut contract);
+    let own_loader = (service.declare)(&mut contract);
+    match action {
+        Action::Help => print(&command::usage(service.name, service.commands)),
+        Action::Version => print(&identity.to_string()),
+        Action::Env(Format::Json) => print(&contract.to_json(service.name)),
+        Action::Env(Format::Markdown) => print(contract.to_markdown().trim_end()),
+        Action::Own(command) => {
+            environment::keep_only(&contract.names())?;
+            (command.run)(&mut std::io::stdout().lock())
+        }
+        Action::Healthcheck(question) => {
+            environment::keep_only(&contract.names())?;
+            health::probe(*question, &environment::variable)
+        }
+        Action::Serve => {
+            environment::keep_only(&contract.names())?;
+            let mut values = contract.load(&environment::variable).map_err(Failure::Configuration)?;
+            let server = server_loader(&mut values);
+            logs::start(server.log_level);
+            (service.serve)(Start { identity, server, config: own_loader(&mut values) })
+        }
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    writeln!(std::io::stdout(), "{text}").map_err(|error| Failure::caused("cannot write to the standard output", error))
+}
+
+/// Says why the service ended: to the person at the terminal on stderr, to the log's readers as one line of JSON.
+fn report(failure: &Failure, service: &str) -> ExitCode {
+    let message = failure.chain();
+    eprintln!("{service}: {message}");
+    match failure {
+        Failure::Configuration(faults) => {
+            logs::start(LogLevel::Error);
+            let names = |kind| faults.names(kind).join(" ");
+            let (missing, malformed) = (names(FaultKind::Missing), names(FaultKind::Malformed));
+            tracing::error!(missing, malformed, "the environment does not meet the contract");
+            ExitCode::from(EXIT_CONFIGURATION)
+        }
+        Failure::Unhealthy { .. } => ExitCode::FAILURE,
+        Failure::Broken { .. } => {
+            tracing::error!("{message}");
+            ExitCode::FAILURE
+        }
+        Failure::Aborted { exit_code } => ExitCode::from(*exit_code),
+    }
+}

@@ -1,0 +1,87 @@
+//! The HTTP interface of orders. Every route needs a token, and a user sees no orders but their own.
+
+mod refusal;
+
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use mini_kit::Problem;
+use mini_kit::caller::Caller;
+use mini_kit::extract::{Json, Path};
+use mini_kit::request_id::RequestId;
+
+use crate::App;
+use crate::idempotency::IdempotencyKey;
+use crate::order::{Order, OrderForm, Wanted, parse_id};
+use crate::page::{Cursor, Limit, Page};
+use crate::query::Parameters;
+use crate::store::{self, Placed};
+
+/// Says, with the value `true`, that the order of this answer was placed by an earlier request with the same key.
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// The routes of the service, without those that every service has.
+pub fn router(app: App) -> Router {
+    Router::new().route("/orders", get(list).post(place)).route("/orders/{id}", get(find)).with_state(app)
+}
+
+/// Places an order: the key first, then the prices, then the write. The catalogue is asked without a database
+/// connection in hand, so a slow catalogue cannot use up the pool.
+async fn place(
+    State(app): State<App>,
+    Extension(request_id): Extension<RequestId>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(form): Json<OrderForm>,
+) -> Result<Response, Problem> {
+    let key = IdempotencyKey::from_headers(&headers).map_err(|reason| refusal::of_key(&reason))?;
+    let wanted = form.parse().map_err(Problem::invalid)?;
+    if let Some(key) = &key
+        && let Some(order) = store::find_by_key(&app.pool, caller.id, key).await.map_err(refusal::of_database)?
+    {
+        return replay(&wanted, order);
+    }
+    let product_ids: Vec<_> = wanted.items().iter().map(|item| item.product_id).collect();
+    let prices =
+        app.catalogue.prices(&product_ids, &request_id).await.map_err(|error| refusal::of_catalogue(&error))?;
+    let priced = wanted.priced(&prices).map_err(refusal::of_pricing)?;
+    match store::place(&app.pool, caller.id, key.as_ref(), priced).await.map_err(refusal::of_database)? {
+        Placed::Now(order) => created(order),
+        Placed::Before(order) => replay(&wanted, order),
+    }
+}
+
+fn replay(wanted: &Wanted, order: Order) -> Result<Response, Problem> {
+    if !wanted.is_of(&order) {
+        return Err(refusal::of_reused_key());
+    }
+    let mut response = created(order)?;
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    Ok(response)
+}
+
+fn created(order: Order) -> Result<Response, Problem> {
+    let location = HeaderValue::try_from(format!("/orders/{}", order.id)).map_err(Problem::internal)?;
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(order)).into_response())
+}
+
+async fn list(State(app): State<App>, caller: Caller, RawQuery(query): RawQuery) -> Result<Json<Page<Order>>, Problem> {
+    let (cursor, limit) = parse_query(query.as_deref()).map_err(refusal::of_query)?;
+    store::list(&app.pool, caller.id, cursor, limit).await.map(Json).map_err(refusal::of_database)
+}
+
+fn parse_query(query: Option<&str>) -> Result<(Cursor, Limit), String> {
+    let parameters = Parameters::parse(query, &["limit", "cursor"])?;
+    let cursor = parameters.get("cursor", Cursor::parse)?.unwrap_or(Cursor::START);
+    Ok((cursor, parameters.get("limit", Limit::parse)?.unwrap_or_default()))
+}
+
+/// Another user's order is answered like one that does not exist: the difference would tell which ids exist.
+async fn find(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Json<Order>, Problem> {
+    let id = parse_id(&id).map_err(|_| refusal::of_unknown_order())?;
+    let order = store::find(&app.pool, caller.id, id).await.map_err(refusal::of_database)?;
+    order.map(Json).ok_or_else(refusal::of_unknown_order)
+}

@@ -1,0 +1,137 @@
+//! Prices: an amount in integer minor units and the currency that gives the units their size.
+
+use serde::{Deserialize, Serialize};
+
+/// The largest price, in minor units. An order of 50 items of 1000 pieces each at this price still totals less than
+/// 2^53, so every total is exact in clients whose only number is a double (RFC 8259, section 6).
+pub const MAX_AMOUNT: i64 = 100_000_000_000;
+
+/// What one piece of a product costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Price {
+    /// In minor units of the currency.
+    pub amount: Amount,
+    /// The currency of the amount.
+    pub currency: Currency,
+}
+
+/// An amount of money in minor units, 0 to [`MAX_AMOUNT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Amount(i64);
+
+impl Amount {
+    /// Refuses negative amounts and amounts above [`MAX_AMOUNT`], with the reason.
+    pub fn parse(minor_units: i64) -> Result<Self, String> {
+        if (0..=MAX_AMOUNT).contains(&minor_units) {
+            Ok(Self(minor_units))
+        } else {
+            Err(format!("must be from 0 to {MAX_AMOUNT} minor units"))
+        }
+    }
+
+    /// The amount in minor units.
+    pub fn minor_units(self) -> i64 {
+        self.0
+    }
+}
+
+/// An ISO 4217 alphabetic code by its form: three upper-case ASCII letters.
+///
+/// The form and not the list: the list changes while programs run (XCG came in 2025), and a shop that refuses a new
+/// currency until its next release is worse off than one whose administrator can mistype a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// Refuses everything but three upper-case ASCII letters, with the reason.
+    pub fn parse(code: &str) -> Result<Self, String> {
+        match <[u8; 3]>::try_from(code.as_bytes()) {
+            Ok(letters) if letters.iter().all(u8::is_ascii_uppercase) => Ok(Self(letters)),
+            _ => Err("must be three upper-case letters, as in EUR (ISO 4217)".to_owned()),
+        }
+    }
+
+    /// The code, for example `EUR`.
+    pub fn code(&self) -> &str {
+        // The constructor lets only ASCII in, so the fallback is never taken.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Serialize for Currency {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+/// A price as a request states it, not yet checked.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriceForm {
+    /// In minor units; a fraction is refused by the type.
+    pub amount: i64,
+    /// An ISO 4217 code.
+    pub currency: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn amounts_have_both_bounds() {
+        assert_eq!(Amount::parse(0).unwrap().minor_units(), 0);
+        assert_eq!(Amount::parse(MAX_AMOUNT).unwrap().minor_units(), MAX_AMOUNT);
+        for refused in [-1, MAX_AMOUNT + 1, i64::MIN, i64::MAX] {
+            assert!(Amount::parse(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_currency_is_three_upper_case_letters() {
+        assert_eq!(Currency::parse("EUR").unwrap().code(), "EUR");
+        for refused in ["", "EU", "EURO", "eur", "E R", "EÜ", "ÄB", "123", "EUR ", "€"] {
+            assert!(Currency::parse(refused).is_err(), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_price_is_written_as_whole_minor_units_and_a_code() {
+        let price = Price { amount: Amount::parse(1999).unwrap(), currency: Currency::parse("EUR").unwrap() };
+        assert_eq!(serde_json::to_string(&price).unwrap(), r#"{"amount":1999,"currency":"EUR"}"#);
+    }
+
+    #[test]
+    fn a_fraction_of_a_minor_unit_is_no_price() {
+        for refused in [
+            r#"{"amount":19.99,"currency":"EUR"}"#,
+            r#"{"amount":"1999","currency":"EUR"}"#,
+            r#"{"amount":1e3,"currency":"EUR"}"#,
+            r#"{"amount":9223372036854775808,"currency":"EUR"}"#,
+            r#"{"amount":1999,"currency":"EUR","vat":19}"#,
+        ] {
+            assert!(serde_json::from_str::<PriceForm>(refused).is_err(), "{refused}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_amount_is_kept_exactly_or_refused(minor_units: i64) {
+            match Amount::parse(minor_units) {
+                Ok(amount) => prop_assert_eq!(amount.minor_units(), minor_units),
+                Err(_) => prop_assert!(!(0..=MAX_AMOUNT).contains(&minor_units)),
+            }
+        }
+
+        #[test]
+        fn every_currency_is_kept_exactly_or_refused(code in "\\PC{0,5}|[A-Z]{3}|[A-Za-z]{3}") {
+            let well_formed = code.len() == 3 && code.chars().all(|letter| letter.is_ascii_uppercase());
+            match Currency::parse(&code) {
+                Ok(currency) => prop_assert_eq!(currency.code(), code),
+                Err(_) => prop_assert!(!well_formed),
+            }
+        }
+    }
+}

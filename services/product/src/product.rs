@@ -1,0 +1,247 @@
+//! Products, and what a request must say to create or change one.
+
+use mini_kit::problem::FieldError;
+use serde::{Deserialize, Deserializer, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::price::{Amount, Currency, Price, PriceForm};
+
+/// The longest name, in characters.
+pub const MAX_NAME_CHARACTERS: usize = 200;
+/// The longest description, in characters.
+pub const MAX_DESCRIPTION_CHARACTERS: usize = 2000;
+
+/// A product as readers see it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Product {
+    /// A UUID of version 7: its order is the order of creation.
+    pub id: Uuid,
+    /// One line.
+    pub name: String,
+    /// May be empty.
+    pub description: String,
+    /// For one piece.
+    pub price: Price,
+    /// UTC, as RFC 3339.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// UTC, as RFC 3339; never before `created_at`.
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+}
+
+/// A name that can be shown on one line: 1 to [`MAX_NAME_CHARACTERS`] characters, no control characters, no white space
+/// at its ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(String);
+
+impl Name {
+    /// Refuses with the reason.
+    pub fn parse(text: String) -> Result<Self, String> {
+        if !(1..=MAX_NAME_CHARACTERS).contains(&text.chars().count()) {
+            Err(format!("must have 1 to {MAX_NAME_CHARACTERS} characters"))
+        } else if text.chars().any(char::is_control) {
+            Err("must not contain control characters".to_owned())
+        } else if text.trim() != text {
+            Err("must not begin or end with white space".to_owned())
+        } else {
+            Ok(Self(text))
+        }
+    }
+
+    /// The name as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Up to [`MAX_DESCRIPTION_CHARACTERS`] characters of text; line breaks and tabs are its only control characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description(String);
+
+impl Description {
+    /// Refuses with the reason.
+    pub fn parse(text: String) -> Result<Self, String> {
+        if text.chars().count() > MAX_DESCRIPTION_CHARACTERS {
+            Err(format!("must have at most {MAX_DESCRIPTION_CHARACTERS} characters"))
+        } else if text.chars().any(|character| character.is_control() && !matches!(character, '\n' | '\r' | '\t')) {
+            Err("must not contain control characters other than line breaks and tabs".to_owned())
+        } else {
+            Ok(Self(text))
+        }
+    }
+
+    /// The description as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The body of `POST /products`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateForm {
+    name: String,
+    #[serde(default)]
+    description: String,
+    price: PriceForm,
+}
+
+/// A product that may be created.
+#[derive(Debug, PartialEq)]
+pub struct NewProduct {
+    /// One line.
+    pub name: Name,
+    /// May be empty.
+    pub description: Description,
+    /// For one piece.
+    pub price: Price,
+}
+
+impl CreateForm {
+    /// Checks every field and reports all that are wrong at once.
+    pub fn parse(self) -> Result<NewProduct, Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let name = accept(&mut errors, "/name", Name::parse(self.name));
+        let description = accept(&mut errors, "/description", Description::parse(self.description));
+        let price = accept_price(&mut errors, &self.price);
+        match (name, description, price) {
+            (Some(name), Some(description), Some(price)) => Ok(NewProduct { name, description, price }),
+            _ => Err(errors),
+        }
+    }
+}
+
+/// The body of `PATCH /products/{id}`: a JSON merge patch (RFC 7396) of the fields that may change. None of them can be
+/// removed, so null is refused and does not mean "leave it".
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeForm {
+    #[serde(default, deserialize_with = "present")]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    description: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    price: Option<PriceForm>,
+}
+
+/// What is to change; `None` leaves a field as it is. At least one is `Some`.
+#[derive(Debug, PartialEq)]
+pub struct Change {
+    /// The new name.
+    pub name: Option<Name>,
+    /// The new description.
+    pub description: Option<Description>,
+    /// The new price. Amount and currency change together or not at all: half a price would be another price.
+    pub price: Option<Price>,
+}
+
+impl ChangeForm {
+    /// Checks every field that is there and reports all that are wrong at once.
+    pub fn parse(self) -> Result<Change, Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let change = Change {
+            name: self.name.and_then(|name| accept(&mut errors, "/name", Name::parse(name))),
+            description: self
+                .description
+                .and_then(|text| accept(&mut errors, "/description", Description::parse(text))),
+            price: self.price.and_then(|price| accept_price(&mut errors, &price)),
+        };
+        if errors.is_empty() && change.name.is_none() && change.description.is_none() && change.price.is_none() {
+            errors.push(FieldError::new("", "must have at least one of name, description and price"));
+        }
+        if errors.is_empty() { Ok(change) } else { Err(errors) }
+    }
+}
+
+fn accept_price(errors: &mut Vec<FieldError>, form: &PriceForm) -> Option<Price> {
+    let amount = accept(errors, "/price/amount", Amount::parse(form.amount));
+    let currency = accept(errors, "/price/currency", Currency::parse(&form.currency));
+    Some(Price { amount: amount?, currency: currency? })
+}
+
+fn accept<T>(errors: &mut Vec<FieldError>, pointer: &str, parsed: Result<T, String>) -> Option<T> {
+    parsed.map_err(|reason| errors.push(FieldError::new(pointer, reason))).ok()
+}
+
+/// Reads a field that may be absent but not null.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn create(json: &str) -> Result<NewProduct, Vec<String>> {
+        let form: CreateForm = serde_json::from_str(json).unwrap();
+        form.parse().map_err(pointers)
+    }
+
+    fn change(json: &str) -> Result<Change, Vec<String>> {
+        let form: ChangeForm = serde_json::from_str(json).unwrap();
+        form.parse().map_err(pointers)
+    }
+
+    fn pointers(errors: Vec<FieldError>) -> Vec<String> {
+        errors.into_iter().map(|error| error.pointer.to_string()).collect()
+    }
+
+    #[test]
+    fn every_wrong_field_is_reported_at_once() {
+        let errors = create(r#"{"name":" ","description":"\u0000","price":{"amount":-1,"currency":"eur"}}"#);
+        assert_eq!(errors.unwrap_err(), ["/name", "/description", "/price/amount", "/price/currency"]);
+    }
+
+    #[test]
+    fn a_description_may_be_left_out_of_a_new_product() {
+        let product = create(r#"{"name":"Pen","price":{"amount":0,"currency":"EUR"}}"#).unwrap();
+        assert_eq!(product.description, Description::default());
+    }
+
+    #[test]
+    fn a_change_touches_only_the_fields_it_names() {
+        let change = change(r#"{"description":""}"#).unwrap();
+        assert_eq!(change, Change { name: None, description: Some(Description::default()), price: None });
+    }
+
+    #[test]
+    fn a_change_of_nothing_is_refused() {
+        assert_eq!(change("{}").unwrap_err(), [""]);
+    }
+
+    #[test]
+    fn null_unknown_fields_and_half_a_price_are_refused() {
+        for refused in [
+            r#"{"name":null}"#,
+            r#"{"price":null}"#,
+            r#"{"price":{"amount":1}}"#,
+            r#"{"id":"01930000-0000-7000-8000-000000000000"}"#,
+            r#"{"name":"Pen","name":"Pencil"}"#,
+        ] {
+            assert!(serde_json::from_str::<ChangeForm>(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_counted_in_characters_not_bytes() {
+        assert!(Name::parse("ß".repeat(MAX_NAME_CHARACTERS)).is_ok());
+        assert!(Name::parse("a".repeat(MAX_NAME_CHARACTERS + 1)).is_err());
+        assert!(Name::parse(String::new()).is_err());
+        assert!(Description::parse("語".repeat(MAX_DESCRIPTION_CHARACTERS)).is_ok());
+        assert!(Description::parse("a".repeat(MAX_DESCRIPTION_CHARACTERS + 1)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_kept_exactly_or_refused(text in ".{0,210}") {
+            if let Ok(name) = Name::parse(text.clone()) {
+                prop_assert_eq!(name.as_str(), text.as_str());
+                prop_assert!(!text.contains('\0') && !text.contains('\n') && text.trim() == text && !text.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Accounts and tokens of the mini shop: registration, login, and the key that signs.
+
+mod accounts;
+mod administrator;
+mod credentials;
+mod keygen;
+mod password;
+mod settings;
+mod store;
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use mini_kit::health::Health;
+use mini_kit::router::{self, Routes};
+use mini_kit::shutdown::Shutdown;
+use mini_kit::token::{Signer, Verifier};
+use mini_kit::{Failure, Identity, Service, Start, database};
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+
+pub use settings::Settings;
+
+use crate::password::Hasher;
+
+/// The schema of the service's database.
+pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// The service as `main` runs it.
+pub static SERVICE: Service<Settings> =
+    Service { name: "mini-user", declare: Settings::declare, serve, commands: &[keygen::COMMAND] };
+
+fn serve(start: Start<Settings>) -> Result<(), Failure> {
+    let Start { identity, server, config } = start;
+    router::run(&server, async |shutdown| {
+        let pool = database::connect(&config.database).await?;
+        database::migrate(&pool, &MIGRATOR).await?;
+        routes(identity, shutdown.clone(), pool, config).await
+    })
+}
+
+/// The routes of the service on a database whose schema is up to date. It makes the administrator of the settings.
+///
+/// # Errors
+/// When the administrator cannot be made.
+pub async fn routes(
+    identity: Identity,
+    shutdown: Shutdown,
+    pool: PgPool,
+    settings: Settings,
+) -> Result<Routes, Failure> {
+    let verifier =
+        Verifier::new(settings.signing_key.public_key(), settings.previous_public_key, settings.audience.clone());
+    let state = State {
+        pool: pool.clone(),
+        hasher: Hasher::new(settings.password_hash_concurrency),
+        signer: Arc::new(Signer::new(settings.signing_key, settings.audience)),
+        verifier: Arc::new(verifier),
+        token_lifetime_seconds: settings.token_lifetime_seconds,
+    };
+    if let Some(administrator) = settings.administrator {
+        administrator::make(&state.pool, &state.hasher, administrator).await?;
+    }
+    let health = Health::new(identity, shutdown, move || database::readiness(pool.clone(), &MIGRATOR));
+    Ok(Routes { router: accounts::router().with_state(state), health })
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct State {
+    pool: PgPool,
+    hasher: Hasher,
+    signer: Arc<Signer>,
+    verifier: Arc<Verifier>,
+    token_lifetime_seconds: i64,
+}
+
+impl FromRef<State> for Arc<Verifier> {
+    fn from_ref(state: &State) -> Self {
+        Self::clone(&state.verifier)
+    }
+}

@@ -1,0 +1,88 @@
+//! The variables of the service.
+
+use std::time::Duration;
+
+use mini_kit::contract::{Contract, Loader, Reason, Value};
+use mini_kit::database;
+use mini_kit::token::{Audience, PublicKey, SigningKey};
+use mini_kit::types::Integer;
+
+use crate::credentials::{Credentials, Password, Username};
+
+/// What the service needs beside what every service needs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `DATABASE_URL` and its relatives.
+    pub database: database::Settings,
+    /// `JWT_SIGNING_KEY`.
+    pub signing_key: SigningKey,
+    /// `JWT_PUBLIC_KEY_PREVIOUS`.
+    pub previous_public_key: Option<PublicKey>,
+    /// `JWT_ISSUER` and `JWT_AUDIENCE`.
+    pub audience: Audience,
+    /// `TOKEN_LIFETIME`.
+    pub token_lifetime_seconds: i64,
+    /// `PASSWORD_HASH_CONCURRENCY`.
+    pub password_hash_concurrency: usize,
+    /// `ADMIN_USERNAME` and `ADMIN_PASSWORD`.
+    pub administrator: Option<Credentials>,
+}
+
+impl Settings {
+    /// Declares the variables.
+    pub fn declare(contract: &mut Contract) -> Loader<Self> {
+        let database = database::Settings::declare(contract);
+        let signing_key = contract.required(
+            "JWT_SIGNING_KEY",
+            "The seed of the Ed25519 key that signs tokens; the subcommand `keygen` makes one.",
+        );
+        let previous_public_key = PublicKey::declare_previous(contract);
+        let audience = Audience::declare(contract);
+        let token_lifetime = contract.with_default::<TokenLifetime>(
+            "TOKEN_LIFETIME",
+            "15m",
+            "How long a token is valid, from 1s to 24h.",
+        );
+        let concurrency = contract.with_default::<Integer<1, 64>>(
+            "PASSWORD_HASH_CONCURRENCY",
+            "2",
+            "The most passwords that are hashed at once; each takes 19 MiB of memory and one core meanwhile.",
+        );
+        let admin_username = contract.optional::<Username>(
+            "ADMIN_USERNAME",
+            "The name of an administrator to make at the start; together with ADMIN_PASSWORD.",
+        );
+        let admin_password = contract.optional::<Password>(
+            "ADMIN_PASSWORD",
+            "The password of that administrator; a changed one replaces the one before.",
+        );
+        contract.together(&admin_username, &admin_password);
+        Box::new(move |values| Self {
+            database: database(values),
+            signing_key: values.take(signing_key),
+            previous_public_key: values.take(previous_public_key),
+            audience: audience(values),
+            token_lifetime_seconds: values.take(token_lifetime).seconds,
+            password_hash_concurrency: values.take(concurrency).get() as usize,
+            administrator: values
+                .take(admin_username)
+                .zip(values.take(admin_password))
+                .map(|(username, password)| Credentials { username, password }),
+        })
+    }
+}
+
+/// A duration that makes sense for a token. Tokens cannot be called back, so a long-lived one is a mistake.
+struct TokenLifetime {
+    seconds: i64,
+}
+
+impl Value for TokenLifetime {
+    const TYPE: &'static str = Duration::TYPE;
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        const LIMIT_SECONDS: i64 = 24 * 3600;
+        let seconds = i64::try_from(Duration::parse(text)?.as_secs()).unwrap_or(i64::MAX);
+        if (1..=LIMIT_SECONDS).contains(&seconds) { Ok(Self { seconds }) } else { Err("is not from 1s to 24h".into()) }
+    }
+}

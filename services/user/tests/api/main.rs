@@ -1,0 +1,13 @@
+//! The rules of the user service, against a real Postgres.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends; the functions that tests share are tests too")]
+
+mod accounts;
+mod administrator;
+mod contract;
+mod lifecycle;
+mod program;
+mod schema;
+mod secrecy;
+mod service;
+mod tokens;

@@ -1,0 +1,121 @@
+//! `--strategy host`: one cargo build with the developer's own toolchain, and the programs checked before they go in.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use xshell::{Shell, cmd};
+
+use super::inputs::content_hash;
+use super::plan::ImagePlan;
+use super::program;
+use crate::context::Context;
+use crate::outcome::Stop;
+use crate::setup::tools::Toolbox;
+
+const COMPILE_LIMIT_SECONDS: u64 = 1800;
+const QUERY_LIMIT_SECONDS: u64 = 60;
+/// Tells apart the flags of a host build and the Dockerfiles' own: they must mean the same program.
+const STATIC_FLAG: &str = "-Ctarget-feature=+crt-static";
+
+/// Compiles the planned programs and gives the folder that holds them, and nothing else.
+///
+/// # Errors
+/// [`Stop::Repository`] for a compile error or a program that is not static; [`Stop::Missing`] where the machine's C library
+/// has no static half.
+pub(crate) fn compile(context: &Context, toolbox: &Toolbox<'_>, images: &[ImagePlan]) -> Result<Utf8PathBuf> {
+    let auditable = toolbox.find_or_fetch("cargo-auditable")?.program;
+    let shell = Shell::new()?;
+    shell.change_dir(&context.project.root);
+    let target = context.project.out().join("host");
+    let triple = host_triple(context, &shell)?;
+    forget_changed_members(context, &target, &triple)?;
+
+    let mut bins = Vec::new();
+    for image in images {
+        bins.extend(["--bin".to_owned(), image.package.clone()]);
+    }
+    let mut build = cmd!(
+        shell,
+        "{auditable} auditable build --release --locked --workspace {bins...} --target {triple} --target-dir {target}"
+    )
+    .env("RUSTFLAGS", flags(context)?);
+    for image in images {
+        let prefix = image.package.to_uppercase().replace('-', "_");
+        build = build
+            .env(format!("{prefix}_REVISION"), &image.revision.id)
+            .env(format!("{prefix}_CREATED"), &image.revision.created);
+    }
+    context.runner.run(build, COMPILE_LIMIT_SECONDS).context("compile the services on the host")?;
+
+    let programs = context.project.out().join("programs");
+    shell.create_dir(&programs)?;
+    for image in images {
+        let built = target.join(&triple).join("release").join(&image.package);
+        let bytes = std::fs::read(&built).with_context(|| format!("read {built}"))?;
+        program::check(&image.package, &bytes)?;
+        put_if_changed(&programs.join(&image.package), &bytes)?;
+    }
+    Ok(programs)
+}
+
+fn host_triple(context: &Context, shell: &Shell) -> Result<String> {
+    let text = context.runner.read(cmd!(shell, "rustc -vV"), QUERY_LIMIT_SECONDS)?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc -vV names its host")?;
+    if host.ends_with("-linux-gnu") || host.ends_with("-linux-musl") {
+        return Ok(host.to_owned());
+    }
+    let text =
+        format!("--strategy host refused: {host} programs do not run in a Linux image; next: --strategy container");
+    Err(Stop::Missing(text).into())
+}
+
+/// The Dockerfiles' flags, with this machine's paths taken out of the program.
+fn flags(context: &Context) -> Result<String> {
+    let home = context.project.environment.cargo_home.as_deref().context("neither CARGO_HOME nor HOME is set")?;
+    Ok(format!(
+        "{STATIC_FLAG} --remap-path-prefix={home}/registry/src=registry --remap-path-prefix={}=.",
+        context.project.root
+    ))
+}
+
+/// Cargo compares file times; an older checkout or a restored file can be newer in truth and older by its time. So what
+/// cargo knows of a member is deleted whenever the member's content is not what the last build compiled.
+fn forget_changed_members(context: &Context, target: &Utf8Path, triple: &str) -> Result<()> {
+    let record = target.join("members.json");
+    let known: BTreeMap<Utf8PathBuf, u64> =
+        std::fs::read_to_string(&record).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let mut now = BTreeMap::new();
+    for folder in &context.project.member_folders {
+        now.insert(folder.clone(), content_hash(&context.project.root, folder)?);
+    }
+    let fingerprints = target.join(triple).join("release/.fingerprint");
+    for (folder, hash) in &now {
+        if known.get(folder) == Some(hash) || !fingerprints.is_dir() {
+            continue;
+        }
+        let prefix = format!("mini-{}-", folder.file_name().unwrap_or_default());
+        for entry in fingerprints.read_dir_utf8()? {
+            let entry = entry?;
+            if entry.file_name().starts_with(&prefix) {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
+    }
+    std::fs::create_dir_all(target)?;
+    // Written before the build: a build that is cut short leaves cargo without fingerprints, which is the safe side.
+    std::fs::write(&record, serde_json::to_string(&now)?).with_context(|| format!("write {record}"))
+}
+
+fn put_if_changed(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
+    if std::fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    use std::os::unix::fs::PermissionsExt as _;
+    let staged = Utf8PathBuf::from(format!("{path}.new"));
+    std::fs::write(&staged, bytes).with_context(|| format!("write {staged}"))?;
+    std::fs::set_permissions(&staged, std::fs::Permissions::from_mode(0o755))?;
+    // A fixed time, so that the layer depends on the content alone.
+    std::fs::File::options().write(true).open(&staged)?.set_modified(std::time::SystemTime::UNIX_EPOCH)?;
+    std::fs::rename(&staged, path).with_context(|| format!("put {path} in its place"))
+}

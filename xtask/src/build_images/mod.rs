@@ -1,0 +1,239 @@
+//! `cargo xtask build-images`: plan, build with one bake, and prove what came out.
+
+mod host;
+pub(crate) mod image;
+mod inputs;
+mod plan;
+mod program;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use serde_json::{Value, json};
+use xshell::{Shell, cmd};
+
+use self::image::{ImageFacts, Images, check_identity};
+use self::plan::{BuildPlan, ImagePlan, Strategy};
+use crate::context::Context;
+use crate::outcome::{Finding, Outcome, Place, Stop};
+use crate::setup::tools::Toolbox;
+use crate::setup::{self, Ready, bases};
+
+const BUILD_LIMIT_SECONDS: u64 = 3600;
+/// No image may be larger (backlog P8-01 asks for small ones; design figure).
+const SIZE_LIMIT_BYTES: u64 = 12_000_000;
+
+/// Build the images of the services, tagged mini-<service>:local.
+#[derive(Debug, Args)]
+pub(crate) struct BuildImages {
+    /// Which images (`user` or `mini-user`); all of them when none is named.
+    names: Vec<String>,
+    /// Where the programs are compiled.
+    #[arg(long, value_enum, default_value_t = Strategy::Container)]
+    strategy: Strategy,
+    /// Ask the registry for newer base images. A base that was made on this machine is left alone, and the output says so.
+    #[arg(long)]
+    pull: bool,
+    /// Build every step again.
+    #[arg(long)]
+    no_cache: bool,
+    /// Show what would be built and the bake file; build nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// An image that was built and proved.
+#[derive(Debug, Clone)]
+pub(crate) struct BuiltImage {
+    pub(crate) name: String,
+    pub(crate) package: String,
+    pub(crate) facts: ImageFacts,
+}
+
+impl BuildImages {
+    /// What `verify`, `up` and `compose-e2e` build: everything, as it ships.
+    pub(crate) fn all() -> Self {
+        Self { names: Vec::new(), strategy: Strategy::Container, pull: false, no_cache: false, dry_run: false }
+    }
+
+    pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
+        inputs::check_context(&context.project)?;
+        context.project.select(&self.names)?;
+        let ready = setup::ready(context)?;
+        let (outcome, _) = self.build(context, &ready)?;
+        Ok(outcome)
+    }
+
+    /// Builds and proves the images; the ids in the result are what later steps use.
+    pub(crate) fn build(&self, context: &Context, ready: &Ready) -> Result<(Outcome, Vec<BuiltImage>)> {
+        inputs::check_context(&context.project)?;
+        let mut outcome = Outcome::default();
+        let plan = self.plan(context, ready, &mut outcome)?;
+        if self.dry_run {
+            outcome.evidence("plan", plan.describe());
+            outcome.evidence("bake_file", serde_json::to_string(&plan.bake_file())?);
+            outcome.checked("images planned, none built", plan.images.len());
+            return Ok((outcome, Vec::new()));
+        }
+        for line in plan.describe() {
+            eprintln!("build: {line}");
+        }
+        if plan.strategy == Strategy::Host {
+            let toolbox = Toolbox::new(&context.project, &context.runner)?;
+            host::compile(context, &toolbox, &plan.images)?;
+        }
+        let said = bake(context, ready, &plan)?;
+        let built = prove(context, ready, &plan, &said)?;
+        for image in &built {
+            outcome.findings.extend(size_finding(image));
+        }
+        outcome.checked("images built", built.len());
+        outcome.evidence("strategy", plan.strategy.name());
+        outcome.evidence("images", evidence(&built));
+        outcome.evidence.extend(ready.evidence());
+        Ok((outcome, built))
+    }
+
+    fn plan(&self, context: &Context, ready: &Ready, outcome: &mut Outcome) -> Result<BuildPlan> {
+        let project = &context.project;
+        let mut images = Vec::new();
+        for image in project.select(&self.names)? {
+            images.push(ImagePlan {
+                name: image.name().to_owned(),
+                package: image.package.clone(),
+                tag: image.tag(),
+                dockerfile: project.root.join(&image.folder).join("Dockerfile"),
+                revision: inputs::revision(project, &context.runner, image)?,
+            });
+        }
+        let argument = bases::policy()?["rust"].build_argument.clone().context("the rust base has a build argument")?;
+        let pull = self.pull && !ready.rust.local;
+        if self.pull && ready.rust.local {
+            outcome.evidence(
+                "pull",
+                format!("off: {} was made on this machine, no registry has it", ready.rust.reference),
+            );
+        }
+        Ok(BuildPlan {
+            strategy: self.strategy,
+            context: match self.strategy {
+                Strategy::Container => project.root.clone(),
+                Strategy::Host => project.out().join("programs"),
+            },
+            images,
+            base: (argument, ready.rust.reference.clone()),
+            version: project.version.clone(),
+            ca_file: copy_ca_file(context)?,
+            proxies: project.environment.proxies.clone(),
+            pull,
+            no_cache: self.no_cache,
+        })
+    }
+}
+
+/// The authority that the host trusts, copied into the project's folder: bake asks before it reads anything outside.
+fn copy_ca_file(context: &Context) -> Result<Option<camino::Utf8PathBuf>> {
+    let Some(source) = &context.project.environment.ca_file else { return Ok(None) };
+    let copy = context.project.out().join("ca.pem");
+    std::fs::copy(source, &copy).with_context(|| format!("copy the certificate bundle {source}"))?;
+    Ok(Some(copy))
+}
+
+/// Runs the bake and gives, per target, the image id that the builder says it made.
+fn bake(context: &Context, ready: &Ready, plan: &BuildPlan) -> Result<BTreeMap<String, String>> {
+    let shell = Shell::new()?;
+    shell.change_dir(&context.project.root);
+    let folder = context.project.out().join("build");
+    shell.create_dir(&folder)?;
+    // Two builds at once do not meet: each has its own files.
+    let own = std::process::id().to_string();
+    let (file, metadata) = (folder.join(format!("bake-{own}.json")), folder.join(format!("metadata-{own}.json")));
+    shell.write_file(&file, serde_json::to_string_pretty(&plan.bake_file())?)?;
+    let (buildx, plugin) = (&ready.buildx.program, &ready.buildx.arguments);
+    let progress = if context.terminal { "auto" } else { "plain" };
+    let command =
+        cmd!(shell, "{buildx} {plugin...} bake --file {file} --metadata-file {metadata} --progress {progress}");
+    let built = context.runner.run(command, BUILD_LIMIT_SECONDS).context("build the images");
+    let text = shell.read_file(&metadata).unwrap_or_default();
+    shell.remove_path(&file)?;
+    shell.remove_path(&metadata)?;
+    built?;
+    let metadata: BTreeMap<String, Value> =
+        serde_json::from_str(&text).map_err(|error| Stop::Missing(format!("buildx left no metadata: {error}")))?;
+    Ok(metadata.into_iter().filter_map(|(target, value)| Some((target, built_id(&value)?))).collect())
+}
+
+/// The image id in a target's metadata: the configuration's digest where the builder tells it, else the image digest, which
+/// on the docker driver is the same.
+fn built_id(metadata: &Value) -> Option<String> {
+    let field = |name: &str| metadata.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
+    field("containerimage.config.digest").or_else(|| field("containerimage.digest"))
+}
+
+/// Every tag must be in the local engine, be what the builder made, and hold the program that the plan means.
+fn prove(
+    context: &Context,
+    ready: &Ready,
+    plan: &BuildPlan,
+    said: &BTreeMap<String, String>,
+) -> Result<Vec<BuiltImage>> {
+    let images = Images::new(context, &ready.docker)?;
+    let mut built = Vec::new();
+    for image in &plan.images {
+        let Some(tagged) = images.id(&image.tag)? else {
+            let text = format!(
+                "{} was built but is not in the local engine; next: use a builder that loads its result (`docker buildx use default`)",
+                image.tag
+            );
+            return Err(Stop::Missing(text).into());
+        };
+        let made =
+            said.get(&image.name).with_context(|| format!("buildx says nothing of the target {}", image.name))?;
+        // An engine with the containerd store calls an image by its index, which the builder's metadata may not name.
+        let id = images.id(made)?.unwrap_or_else(|| tagged.clone());
+        if id != tagged {
+            eprintln!("build: another build has moved {} to {tagged} meanwhile; this one goes on with {id}", image.tag);
+        }
+        let facts = images.facts(&image.package, &id)?;
+        check_identity(image, &facts)?;
+        built.push(BuiltImage { name: image.name.clone(), package: image.package.clone(), facts });
+    }
+    Ok(built)
+}
+
+fn size_finding(image: &BuiltImage) -> Option<Finding> {
+    (image.facts.size_bytes > SIZE_LIMIT_BYTES).then(|| Finding {
+        rule: "image-too-large",
+        place: Place::new(format!("{}:local", image.package)),
+        message: format!("{} bytes, the limit is {SIZE_LIMIT_BYTES}", image.facts.size_bytes),
+        next_step:
+            "see what grew with `cargo bloat`, or raise the limit in xtask/src/build_images/mod.rs with the reason"
+                .to_owned(),
+    })
+}
+
+pub(crate) fn evidence(images: &[BuiltImage]) -> Value {
+    let one = |image: &BuiltImage| {
+        json!({
+            "name": image.name,
+            "id": image.facts.id,
+            "bytes": image.facts.size_bytes,
+            "program": image.facts.version_line,
+        })
+    };
+    images.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_digest_is_the_image_id() {
+        let both = json!({ "containerimage.config.digest": "sha256:c", "containerimage.digest": "sha256:m" });
+        assert_eq!(built_id(&both).as_deref(), Some("sha256:c"));
+        assert_eq!(built_id(&json!({ "containerimage.digest": "sha256:m" })).as_deref(), Some("sha256:m"));
+        assert_eq!(built_id(&json!({})), None);
+    }
+}

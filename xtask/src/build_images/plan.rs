@@ -1,0 +1,170 @@
+//! The build as a plain value: which images, from what, with which arguments; and the same as a bake file.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::inputs::Revision;
+
+/// Where the program is compiled. Both end in the same runtime stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Strategy {
+    /// Inside the builder image: what ships.
+    Container,
+    /// With the developer's own cargo: seconds after an edit.
+    Host,
+}
+
+impl Strategy {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// One image to build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ImagePlan {
+    /// `user`.
+    pub(crate) name: String,
+    /// `mini-user`: package, program and title.
+    pub(crate) package: String,
+    /// `mini-user:local`.
+    pub(crate) tag: String,
+    pub(crate) dockerfile: Utf8PathBuf,
+    pub(crate) revision: Revision,
+}
+
+/// All of one build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BuildPlan {
+    pub(crate) strategy: Strategy,
+    /// What the Dockerfiles may copy from: the root, or the folder of programs that the host compiled.
+    pub(crate) context: Utf8PathBuf,
+    pub(crate) images: Vec<ImagePlan>,
+    /// The build argument that names the builder base, and the base.
+    pub(crate) base: (String, String),
+    pub(crate) version: String,
+    /// A certificate authority that the container must trust, handed over as a secret so that no layer holds it.
+    pub(crate) ca_file: Option<Utf8PathBuf>,
+    /// Names of proxy variables; bake takes the values from its own environment.
+    pub(crate) proxies: Vec<&'static str>,
+    /// Ask the registry for a newer base; never set for a base that only this machine has.
+    pub(crate) pull: bool,
+    pub(crate) no_cache: bool,
+}
+
+impl BuildPlan {
+    /// The bake file. It holds names and paths only: no value of a proxy, no content of a secret.
+    pub(crate) fn bake_file(&self) -> Value {
+        let variables: BTreeMap<_, _> = self.proxies.iter().map(|name| (*name, json!({ "default": "" }))).collect();
+        let targets: BTreeMap<_, _> =
+            self.images.iter().map(|image| (image.name.clone(), self.target(image))).collect();
+        let mut file = json!({
+            "group": { "default": { "targets": targets.keys().collect::<Vec<_>>() } },
+            "target": targets,
+        });
+        // Bake refuses an empty block.
+        if !variables.is_empty() {
+            file["variable"] = json!(variables);
+        }
+        file
+    }
+
+    fn target(&self, image: &ImagePlan) -> Value {
+        let mut arguments = BTreeMap::from([
+            (self.base.0.clone(), self.base.1.clone()),
+            ("STRATEGY".to_owned(), self.strategy.name().to_owned()),
+            ("MINI_REVISION".to_owned(), image.revision.id.clone()),
+            ("MINI_CREATED".to_owned(), image.revision.created.clone()),
+            ("MINI_VERSION".to_owned(), self.version.clone()),
+        ]);
+        // Proxy arguments are known to the builder: they reach each RUN and neither the history nor the cache key.
+        arguments.extend(self.proxies.iter().map(|name| ((*name).to_owned(), format!("${{{name}}}"))));
+        let mut target = json!({
+            "context": self.context,
+            "dockerfile": image.dockerfile,
+            "tags": [image.tag],
+            "args": arguments,
+            // Said outright, so that a builder in a container loads its result, too.
+            "output": ["type=docker"],
+            "pull": self.pull,
+            "no-cache": self.no_cache,
+        });
+        if let (Some(ca_file), Value::Object(target)) = (&self.ca_file, &mut target) {
+            target.insert("secret".to_owned(), json!([format!("id=ca,src={ca_file}")]));
+        }
+        target
+    }
+
+    /// What will be done, for `--dry-run` and before the work begins.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let describe = |image: &ImagePlan| {
+            format!(
+                "{} from {} ({} on {}), revision {}",
+                image.tag,
+                image.dockerfile,
+                self.strategy.name(),
+                self.base.1,
+                image.revision.id
+            )
+        };
+        self.images.iter().map(describe).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> BuildPlan {
+        BuildPlan {
+            strategy: Strategy::Container,
+            context: "/a b/shop".into(),
+            images: vec![ImagePlan {
+                name: "user".into(),
+                package: "mini-user".into(),
+                tag: "mini-user:local".into(),
+                dockerfile: "/a b/shop/services/user/Dockerfile".into(),
+                revision: Revision { id: "abc-dirty".into(), created: "2026-01-01T00:00:00Z".into() },
+            }],
+            base: ("RUST_BASE".into(), "mini-base/rust:local".into()),
+            version: "0.1.0".into(),
+            ca_file: Some("/a b/shop/target/xtask/ca.pem".into()),
+            proxies: vec!["HTTPS_PROXY"],
+            pull: false,
+            no_cache: false,
+        }
+    }
+
+    #[test]
+    fn the_bake_file_loads_its_images_and_names_the_base() {
+        let bake = plan().bake_file();
+        let user = &bake["target"]["user"];
+        assert_eq!(user["output"], json!(["type=docker"]));
+        assert_eq!(user["args"]["RUST_BASE"], "mini-base/rust:local");
+        assert_eq!(user["args"]["MINI_REVISION"], "abc-dirty");
+        assert_eq!(user["secret"], json!(["id=ca,src=/a b/shop/target/xtask/ca.pem"]));
+        assert_eq!(bake["group"]["default"]["targets"], json!(["user"]));
+    }
+
+    #[test]
+    fn a_proxy_is_named_and_its_value_left_to_the_environment() {
+        let bake = plan().bake_file();
+        assert_eq!(bake["variable"]["HTTPS_PROXY"]["default"], "");
+        assert_eq!(bake["target"]["user"]["args"]["HTTPS_PROXY"], "${HTTPS_PROXY}");
+    }
+
+    #[test]
+    fn one_target_per_tag() {
+        let bake = plan().bake_file();
+        let tags: Vec<_> =
+            bake["target"].as_object().unwrap().values().map(|target| target["tags"].to_string()).collect();
+        let unique: std::collections::BTreeSet<_> = tags.iter().collect();
+        assert_eq!(tags.len(), unique.len());
+    }
+}

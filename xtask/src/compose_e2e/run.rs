@@ -1,0 +1,161 @@
+//! One run's own name and folder. The folder's lock lives as long as the process, so a later run can tell a stack whose
+//! run was killed from one that is still at work.
+
+use std::fs::{File, TryLockError};
+
+use anyhow::{Context as _, Result, ensure};
+use camino::Utf8PathBuf;
+use xshell::{Shell, cmd};
+
+use crate::context::Context;
+use crate::outcome::Stop;
+use crate::setup::tools::Tool;
+
+const REMOVE_LIMIT_SECONDS: u64 = 60;
+const NAME_PREFIX: &str = "mini-e2e-";
+
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// The Compose project's name, of lower-case letters, digits and `-`, whatever the checkout's folder is called.
+    pub(crate) project: String,
+    folder: Utf8PathBuf,
+    /// Held, never read.
+    _lock: File,
+}
+
+impl Run {
+    pub(crate) fn begin(context: &Context) -> Result<Self> {
+        let nanoseconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.subsec_nanos();
+        let project = format!("{NAME_PREFIX}{:x}-{nanoseconds:x}", std::process::id());
+        let folder = folder(context).join(&project);
+        std::fs::create_dir_all(&folder).with_context(|| format!("create {folder}"))?;
+        let lock = File::create(folder.join("lock"))?;
+        lock.lock().with_context(|| format!("lock {folder}"))?;
+        Ok(Self { project, folder, _lock: lock })
+    }
+
+    pub(crate) fn env_file(&self) -> Utf8PathBuf {
+        self.folder.join("env")
+    }
+
+    /// The logs outlive the run.
+    pub(crate) fn logs_file(&self, context: &Context) -> Utf8PathBuf {
+        context.project.out().join("e2e").join(format!("{}.log", self.project))
+    }
+
+    /// What removes this run's stack by hand.
+    pub(crate) fn manual_removal(&self) -> String {
+        "cargo xtask clean".to_owned()
+    }
+
+    /// The stack stays: so does its folder, for its secrets; `clean` removes both.
+    pub(crate) fn keep(&self) {
+        let _ = std::fs::write(self.folder.join("kept"), "");
+    }
+
+    /// Ends a run whose stack is down.
+    ///
+    /// # Errors
+    /// [`Stop::Repository`] names what is left: clean-up is proven, not assumed.
+    pub(crate) fn end(&self, context: &Context, docker: &Tool) -> Result<()> {
+        let left = Leftovers::of(context, docker, &self.project)?;
+        ensure!(
+            left.is_empty(),
+            Stop::Repository(format!("the tear-down of {} left {}", self.project, left.describe()))
+        );
+        std::fs::remove_dir_all(&self.folder).with_context(|| format!("remove {}", self.folder))
+    }
+
+    /// Removes the stacks of runs of this checkout that were killed, and only those. Gives how many.
+    pub(crate) fn remove_leftovers(context: &Context, docker: &Tool) -> Result<usize> {
+        Self::remove_where(context, docker, |folder| !folder.join("kept").exists())
+    }
+
+    /// As [`Run::remove_leftovers`], with the stacks that were kept on purpose.
+    pub(crate) fn remove_all(context: &Context, docker: &Tool) -> Result<usize> {
+        Self::remove_where(context, docker, |_| true)
+    }
+
+    fn remove_where(context: &Context, docker: &Tool, wanted: impl Fn(&Utf8PathBuf) -> bool) -> Result<usize> {
+        let Ok(entries) = folder(context).read_dir_utf8() else { return Ok(0) };
+        let mut removed = 0;
+        for entry in entries {
+            let entry = entry?;
+            let (name, folder) = (entry.file_name().to_owned(), entry.into_path());
+            if !name.starts_with(NAME_PREFIX) || !folder.is_dir() || !wanted(&folder) {
+                continue;
+            }
+            let lock = File::create(folder.join("lock"))?;
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("lock {folder}")),
+            }
+            eprintln!("removing {name}, left by an earlier run");
+            Leftovers::of(context, docker, &name)?.remove(context, docker)?;
+            std::fs::remove_dir_all(&folder).with_context(|| format!("remove {folder}"))?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+}
+
+fn folder(context: &Context) -> Utf8PathBuf {
+    context.project.out().join("e2e")
+}
+
+/// What the engine still has of a Compose project, found by label.
+#[derive(Debug)]
+pub(crate) struct Leftovers {
+    containers: Vec<String>,
+    networks: Vec<String>,
+    volumes: Vec<String>,
+}
+
+impl Leftovers {
+    pub(crate) fn of(context: &Context, docker: &Tool, project: &str) -> Result<Self> {
+        let shell = Shell::new()?;
+        let docker = &docker.program;
+        let label = format!("label=com.docker.compose.project={project}");
+        let runner = context.runner.for_clean_up();
+        let list = |arguments: &[&str]| -> Result<Vec<String>> {
+            let text =
+                runner.read(cmd!(shell, "{docker} {arguments...} --quiet --filter {label}"), REMOVE_LIMIT_SECONDS)?;
+            Ok(text.lines().map(ToOwned::to_owned).collect())
+        };
+        Ok(Self {
+            containers: list(&["ps", "--all"])?,
+            networks: list(&["network", "ls"])?,
+            volumes: list(&["volume", "ls"])?,
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.containers.is_empty() && self.networks.is_empty() && self.volumes.is_empty()
+    }
+
+    fn describe(&self) -> String {
+        format!(
+            "{} containers, {} networks, {} volumes",
+            self.containers.len(),
+            self.networks.len(),
+            self.volumes.len()
+        )
+    }
+
+    pub(crate) fn remove(&self, context: &Context, docker: &Tool) -> Result<()> {
+        let shell = Shell::new()?;
+        let docker = &docker.program;
+        let runner = context.runner.for_clean_up();
+        for (what, ids) in [
+            (&["rm", "--force", "--volumes"][..], &self.containers),
+            (&["network", "rm"][..], &self.networks),
+            (&["volume", "rm"][..], &self.volumes),
+        ] {
+            if !ids.is_empty() {
+                runner.read(cmd!(shell, "{docker} {what...} {ids...}"), REMOVE_LIMIT_SECONDS)?;
+            }
+        }
+        Ok(())
+    }
+}

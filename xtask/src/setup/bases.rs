@@ -1,0 +1,233 @@
+//! The images that others start from or run beside: pulled from a registry or, without one, made from packages.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use camino::Utf8PathBuf;
+use serde::Deserialize;
+use xshell::{Shell, cmd};
+
+use super::debian::Archive;
+use super::tools::{Tool, Toolbox};
+use crate::outcome::Stop;
+use crate::project::Project;
+use crate::tools::Runner;
+
+const POLICY: &str = include_str!("../../policy/bases.toml");
+/// What a base was made from, so that another toolchain or recipe makes another base.
+const RECIPE_LABEL: &str = "mini.base.recipe";
+const PULL_LIMIT_SECONDS: u64 = 1200;
+const MAKE_LIMIT_SECONDS: u64 = 900;
+const QUERY_LIMIT_SECONDS: u64 = 60;
+
+/// One image in `policy/bases.toml`.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct BasePolicy {
+    /// What a registry has.
+    pub(crate) remote: String,
+    /// What the home-made one is called.
+    pub(crate) local: String,
+    suite: String,
+    packages: Vec<String>,
+    /// A script in `xtask/bases/` that completes the new system.
+    hook: String,
+    /// A script that runs before the packages go in.
+    early_hook: Option<String>,
+    /// The build argument of the Dockerfiles that names this base.
+    pub(crate) build_argument: Option<String>,
+    #[serde(default)]
+    environment: Vec<String>,
+    user: Option<String>,
+    entrypoint: Option<Vec<String>>,
+    command: Option<Vec<String>>,
+    volume: Option<String>,
+}
+
+/// A base that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Base {
+    pub(crate) reference: String,
+    pub(crate) id: String,
+    /// Made on this machine: no registry knows it, so `--pull` must leave it alone.
+    pub(crate) local: bool,
+}
+
+pub(crate) fn policy() -> Result<BTreeMap<String, BasePolicy>> {
+    toml::from_str(POLICY).map_err(|error| Stop::Repository(format!("xtask/policy/bases.toml: {error}")).into())
+}
+
+/// Finds and makes bases.
+#[derive(Debug)]
+pub(crate) struct Bases<'a> {
+    project: &'a Project,
+    runner: &'a Runner,
+    toolbox: &'a Toolbox<'a>,
+    docker: Tool,
+    shell: Shell,
+    policy: BTreeMap<String, BasePolicy>,
+}
+
+impl<'a> Bases<'a> {
+    pub(crate) fn new(project: &'a Project, runner: &'a Runner, toolbox: &'a Toolbox<'a>) -> Result<Self> {
+        let docker = toolbox.find("docker")?;
+        Ok(Self { project, runner, toolbox, docker, shell: Shell::new()?, policy: policy()? })
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.policy.keys().cloned().collect()
+    }
+
+    /// The base as it stands in the local engine: the pulled one before the home-made one.
+    ///
+    /// # Errors
+    /// [`Stop::Missing`] when neither is there, or when the home-made one is of another toolchain or recipe.
+    pub(crate) fn find(&self, name: &str) -> Result<Base> {
+        let policy = &self.policy[name];
+        if let Some((id, _)) = self.inspect(&policy.remote)? {
+            return Ok(Base { reference: policy.remote.clone(), id, local: false });
+        }
+        let next = "next: `cargo xtask setup`";
+        match self.inspect(&policy.local)? {
+            Some((id, recipe)) if recipe == self.recipe(policy)? => {
+                Ok(Base { reference: policy.local.clone(), id, local: true })
+            }
+            Some(_) => {
+                Err(Stop::Missing(format!("base {name}: {} is of another recipe or toolchain; {next}", policy.local))
+                    .into())
+            }
+            None => Err(Stop::Missing(format!(
+                "base {name}: neither {} nor {} is here; {next}",
+                policy.remote, policy.local
+            ))
+            .into()),
+        }
+    }
+
+    /// As [`Bases::find`], and pulls or makes the base when it is not there.
+    pub(crate) fn find_or_make(&self, name: &str) -> Result<Base> {
+        if let Ok(base) = self.find(name) {
+            return Ok(base);
+        }
+        let policy = &self.policy[name];
+        let (docker, remote) = (&self.docker.program, &policy.remote);
+        eprintln!("base {name}: asking the registry for {remote}");
+        let pulled = self.runner.capture(cmd!(self.shell, "{docker} pull --quiet {remote}"), PULL_LIMIT_SECONDS)?;
+        if !pulled.status.success() {
+            eprintln!(
+                "base {name}: no registry ({}); making {} from packages, about 40 s",
+                pulled.tail(),
+                policy.local
+            );
+            self.make(policy).with_context(|| format!("make base {name}, since {remote} could not be pulled"))?;
+        }
+        self.find(name)
+    }
+
+    fn inspect(&self, reference: &str) -> Result<Option<(String, String)>> {
+        let docker = &self.docker.program;
+        let format = format!("{{{{.Id}}}} {{{{index .Config.Labels \"{RECIPE_LABEL}\"}}}}");
+        let inspect = cmd!(self.shell, "{docker} image inspect --format {format} {reference}");
+        let captured = self.runner.capture(inspect, QUERY_LIMIT_SECONDS)?;
+        if !captured.status.success() {
+            if captured.stderr.contains("No such image") {
+                return Ok(None);
+            }
+            return Err(Stop::Missing(format!("docker image inspect {reference}: {}", captured.tail())).into());
+        }
+        let mut words = captured.stdout.split_whitespace();
+        let id = words.next().unwrap_or_default().to_owned();
+        Ok(Some((id, words.next().unwrap_or_default().to_owned())))
+    }
+
+    /// Everything that decides what a home-made base is: the recipe's files, and the host's compiler where it goes in.
+    fn recipe(&self, policy: &BasePolicy) -> Result<String> {
+        let mut text = format!("{policy:?}\n");
+        for script in self.scripts(policy)? {
+            text += &self.shell.read_file(script)?;
+        }
+        if policy.build_argument.is_some() {
+            text += &self.runner.read(cmd!(self.shell, "rustc -vV"), QUERY_LIMIT_SECONDS)?;
+        }
+        let file = self.project.out().join("recipe.txt");
+        self.shell.write_file(&file, text)?;
+        self.runner.read(cmd!(self.shell, "git hash-object --no-filters {file}"), QUERY_LIMIT_SECONDS)
+    }
+
+    fn scripts(&self, policy: &BasePolicy) -> Result<Vec<Utf8PathBuf>> {
+        let folder = self.project.root.join("xtask/bases");
+        let stem = policy.hook.trim_end_matches(".sh");
+        let mut scripts: Vec<Utf8PathBuf> = self
+            .shell
+            .read_dir(&folder)?
+            .into_iter()
+            .filter_map(|path| Utf8PathBuf::from_path_buf(path).ok())
+            .filter(|path| path.file_name().is_some_and(|name| name.starts_with(stem)))
+            .collect();
+        scripts.extend(policy.early_hook.iter().map(|name| folder.join(name)));
+        Ok(scripts)
+    }
+
+    fn make(&self, policy: &BasePolicy) -> Result<()> {
+        let mmdebstrap = self.toolbox.find_or_fetch("mmdebstrap")?.program;
+        let scripts = self.project.root.join("xtask/bases");
+        let work = self.project.out().join("bases");
+        self.shell.create_dir(&work)?;
+        let archive = work.join("base.tar");
+        let mirror = Archive::of_this_machine(&self.shell, &policy.suite)?.one_line();
+        let (suite, packages) = (&policy.suite, policy.packages.join(","));
+        let mut hooks = vec![format!("--customize-hook={}", scripts.join(&policy.hook))];
+        hooks.extend(policy.early_hook.iter().map(|hook| format!("--essential-hook={}", scripts.join(hook))));
+        let sysroot = self.runner.read(cmd!(self.shell, "rustc --print sysroot"), QUERY_LIMIT_SECONDS)?;
+        let bootstrap = cmd!(
+            self.shell,
+            "{mmdebstrap} --quiet --variant=minbase --include={packages} {hooks...} {suite} {archive} {mirror}"
+        )
+        .env("RUST_SYSROOT", sysroot)
+        .env("POSTGRES_ENTRYPOINT", scripts.join("postgres-entrypoint.sh"));
+        self.runner.run(bootstrap, MAKE_LIMIT_SECONDS)?;
+        let changes = self.changes(policy)?;
+        let (docker, tag) = (&self.docker.program, &policy.local);
+        let import = cmd!(self.shell, "{docker} import {changes...} {archive} {tag}");
+        self.runner.read(import, MAKE_LIMIT_SECONDS)?;
+        self.shell.remove_path(&work)?;
+        Ok(())
+    }
+
+    /// The image configuration as `docker import --change` takes it.
+    fn changes(&self, policy: &BasePolicy) -> Result<Vec<String>> {
+        let list = |words: &Vec<String>| serde_json::to_string(words).unwrap_or_default();
+        let mut lines = vec![format!("LABEL {RECIPE_LABEL}={}", self.recipe(policy)?)];
+        lines.extend(policy.environment.iter().map(|variable| format!("ENV {variable}")));
+        lines.extend(policy.user.iter().map(|user| format!("USER {user}")));
+        lines.extend(policy.entrypoint.iter().map(|words| format!("ENTRYPOINT {}", list(words))));
+        lines.extend(policy.command.iter().map(|words| format!("CMD {}", list(words))));
+        lines.extend(policy.volume.iter().map(|path| format!("VOLUME {path}")));
+        Ok(lines.into_iter().flat_map(|line| ["--change".to_owned(), line]).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::Project;
+
+    #[test]
+    fn the_rust_base_is_of_the_toolchain_that_the_workspace_states() {
+        let project = Project::load().unwrap();
+        let rust = &policy().unwrap()["rust"];
+        let version = env!("CARGO_PKG_RUST_VERSION");
+        assert_eq!(rust.remote, format!("rust:{version}-slim-trixie"));
+        for image in &project.images {
+            let dockerfile = std::fs::read_to_string(project.root.join(&image.folder).join("Dockerfile")).unwrap();
+            assert!(dockerfile.contains(&format!("ARG RUST_BASE={}\n", rust.remote)), "{}", image.name());
+        }
+    }
+
+    #[test]
+    fn a_home_made_base_never_carries_an_official_name() {
+        for (name, base) in policy().unwrap() {
+            assert!(base.local.starts_with("mini-base/"), "{name}");
+        }
+    }
+}

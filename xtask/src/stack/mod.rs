@@ -1,0 +1,142 @@
+//! The Compose stack: one struct owns the file, the project name, the environment and the images, and its few verbs.
+
+pub(crate) mod readiness;
+pub(crate) mod secrets;
+
+use std::fs::File;
+
+use anyhow::{Context as _, Result};
+use camino::Utf8PathBuf;
+use xshell::{Cmd, Shell, cmd};
+
+use self::readiness::ContainerState;
+use crate::build_images::BuiltImage;
+use crate::context::Context;
+use crate::outcome::Stop;
+use crate::setup::Ready;
+
+const UP_LIMIT_SECONDS: u64 = 180;
+const DOWN_LIMIT_SECONDS: u64 = 90;
+const QUERY_LIMIT_SECONDS: u64 = 60;
+/// What Compose itself waits for a container to end before it kills it; the services end faster.
+const STOP_TIMEOUT_SECONDS: u64 = 20;
+
+/// A stack of `compose.yaml` under one project name.
+#[derive(Debug)]
+pub(crate) struct Stack<'a> {
+    pub(crate) context: &'a Context,
+    ready: &'a Ready,
+    pub(crate) project: String,
+    env_file: Utf8PathBuf,
+    /// `MINI_USER_IMAGE=sha256:…`: exactly the images that were built, whatever a tag says by now.
+    variables: Vec<(String, String)>,
+    shell: Shell,
+}
+
+impl<'a> Stack<'a> {
+    pub(crate) fn new(
+        context: &'a Context,
+        ready: &'a Ready,
+        project: String,
+        env_file: Utf8PathBuf,
+        images: &[BuiltImage],
+    ) -> Result<Self> {
+        let shell = Shell::new()?;
+        shell.change_dir(&context.project.root);
+        let image = |image: &BuiltImage| (image_variable(&image.package), image.facts.id.clone());
+        let mut variables: Vec<_> = images.iter().map(image).collect();
+        variables.push(("POSTGRES_IMAGE".to_owned(), ready.postgres.reference.clone()));
+        Ok(Self { context, ready, project, env_file, variables, shell })
+    }
+
+    /// Sets a variable that `compose.yaml` interpolates.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    fn compose(&self, arguments: &[&str]) -> Cmd<'_> {
+        let (compose, plugin) = (&self.ready.compose.program, &self.ready.compose.arguments);
+        let (project, env_file) = (&self.project, &self.env_file);
+        let file = self.context.project.root.join("compose.yaml");
+        let mut command = cmd!(
+            self.shell,
+            "{compose} {plugin...} --project-name {project} --env-file {env_file} --file {file} {arguments...}"
+        )
+        .env_clear();
+        for (name, value) in &self.context.project.environment.engine {
+            command = command.env(name, value);
+        }
+        for (name, value) in &self.variables {
+            command = command.env(name, value);
+        }
+        command
+    }
+
+    /// Creates and starts what is not running as it should; never builds, never pulls.
+    pub(crate) fn up(&self) -> Result<()> {
+        let arguments = ["up", "--detach", "--no-build", "--quiet-pull", "--remove-orphans"];
+        let captured = self.context.runner.capture(self.compose(&arguments), UP_LIMIT_SECONDS)?;
+        if captured.status.success() {
+            return Ok(());
+        }
+        Err(Stop::Repository(format!("compose up failed: {}", captured.tail())).into())
+    }
+
+    /// The state of every container of the project, also of those that have ended.
+    pub(crate) fn state(&self) -> Result<Vec<ContainerState>> {
+        let label = format!("label=com.docker.compose.project={}", self.project);
+        let docker = &self.ready.docker.program;
+        let list = cmd!(self.shell, "{docker} ps --all --quiet --no-trunc --filter {label}");
+        let ids = self.context.runner.read(list, QUERY_LIMIT_SECONDS)?;
+        let ids: Vec<_> = ids.lines().collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inspected = self.context.runner.read(cmd!(self.shell, "{docker} inspect {ids...}"), QUERY_LIMIT_SECONDS)?;
+        readiness::parse_inspect(&inspected)
+    }
+
+    /// Runs a container's own healthcheck now, instead of waiting for the engine's next round.
+    pub(crate) fn probe(&self, container: &ContainerState) -> Result<bool> {
+        let (docker, id, test) = (&self.ready.docker.program, &container.id, &container.healthcheck);
+        if test.is_empty() {
+            return Ok(true);
+        }
+        let captured =
+            self.context.runner.capture(cmd!(self.shell, "{docker} exec {id} {test...}"), QUERY_LIMIT_SECONDS)?;
+        Ok(captured.status.success())
+    }
+
+    /// `http://127.0.0.1:PORT` of the gateway, wherever the engine published it.
+    pub(crate) fn gateway_url(&self) -> Result<String> {
+        let published = self.context.runner.read(self.compose(&["port", "gateway", "8080"]), QUERY_LIMIT_SECONDS)?;
+        Ok(format!("http://{}", published.trim()))
+    }
+
+    /// All logs of all containers, into a file.
+    pub(crate) fn save_logs(&self, file: &Utf8PathBuf) -> Result<()> {
+        let target = File::create(file).with_context(|| format!("create {file}"))?;
+        let logs = self.compose(&["logs", "--no-color", "--timestamps"]);
+        self.context.runner.for_clean_up().capture_to_file(logs, target, QUERY_LIMIT_SECONDS)?;
+        Ok(())
+    }
+
+    /// Stops and removes the stack's containers and networks, and its volumes when told to.
+    pub(crate) fn down(&self, volumes: bool) -> Result<()> {
+        let timeout = STOP_TIMEOUT_SECONDS.to_string();
+        let mut arguments = vec!["down", "--remove-orphans", "--timeout", &timeout];
+        if volumes {
+            arguments.push("--volumes");
+        }
+        let captured = self.context.runner.for_clean_up().capture(self.compose(&arguments), DOWN_LIMIT_SECONDS)?;
+        if captured.status.success() {
+            return Ok(());
+        }
+        Err(Stop::Missing(format!("compose down failed: {}", captured.tail())).into())
+    }
+}
+
+/// `mini-user` → `MINI_USER_IMAGE`, the variable in compose.yaml.
+fn image_variable(package: &str) -> String {
+    format!("{}_IMAGE", package.to_uppercase().replace('-', "_"))
+}

@@ -1,0 +1,182 @@
+//! Is the stack up? Judged from what the engine says of each container, never from Compose's exit status: that is 0 for a
+//! container that restarts for ever.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::Stack;
+use crate::outcome::Stop;
+
+const POLL_MILLISECONDS: u64 = 100;
+
+/// What `docker inspect` says of one container, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ContainerState {
+    pub(crate) id: String,
+    /// The Compose service.
+    pub(crate) service: String,
+    /// The id of the image it runs.
+    pub(crate) image: String,
+    /// `created`, `running`, `restarting`, `exited`, …
+    pub(crate) status: String,
+    pub(crate) exit_code: i64,
+    pub(crate) restarts: i64,
+    pub(crate) out_of_memory: bool,
+    /// `starting`, `healthy`, `unhealthy`; empty without a healthcheck.
+    pub(crate) health: String,
+    /// What the last health probe printed.
+    pub(crate) health_output: String,
+    /// The argv of the healthcheck, in exec form.
+    pub(crate) healthcheck: Vec<String>,
+}
+
+/// Reads the array that `docker inspect` prints.
+pub(crate) fn parse_inspect(text: &str) -> Result<Vec<ContainerState>> {
+    let containers: Vec<Value> = serde_json::from_str(text).context("read what docker inspect printed")?;
+    Ok(containers.iter().map(container_state).collect())
+}
+
+fn container_state(container: &Value) -> ContainerState {
+    let text = |pointer: &str| container.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let number = |pointer: &str| container.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
+    let probes = container.pointer("/State/Health/Log").and_then(Value::as_array);
+    let last_probe = probes.and_then(|log| log.last()).and_then(|probe| probe["Output"].as_str()).unwrap_or_default();
+    let test = container.pointer("/Config/Healthcheck/Test").and_then(Value::as_array);
+    ContainerState {
+        id: text("/Id"),
+        service: text("/Config/Labels/com.docker.compose.service"),
+        image: text("/Image"),
+        status: text("/State/Status"),
+        exit_code: number("/State/ExitCode"),
+        restarts: number("/RestartCount"),
+        out_of_memory: container.pointer("/State/OOMKilled").and_then(Value::as_bool).unwrap_or_default(),
+        health: text("/State/Health/Status"),
+        health_output: last_probe.trim().to_owned(),
+        healthcheck: match test.map(Vec::as_slice) {
+            Some([Value::String(form), argv @ ..]) if form == "CMD" => {
+                argv.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+            }
+            _ => Vec::new(),
+        },
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// This container can only fail from here; why, in one line.
+    Failed(String),
+    /// Not there yet; what it is doing.
+    Waiting(String),
+    /// Up, as far as the engine knows; its own probe has the last word.
+    Running,
+}
+
+/// Judges one container.
+pub(crate) fn judge(container: &ContainerState) -> Verdict {
+    let name = &container.service;
+    let memory = if container.out_of_memory { ", out of memory" } else { "" };
+    if container.restarts > 0 || container.status == "restarting" {
+        let (count, code) = (container.restarts, container.exit_code);
+        return Verdict::Failed(format!(
+            "{name} crashes and restarts ({count} restarts, last exit code {code}{memory})"
+        ));
+    }
+    match container.status.as_str() {
+        "exited" | "dead" => Verdict::Failed(format!("{name} ended with exit code {}{memory}", container.exit_code)),
+        "running" if container.health == "unhealthy" => {
+            Verdict::Failed(format!("{name} is unhealthy: {}", container.health_output))
+        }
+        "running" => Verdict::Running,
+        other => Verdict::Waiting(format!("{name} is {other}")),
+    }
+}
+
+/// Waits until every expected service runs and passes its own healthcheck.
+///
+/// Gives the seconds from the call to the first passed probe, per service.
+///
+/// # Errors
+/// [`Stop::Repository`] as soon as a service can only fail; [`Stop::TimedOut`] names what was waited for.
+pub(crate) fn wait_until_ready(stack: &Stack<'_>, limit_seconds: u64) -> Result<Vec<(String, f64)>> {
+    let started = Instant::now();
+    let mut ready: Vec<(String, f64)> = Vec::new();
+    loop {
+        stack.context.runner.interrupt().check()?;
+        let containers = stack.state()?;
+        let mut waiting = Vec::new();
+        let mut failed = Vec::new();
+        for container in &containers {
+            match judge(container) {
+                Verdict::Failed(why) => failed.push(why),
+                Verdict::Waiting(what) => waiting.push(what),
+                Verdict::Running if ready.iter().any(|(service, _)| *service == container.service) => {}
+                Verdict::Running if stack.probe(container)? => {
+                    ready.push((container.service.clone(), started.elapsed().as_secs_f64()));
+                }
+                Verdict::Running => waiting.push(format!("{} does not pass its healthcheck yet", container.service)),
+            }
+        }
+        if !failed.is_empty() {
+            return Err(Stop::Repository(failed.join("; ")).into());
+        }
+        if waiting.is_empty() && !containers.is_empty() {
+            return Ok(ready);
+        }
+        if started.elapsed() > Duration::from_secs(limit_seconds) {
+            let text = format!("the stack was not ready after {limit_seconds} s: {}", waiting.join("; "));
+            return Err(Stop::TimedOut(text).into());
+        }
+        thread::sleep(Duration::from_millis(POLL_MILLISECONDS));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running() -> ContainerState {
+        ContainerState {
+            service: "user".into(),
+            status: "running".into(),
+            health: "starting".into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_crash_loop_is_a_failure_even_while_it_runs() {
+        let looping = ContainerState { restarts: 2, exit_code: 78, ..running() };
+        assert_eq!(
+            judge(&looping),
+            Verdict::Failed("user crashes and restarts (2 restarts, last exit code 78)".into())
+        );
+    }
+
+    #[test]
+    fn every_state_has_its_verdict() {
+        assert_eq!(judge(&running()), Verdict::Running);
+        let exited = ContainerState { status: "exited".into(), exit_code: 137, out_of_memory: true, ..running() };
+        assert_eq!(judge(&exited), Verdict::Failed("user ended with exit code 137, out of memory".into()));
+        let sick =
+            ContainerState { health: "unhealthy".into(), health_output: "connection refused".into(), ..running() };
+        assert_eq!(judge(&sick), Verdict::Failed("user is unhealthy: connection refused".into()));
+        let created = ContainerState { status: "created".into(), ..running() };
+        assert_eq!(judge(&created), Verdict::Waiting("user is created".into()));
+    }
+
+    #[test]
+    fn inspect_gives_states_and_the_exec_form_of_the_healthcheck() {
+        let text = r#"[{"Id":"c1","Image":"sha256:i","RestartCount":1,
+            "State":{"Status":"running","ExitCode":0,"OOMKilled":false,"Health":{"Status":"unhealthy","Log":[{"ExitCode":-1,"Output":"no such file\n"}]}},
+            "Config":{"Labels":{"com.docker.compose.service":"user"},"Healthcheck":{"Test":["CMD","/mini-user","healthcheck"]}}},
+            {"Id":"c2","State":{"Status":"exited"},"Config":{"Labels":null,"Healthcheck":{"Test":["CMD-SHELL","true"]}}}]"#;
+        let states = parse_inspect(text).unwrap();
+        assert_eq!(states[0].healthcheck, ["/mini-user", "healthcheck"]);
+        assert_eq!((states[0].health_output.as_str(), states[0].restarts), ("no such file", 1));
+        assert_eq!((states[1].service.as_str(), states[1].healthcheck.len()), ("", 0));
+        assert!(parse_inspect("").is_err());
+    }
+}

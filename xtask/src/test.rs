@@ -1,0 +1,117 @@
+//! `cargo xtask test`: the test command. Formatting, lints, and every test, those against a real Postgres included.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use xshell::{Shell, cmd};
+
+use crate::context::Context;
+use crate::outcome::{Outcome, Stop};
+use crate::setup::{self, Ready};
+
+const CHECK_LIMIT_SECONDS: u64 = 1200;
+const ENGINE_LIMIT_SECONDS: u64 = 60;
+const DATABASE_LIMIT_SECONDS: u64 = 60;
+const POLL_MILLISECONDS: u64 = 100;
+
+/// Check formatting and lints and run all tests, API tests against a real Postgres included.
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// Also run the slow suite, which builds images and drives stacks on the real engine.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Test {
+    pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
+        eprintln!(
+            "test: format, lints, tests; 3 to 6 minutes the first time{}",
+            if self.all { ", then the engine suite, 10 minutes" } else { "" }
+        );
+        let ready = setup::ready(context)?;
+        let shell = Shell::new()?;
+        shell.change_dir(&context.project.root);
+        let run = |command| context.runner.run(command, CHECK_LIMIT_SECONDS);
+        run(cmd!(shell, "cargo fmt --all --check")).context("formatting; next: cargo fmt --all")?;
+        run(cmd!(shell, "cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings"))
+            .context("lints")?;
+        let database = Database::start(context, &ready)?;
+        let features = if self.all { &["--features", "xtask/engine-tests"][..] } else { &[] };
+        let url = database.url.clone();
+        let tests =
+            cmd!(shell, "cargo test --workspace --locked --no-fail-fast {features...}").env("DATABASE_URL", url);
+        let tested = run(tests).context("tests");
+        let stopped = database.stop();
+        tested?;
+        stopped?;
+        let mut outcome = Outcome::default();
+        outcome.checked("checks (format, lints, tests)", 3);
+        outcome.evidence.extend(ready.evidence());
+        Ok(outcome)
+    }
+}
+
+/// A Postgres of its own for the tests: in memory, on a free loopback port, gone afterwards.
+struct Database<'a> {
+    context: &'a Context,
+    ready: &'a Ready,
+    shell: Shell,
+    container: String,
+    url: String,
+}
+
+impl<'a> Database<'a> {
+    fn start(context: &'a Context, ready: &'a Ready) -> Result<Self> {
+        let shell = Shell::new()?;
+        let (docker, image) = (&ready.docker.program, &ready.postgres.id);
+        // A throw-away database that only this machine reaches; the password keeps other users of the machine out.
+        let password = format!("test-{:x}-{:x}", std::process::id(), Instant::now().elapsed().subsec_nanos());
+        let run = cmd!(
+            shell,
+            "{docker} run --detach --rm --label mini.xtask=test --env POSTGRES_PASSWORD --tmpfs /var/lib/postgresql/data:mode=0700,uid=999,gid=999,size=1g --publish 127.0.0.1:0:5432 {image} postgres -c fsync=off -c max_connections=300"
+        )
+        .env("POSTGRES_PASSWORD", &password);
+        let container = context.runner.read(run, ENGINE_LIMIT_SECONDS).context("start Postgres for the tests")?;
+        let mut database = Self { context, ready, shell, container, url: String::new() };
+        match database.wait(&password) {
+            Ok(url) => {
+                database.url = url;
+                Ok(database)
+            }
+            Err(error) => {
+                // The first error stays in front; the container carries --rm.
+                let _ = database.stop();
+                Err(error)
+            }
+        }
+    }
+
+    fn wait(&self, password: &str) -> Result<String> {
+        let (docker, container) = (&self.ready.docker.program, &self.container);
+        let runner = &self.context.runner;
+        let published = runner.read(cmd!(self.shell, "{docker} port {container} 5432/tcp"), ENGINE_LIMIT_SECONDS)?;
+        let address = published.lines().next().context("the engine published no port")?;
+        let started = Instant::now();
+        loop {
+            // Over TCP: the server that only makes the cluster answers on its socket alone.
+            let probe = cmd!(self.shell, "{docker} exec {container} pg_isready -h 127.0.0.1 -U postgres");
+            if runner.capture(probe, ENGINE_LIMIT_SECONDS)?.status.success() {
+                return Ok(format!("postgres://postgres:{password}@{address}/postgres"));
+            }
+            if started.elapsed().as_secs() > DATABASE_LIMIT_SECONDS {
+                let logs =
+                    runner.capture(cmd!(self.shell, "{docker} logs --tail 20 {container}"), ENGINE_LIMIT_SECONDS)?;
+                let text = format!("Postgres was not ready after {DATABASE_LIMIT_SECONDS} s: {}", logs.tail());
+                return Err(Stop::TimedOut(text).into());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(POLL_MILLISECONDS));
+        }
+    }
+
+    fn stop(&self) -> Result<()> {
+        let (docker, container) = (&self.ready.docker.program, &self.container);
+        let remove = cmd!(self.shell, "{docker} rm --force --volumes {container}");
+        self.context.runner.for_clean_up().read(remove, ENGINE_LIMIT_SECONDS).map(drop)
+    }
+}

@@ -1,0 +1,85 @@
+use crate::workspace::Workspace;
+
+#[test]
+fn an_image_that_only_the_build_cache_has_is_no_success() {
+    let workspace = Workspace::new();
+    workspace.stub(
+        r#"case "$call" in
+  "docker buildx bake"*) echo '{"user":{}}' >"$(value_of --metadata-file "$@")"
+    echo 'WARNING: No output specified. Build result will only remain in the build cache' >&2; exit 0 ;;
+  "docker image inspect --format {{.Id}} mini-user:local") echo 'Error: No such image: mini-user:local' >&2; exit 1 ;;
+esac"#,
+    );
+    let ended = workspace.xtask(&["build-images"]);
+    assert_eq!(ended.code, 3, "{}", ended.all());
+    assert!(ended.stdout.contains("mini-user:local was built but is not in the local engine"), "{}", ended.all());
+}
+
+#[test]
+fn a_failed_build_is_the_repositorys_fault_and_its_words_reach_the_screen() {
+    let workspace = Workspace::new();
+    workspace.stub(
+        r#"case "$call" in "docker buildx bake"*) echo 'error[E0425]: cannot find value `x`' >&2; exit 1 ;; esac"#,
+    );
+    let ended = workspace.xtask(&["build-images"]);
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert!(ended.stderr.contains("error[E0425]"), "{}", ended.all());
+    assert!(ended.stdout.ends_with("run it again: cargo xtask build-images\n"), "{}", ended.all());
+}
+
+#[test]
+fn a_program_that_needs_a_loader_never_passes_as_an_image() {
+    // The stub image holds this test's own program, which is linked dynamically.
+    let workspace = Workspace::new();
+    let ended = workspace.xtask(&["build-images"]);
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert!(ended.stdout.contains("mini-user is not static"), "{}", ended.all());
+    assert!(workspace.calls().contains("docker rm c0ffee"), "{}", workspace.calls());
+}
+
+#[test]
+fn pull_is_off_with_its_reason_for_a_base_that_only_this_machine_has() {
+    let workspace = Workspace::new();
+    workspace.write("xtask/bases/rust.sh", "");
+    workspace.write("xtask/bases/postgres.sh", "");
+    workspace.write("xtask/bases/no-default-cluster.sh", "");
+    // The recipe of the local base is whatever the binary computes for it: the stub learns it from the file it hashes.
+    workspace.stub(
+        r#"case "$call" in
+  "docker image inspect --format "*" rust:"*) echo "No such image" >&2; exit 1 ;;
+  "docker image inspect --format "*" mini-base/rust:local")
+    (cd / && echo "sha256:local $(git hash-object --no-filters "$(ls -d "$STATE"/../a\ b/*/target/xtask/recipe.txt)" 2>/dev/null)") ; exit 0 ;;
+esac"#,
+    );
+    // The first call writes the recipe file, so the second sees a base of the right recipe.
+    workspace.xtask(&["build-images", "--dry-run"]);
+    let remote = workspace.xtask(&["build-images", "--dry-run", "--pull"]);
+    assert_eq!(remote.code, 0, "{}", remote.all());
+    assert!(remote.stdout.contains("pull: off: mini-base/rust:local was made on this machine"), "{}", remote.all());
+    assert!(remote.stdout.contains("\"pull\":false"), "{}", remote.all());
+}
+
+#[test]
+fn pull_is_on_for_a_base_from_a_registry() {
+    let ended = Workspace::new().xtask(&["build-images", "--dry-run", "--pull"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(ended.stdout.contains("\"pull\":true"), "{}", ended.all());
+}
+
+#[test]
+fn a_member_that_the_dockerfiles_do_not_know_stops_before_docker_is_called() {
+    let workspace = Workspace::new();
+    workspace.write(
+        "Cargo.toml",
+        "[workspace]\nresolver = \"3\"\nmembers = [\"services/user\", \"services/reports\", \"xtask\"]\n",
+    );
+    workspace.write(
+        "services/reports/Cargo.toml",
+        "[package]\nname = \"reports\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
+    );
+    workspace.write("services/reports/src/lib.rs", "");
+    let ended = workspace.xtask(&["build-images"]);
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert!(ended.stdout.contains("add the line `!services/reports/Cargo.toml`"), "{}", ended.all());
+    assert_eq!(workspace.calls(), "");
+}

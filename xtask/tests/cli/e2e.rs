@@ -1,0 +1,100 @@
+use crate::workspace::{CANARY, Workspace};
+
+/// What a stack needs on top of the defaults: facts of the image that were read by an earlier build.
+fn with_known_image(workspace: &Workspace) {
+    workspace.write(
+        "target/xtask/images/user.json",
+        r#"{"id":"sha256:user","size_bytes":5,"files":["/mini-user"],"config":{},"version_line":"mini-user 0.1.0 (unversioned)","contract":{"service":"mini-user"}}"#,
+    );
+    workspace.write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"services/user\", \"xtask\", \"e2e\"]\n");
+    workspace.write("e2e/Cargo.toml", "[package]\nname = \"mini-e2e\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+    workspace.write("e2e/src/main.rs", "fn main() {}\n");
+    workspace.write(
+        ".dockerignore",
+        "*\n!services/user/Cargo.toml\n!services/user/src\n!xtask/Cargo.toml\n!e2e/Cargo.toml\n",
+    );
+    workspace.write(
+        "services/user/Dockerfile",
+        "COPY services/user/Cargo.toml services/user/\nCOPY xtask/Cargo.toml xtask/\nCOPY e2e/Cargo.toml e2e/\n",
+    );
+    workspace.write(
+        "Cargo.lock",
+        "version = 4\n\n[[package]]\nname = \"mini-e2e\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"mini-user\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"xtask\"\nversion = \"0.1.0\"\n",
+    );
+}
+
+const CRASH_LOOP: &str = r#"
+  "docker ps --all --quiet --no-trunc"*) echo c1 ;;
+  "docker inspect c1") echo '[{"Id":"c1","Image":"sha256:user","RestartCount":3,"State":{"Status":"restarting","ExitCode":78},"Config":{"Labels":{"com.docker.compose.service":"user"}}}]'; exit 0 ;;
+  "docker logs "*) echo "user: DATABASE_URL is missing"; exit 0 ;;"#;
+
+#[test]
+fn a_crash_loop_fails_with_its_evidence_and_is_torn_down() {
+    let workspace = Workspace::new();
+    with_known_image(&workspace);
+    workspace.stub(&format!("case \"$call\" in{CRASH_LOOP}\nesac"));
+    let ended = workspace.xtask(&["compose-e2e"]);
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert!(ended.stdout.contains("user crashes and restarts (3 restarts, last exit code 78)"), "{}", ended.all());
+    assert!(ended.stderr.contains("user: DATABASE_URL is missing"), "{}", ended.all());
+    let calls = workspace.calls();
+    let (up, down) = (calls.find(" up --detach").unwrap(), calls.find(" down --remove-orphans").unwrap());
+    assert!(up < down, "{calls}");
+}
+
+#[test]
+fn a_tear_down_that_fails_too_stays_behind_the_first_error() {
+    let workspace = Workspace::new();
+    with_known_image(&workspace);
+    workspace
+        .stub(&format!("case \"$call\" in{CRASH_LOOP}\n  *\" down \"*) echo 'network is in use' >&2; exit 1 ;;\nesac"));
+    let ended = workspace.xtask(&["compose-e2e"]);
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert!(ended.stdout.starts_with("FAILED compose-e2e: user crashes and restarts"), "{}", ended.all());
+    assert!(
+        ended.stderr.contains("the tear-down failed as well: compose down failed: network is in use"),
+        "{}",
+        ended.all()
+    );
+}
+
+#[test]
+fn what_the_shell_exports_for_other_projects_never_reaches_compose() {
+    let mut workspace = Workspace::new();
+    with_known_image(&workspace);
+    for (name, value) in [
+        ("DATABASE_URL", "postgres://prod"),
+        ("JWT_SIGNING_KEY", "from-the-shell"),
+        ("COMPOSE_PROJECT_NAME", "prod"),
+        ("COMPOSE_FILE", "x"),
+    ] {
+        workspace.set(name, value);
+    }
+    workspace.stub(&format!(
+        "case \"$call\" in *\" up --detach\"*) env >\"$STATE/env\" ;; esac\ncase \"$call\" in{CRASH_LOOP}\nesac"
+    ));
+    workspace.xtask(&["compose-e2e"]);
+    let seen = workspace.read("../../state/env");
+    assert!(seen.contains("MINI_USER_IMAGE=sha256:user"), "{seen}");
+    assert!(seen.contains("GATEWAY_PORT=0"), "{seen}");
+    for name in ["DATABASE_URL", "JWT_SIGNING_KEY", "COMPOSE_PROJECT_NAME", "COMPOSE_FILE"] {
+        assert!(!seen.lines().any(|line| line.starts_with(&format!("{name}="))), "{name}: {seen}");
+    }
+    assert!(!workspace.calls().contains("--project-name prod"), "{}", workspace.calls());
+}
+
+#[test]
+fn the_secrets_of_a_run_are_in_no_output_no_report_and_no_argument_and_gone_afterwards() {
+    let workspace = Workspace::new();
+    with_known_image(&workspace);
+    workspace.stub(&format!("case \"$call\" in{CRASH_LOOP}\nesac"));
+    let ended = workspace.xtask(&["-v", "compose-e2e"]);
+    for text in [ended.all(), workspace.calls(), workspace.read("target/xtask/reports/compose-e2e.json")] {
+        assert!(!text.contains(CANARY), "{text}");
+    }
+    let runs = std::fs::read_dir(workspace.root.join("target/xtask/e2e")).unwrap();
+    let folders: Vec<_> = runs.filter_map(|entry| entry.ok().filter(|entry| entry.path().is_dir())).collect();
+    // The stub engine still names a container of the project, so the run's folder stays for the next run to clean up.
+    assert!(folders.len() <= 1, "{folders:?}");
+    assert!(!workspace.root.join(".env").exists());
+}

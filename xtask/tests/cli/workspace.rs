@@ -1,0 +1,175 @@
+//! A workspace in a temporary folder, and stub tools that log how they were called.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+/// What the stubs answer when a test says nothing else. `$LOG` and `$STATE` are paths of the test.
+const DEFAULTS: &str = r#"
+case "$call" in
+  "docker version --format {{.Client.Version}}") echo 28.2.2 ;;
+  "docker version --format {{.Server.Version}}") echo 20.10.24 ;;
+  "docker buildx version") echo "github.com/docker/buildx v0.29.1 abc" ;;
+  "docker compose version --short") echo 2.40.3 ;;
+  "docker image inspect --format "*"rust:"*) echo "sha256:rust " ;;
+  "docker image inspect --format "*"postgres:"*) echo "sha256:postgres " ;;
+  "docker buildx bake "*)
+    echo '{"user":{"containerimage.config.digest":"sha256:user","containerimage.digest":"sha256:user"}}' >"$(value_of --metadata-file "$@")" ;;
+  "docker image inspect --format {{.Id}} "*) echo sha256:user ;;
+  "docker image inspect --format {{json .Config}} "*) echo '{"User":"65532:65532"}' ;;
+  "docker create "*) echo c0ffee ;;
+  "docker export "*) cp "$STATE/image.tar" "$(value_of --output "$@")" ;;
+  "docker run "*" --version") echo "mini-user 0.1.0 (unversioned)" ;;
+  "docker run "*" env --format json") echo '{"schema":1,"service":"mini-user","variables":[]}' ;;
+  "docker run "*" keygen") printf 'JWT_SIGNING_KEY=S3CR3T-c4n4ry\nJWT_PUBLIC_KEY=cHVibGlj\n' ;;
+  "docker compose "*" port "*) echo 127.0.0.1:1 ;;
+esac
+exit 0
+"#;
+
+/// The value that every test with a secret plants and looks for.
+pub(crate) const CANARY: &str = "S3CR3T-c4n4ry";
+
+pub(crate) struct Workspace {
+    _folder: TempDir,
+    pub(crate) root: PathBuf,
+    stubs: PathBuf,
+    state: PathBuf,
+    environment: Vec<(String, String)>,
+}
+
+/// How a run of xtask ended.
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    pub(crate) fn all(&self) -> String {
+        format!("{}\n{}", self.stdout, self.stderr)
+    }
+}
+
+impl Workspace {
+    /// A checkout in a folder whose name has blanks, brackets and letters beyond ASCII.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("a b").join("Üñï_Shop (1)");
+        let (stubs, state) = (folder.path().join("stubs"), folder.path().join("state"));
+        for path in [&root, &stubs, &state] {
+            std::fs::create_dir_all(path).unwrap();
+        }
+        let workspace = Self { _folder: folder, root, stubs, state, environment: Vec::new() };
+        workspace.write_project();
+        workspace.write_image();
+        workspace.stub("");
+        workspace
+    }
+
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.root.join(path)).unwrap_or_default()
+    }
+
+    fn write_project(&self) {
+        self.write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"services/user\", \"xtask\"]\n");
+        self.write("Cargo.lock", "");
+        let package = |name: &str, more: &str| {
+            format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{more}")
+        };
+        self.write("xtask/Cargo.toml", &package("xtask", ""));
+        self.write("xtask/src/main.rs", "fn main() {}\n");
+        self.write("services/user/Cargo.toml", &package("mini-user", "[package.metadata.image]\n"));
+        self.write("services/user/src/main.rs", "fn main() {}\n");
+        self.write("compose.yaml", "services: {}\n");
+        self.write(".dockerignore", "*\n!services/user/Cargo.toml\n!services/user/src\n!xtask/Cargo.toml\n");
+        self.write(
+            "services/user/Dockerfile",
+            "COPY services/user/Cargo.toml services/user/\nCOPY xtask/Cargo.toml xtask/\n",
+        );
+    }
+
+    /// An image's files, as `docker export` gives them. The program is this test's own, which no image could hold: it is
+    /// not static. Tests that go so far bring a better one.
+    fn write_image(&self) {
+        let program = std::env::current_exe().unwrap();
+        std::fs::copy(program, self.state.join("mini-user")).unwrap();
+        let status =
+            stub_command("tar").args(["-cf", "image.tar", "mini-user"]).current_dir(&self.state).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Puts stubs on PATH; `cases` is shell that runs before the defaults and sees `$call`, the program and its arguments.
+    pub(crate) fn stub(&self, cases: &str) {
+        let (log, state) = (self.log_path(), &self.state);
+        let script = format!(
+            r#"#!/bin/sh
+LOG='{log}'; STATE='{state}'
+call="$(basename "$0") $*"
+printf '%s\n' "$call" >>"$LOG"
+value_of() {{ wanted=$1; shift; while [ $# -gt 0 ]; do [ "$1" = "$wanted" ] && {{ echo "$2"; return; }}; shift; done; }}
+{cases}
+{DEFAULTS}"#,
+            log = log.display(),
+            state = state.display(),
+        );
+        let path = self.stubs.join("docker");
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.state.join("calls.log")
+    }
+
+    /// The calls of the stubs so far, one a line.
+    pub(crate) fn calls(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    pub(crate) fn xtask(&self, arguments: &[&str]) -> Ended {
+        self.xtask_in(".", arguments)
+    }
+
+    pub(crate) fn xtask_in(&self, folder: &str, arguments: &[&str]) -> Ended {
+        let inherited = inherited_path();
+        let output = stub_command(env!("CARGO_BIN_EXE_xtask"))
+            .args(arguments)
+            .current_dir(self.root.join(folder))
+            .env("PATH", format!("{}:{inherited}", self.stubs.display()))
+            .env("CARGO_MANIFEST_DIR", self.root.join("xtask"))
+            .env_remove("CARGO_TARGET_DIR")
+            .env_remove("GITHUB_ACTIONS")
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        Ended {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test starts the program under test itself")]
+fn stub_command(program: &str) -> Command {
+    Command::new(program)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the stubs stand before the machine's own tools")]
+fn inherited_path() -> String {
+    std::env::var("PATH").unwrap()
+}
