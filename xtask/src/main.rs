@@ -2,6 +2,7 @@
 //!
 //! One module per subcommand; docs/architecture.md is the map.
 
+mod bench;
 mod build_images;
 mod clean;
 mod compose_e2e;
@@ -58,6 +59,7 @@ enum Command {
     Test(test::Test),
     Up(up::Up),
     Down(up::Down),
+    Bench(bench::Bench),
     Clean(clean::Clean),
 }
 
@@ -71,6 +73,7 @@ impl Command {
             Self::Test(_) => "test",
             Self::Up(_) => "up",
             Self::Down(_) => "down",
+            Self::Bench(_) => "bench",
             Self::Clean(_) => "clean",
         }
     }
@@ -84,6 +87,7 @@ impl Command {
             Self::Test(command) => command.run(context),
             Self::Up(command) => command.run(context),
             Self::Down(command) => command.run(context),
+            Self::Bench(command) => command.run(context),
             Self::Clean(command) => command.run(context),
         }
     }

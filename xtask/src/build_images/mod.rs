@@ -133,7 +133,7 @@ impl BuildImages {
 }
 
 /// The authority that the host trusts, copied into the project's folder: bake asks before it reads anything outside.
-fn copy_ca_file(context: &Context) -> Result<Option<camino::Utf8PathBuf>> {
+pub(crate) fn copy_ca_file(context: &Context) -> Result<Option<camino::Utf8PathBuf>> {
     let Some(source) = &context.project.environment.ca_file else { return Ok(None) };
     let copy = context.project.out().join("ca.pem");
     std::fs::copy(source, &copy).with_context(|| format!("copy the certificate bundle {source}"))?;

@@ -1,6 +1,8 @@
 //! The real `xtask` binary in a small workspace of its own, with stub tools first on PATH: what the real tools cannot be
 //! made to show.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod build;
 mod e2e;
 mod general;

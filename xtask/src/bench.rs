@@ -1,0 +1,108 @@
+//! `cargo xtask bench`: figures beside their alternative, measured in one run and written only when told to.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use xshell::{Shell, cmd};
+
+use crate::build_images::{self, BuildImages, BuiltImage};
+use crate::context::Context;
+use crate::outcome::Outcome;
+use crate::setup::{self, Ready};
+
+const BUILD_LIMIT_SECONDS: u64 = 3600;
+const QUERY_LIMIT_SECONDS: u64 = 60;
+const NAIVE_TAG: &str = "mini-naive-user:local";
+const SIZE_FORMAT: &str = "{{.Size}}";
+
+/// Measure figures beside their alternative.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    what: What,
+    /// Write the result into docs/.
+    #[arg(long, global = true)]
+    write: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// The sizes of the images, beside a naive single-stage build of the same program on the same base.
+    Images,
+}
+
+impl Bench {
+    pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
+        match self.what {
+            What::Images => images(context, self.write),
+        }
+    }
+}
+
+fn images(context: &Context, write: bool) -> Result<Outcome> {
+    eprintln!("bench images: builds the images, then a naive one beside them, about 3 minutes");
+    let ready = setup::ready(context)?;
+    let (_, built) = BuildImages::all().build(context, &ready)?;
+    let naive_bytes = naive(context, &ready)?;
+    let mut outcome = Outcome::default();
+    outcome.checked("images measured", built.len() + 1);
+    outcome.evidence("images", build_images::evidence(&built));
+    outcome.evidence("naive", json!({ "image": NAIVE_TAG, "bytes": naive_bytes }));
+    if write {
+        let shell = Shell::new()?;
+        let date = context.runner.read(cmd!(shell, "date --utc +%F"), QUERY_LIMIT_SECONDS)?;
+        let file = context.project.root.join("docs/images.md");
+        std::fs::write(&file, document(&built, naive_bytes, &date, &ready)).with_context(|| format!("write {file}"))?;
+        outcome.evidence("written", Value::from("docs/images.md"));
+    }
+    Ok(outcome)
+}
+
+/// Builds docs/naive/Dockerfile, gives its size as the engine adds it up, and removes it again.
+fn naive(context: &Context, ready: &Ready) -> Result<u64> {
+    let shell = Shell::new()?;
+    shell.change_dir(&context.project.root);
+    let (buildx, plugin) = (&ready.buildx.program, &ready.buildx.arguments);
+    let (docker, base) = (&ready.docker.program, format!("RUST_BASE={}", ready.rust.reference));
+    let secrets: Vec<_> =
+        build_images::copy_ca_file(context)?.into_iter().map(|file| format!("--secret=id=ca,src={file}")).collect();
+    let build = cmd!(
+        shell,
+        "{buildx} {plugin...} build --progress plain --load --file docs/naive/Dockerfile --build-arg {base} {secrets...} --tag {NAIVE_TAG} ."
+    );
+    context.runner.run(build, BUILD_LIMIT_SECONDS).context("build the naive image")?;
+    let size = context
+        .runner
+        .read(cmd!(shell, "{docker} image inspect --format {SIZE_FORMAT} {NAIVE_TAG}"), QUERY_LIMIT_SECONDS)?;
+    context.runner.for_clean_up().read(cmd!(shell, "{docker} image rm {NAIVE_TAG}"), QUERY_LIMIT_SECONDS)?;
+    size.parse().with_context(|| format!("`{size}` is no size"))
+}
+
+fn document(images: &[BuiltImage], naive_bytes: u64, date: &str, ready: &Ready) -> String {
+    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let mut text = format!(
+        "# Image sizes\n\nMeasured on {date} by `cargo xtask bench images --write` (engine {}, base {}). Sizes are of all files, uncompressed.\n\n\
+         | image | size | files | naive single-stage build | ratio |\n|---|---|---|---|---|\n",
+        ready.engine, ready.rust.reference
+    );
+    for image in images {
+        let facts = &image.facts;
+        // The naive Dockerfile builds `user`; the others would differ from it by a megabyte in a thousand.
+        let (naive, ratio) = if image.name == "user" {
+            (megabytes(naive_bytes), format!("1 : {}", naive_bytes / facts.size_bytes.max(1)))
+        } else {
+            ("".to_owned(), "".to_owned())
+        };
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {naive} | {ratio} |",
+            image.name,
+            megabytes(facts.size_bytes),
+            facts.files.join(", ")
+        );
+    }
+    text += "\nThe naive build is [docs/naive/Dockerfile](naive/Dockerfile): one stage, the compiler and the sources in the image, root, no\nhealthcheck. An image holds its program and nothing else, so its size is the program's; the limit is 12 MB each\n(`cargo xtask build-images` fails above it).\n";
+    text
+}

@@ -1,0 +1,109 @@
+//! Builds in a second checkout: what was edited is what is in the image, whatever the files' times and whatever another
+//! checkout built in between.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::program::{docker_ok, program, root, text, xtask};
+
+/// A text of the user service that its program prints without a database.
+const FILE: &str = "services/user/src/settings.rs";
+
+struct Checkout {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+    original: String,
+}
+
+impl Checkout {
+    /// A clone with the tools and host artefacts of this checkout: two checkouts on one cache are the point.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("another checkout");
+        let clone = program("git").args(["clone", "--quiet"]).arg(root()).arg(&path).status().unwrap();
+        assert!(clone.success());
+        std::fs::create_dir_all(path.join("target/xtask")).unwrap();
+        for shared in ["tools", "host"] {
+            let original = root().join("target/xtask").join(shared);
+            std::fs::create_dir_all(&original).unwrap();
+            std::os::unix::fs::symlink(original, path.join("target/xtask").join(shared)).unwrap();
+        }
+        let original = std::fs::read_to_string(path.join(FILE)).unwrap();
+        Self { _folder: folder, path, original }
+    }
+
+    /// Replaces the description of TOKEN_LIFETIME and makes every source as old as a restored archive.
+    fn edit(&self, words: &str) {
+        let start = self.original.find("\"TOKEN_LIFETIME\"").expect("the user service has TOKEN_LIFETIME");
+        let dot = start + self.original[start..].find(".\"").expect("its description ends with a full stop");
+        let text = format!("{} {words}{}", &self.original[..dot], &self.original[dot..]);
+        std::fs::write(self.path.join(FILE), text).unwrap();
+        make_old(&self.path.join("services"));
+        make_old(&self.path.join("gateway"));
+    }
+
+    fn build(&self, strategy: &str) -> String {
+        let output = xtask(&self.path).args(["build-images", "user", "--strategy", strategy]).output().unwrap();
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        docker_ok(&["run", "--rm", "--network", "none", "mini-user:local", "env", "--format", "markdown"])
+    }
+}
+
+fn make_old(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            make_old(&path);
+        } else {
+            let file = std::fs::File::options().write(true).open(path).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(978_307_200)).unwrap();
+        }
+    }
+}
+
+fn every_edit_shows(strategy: &str) {
+    let one = Checkout::new();
+    let two = Checkout::new();
+    one.edit("EDIT-ONE");
+    two.edit("EDIT-TWO");
+    for round in 0..2 {
+        let (first, second) = (one.build(strategy), two.build(strategy));
+        assert!(first.contains("EDIT-ONE") && !first.contains("EDIT-TWO"), "round {round}: {first}");
+        assert!(second.contains("EDIT-TWO") && !second.contains("EDIT-ONE"), "round {round}: {second}");
+    }
+    one.edit("EDIT-THREE");
+    assert!(one.build(strategy).contains("EDIT-THREE"));
+}
+
+#[test]
+fn an_edit_with_old_file_times_is_in_the_image_of_a_container_build() {
+    every_edit_shows("container");
+}
+
+#[test]
+fn an_edit_with_old_file_times_is_in_the_image_of_a_host_build() {
+    every_edit_shows("host");
+}
+
+#[test]
+fn a_dockerfile_builds_alone_with_plain_docker() {
+    for (name, folder) in [("user", "services/user"), ("gateway", "gateway")] {
+        let tag = format!("mini-alone-{name}:test");
+        let mut build = program(root().join("target/xtask/tools/docker-buildx"));
+        if !root().join("target/xtask/tools/docker-buildx").is_file() {
+            build = program("docker");
+            build.arg("buildx");
+        }
+        build.current_dir(root()).args(["build", "--quiet", "--load", "--file"]).arg(format!("{folder}/Dockerfile"));
+        if program("docker").args(["image", "inspect", "mini-base/rust:local"]).output().unwrap().status.success() {
+            build.args(["--build-arg", "RUST_BASE=mini-base/rust:local"]);
+        }
+        if root().join("target/xtask/ca.pem").is_file() {
+            build.args(["--secret", "id=ca,src=target/xtask/ca.pem"]);
+        }
+        let output = build.args(["--tag", &tag, "."]).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        docker_ok(&["run", "--rm", &tag, "--version"]);
+        docker_ok(&["image", "rm", &tag]);
+    }
+}

@@ -1,0 +1,9 @@
+//! The slow suite: real builds, images and stacks on the real engine. `cargo xtask test --all` runs it.
+
+#![cfg(feature = "engine-tests")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod checkout;
+mod images;
+mod program;
+mod stacks;
