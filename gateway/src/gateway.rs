@@ -1,9 +1,12 @@
 //! The way of one request through the gateway.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version, request};
 use http_body::Body as _;
@@ -13,7 +16,6 @@ use mini_kit::health::{self, Health};
 use mini_kit::request_id::{REQUEST_ID, RequestId};
 use mini_kit::server::{InFlight, Peer};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::access_log::AccessLog;
@@ -62,6 +64,9 @@ impl Slots {
     }
 }
 
+/// What the server gets: always a response.
+pub type Answer = Result<Response<ResponseBody>, Infallible>;
+
 /// The gateway as one thread has it.
 pub struct Gateway {
     /// What all threads have in common.
@@ -78,30 +83,24 @@ impl Gateway {
     /// What may write runs in a task of its own, from the moment when the head has been read. The client may then leave,
     /// and this future be dropped, without the write being cut off half-way: the time limit bounds the task, and the end
     /// of the gateway waits for it. What only reads ends with its client.
-    pub fn answer(
-        self: &Arc<Self>,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Response<ResponseBody>> + use<> {
+    ///
+    /// The future is put together without async blocks of its own, each of which would hold, and move, what it awaits
+    /// twice over.
+    pub fn answer(self: &Arc<Self>, request: Request<Incoming>) -> impl Future<Output = Answer> + use<> {
         let request_id = RequestId::from_headers(request.headers());
         let reads_only = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let in_flight = request.extensions().get::<InFlight>().cloned();
         let work = Arc::clone(self).handle(request, request_id.clone());
-        let work = if reads_only {
-            Work::Here(work)
-        } else {
-            Work::Apart(tokio::spawn(async move {
-                let response = work.await;
-                drop(in_flight);
-                response
-            }))
-        };
-        async move {
-            match work {
-                Work::Here(work) => work.await,
-                // The only failure is a panic, which the log has.
-                Work::Apart(work) => work.await.unwrap_or_else(|_| refuse(Refusal::Internal, &request_id)),
-            }
+        if reads_only {
+            return Either::Left(work.map(Ok));
         }
+        let task = tokio::spawn(async move {
+            let response = work.await;
+            drop(in_flight);
+            response
+        });
+        // The only failure of a task is a panic, which the log has.
+        Either::Right(task.map(move |response| Ok(response.unwrap_or_else(|_| refuse(Refusal::Internal, &request_id)))))
     }
 
     /// Answers a request and logs it.
@@ -169,12 +168,6 @@ impl Gateway {
             }
         }
     }
-}
-
-/// Where the work on a request is done.
-enum Work<F> {
-    Here(F),
-    Apart(JoinHandle<Response<ResponseBody>>),
 }
 
 fn refuse(refusal: Refusal, request_id: &RequestId) -> Response<ResponseBody> {

@@ -3,7 +3,6 @@
 //! The system spreads new connections over the listeners (`SO_REUSEPORT`). A request then stays on its thread from
 //! beginning to end, and the threads share only the rate limit and a few counters: docs/decisions/0004-gateway-proxy.md.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -104,10 +103,7 @@ impl Worker {
 
     fn work(self) {
         let Self { runtime, listener, gateway, limits, shutdown } = self;
-        let service = service_fn(move |request| {
-            let answer = gateway.answer(request);
-            async move { Ok::<_, Infallible>(answer.await) }
-        });
+        let service = service_fn(move |request| gateway.answer(request));
         runtime.block_on(server::serve(listener, service, limits, &shutdown));
         // A name that is still being resolved on a blocking thread has nobody left to answer to.
         runtime.shutdown_background();

@@ -4,6 +4,7 @@ mod file;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::time::Duration;
 
 use crate::contract::{Contract, Declaration, Loader, Parsed, Presence, Reason, Values, Variable};
 
@@ -102,7 +103,20 @@ impl Contract {
                 faults.push(Fault { variable, kind: FaultKind::Missing, reason });
             }
         }
+        faults.extend(self.shorter.iter().filter_map(|&(index, than)| self.too_long(&slots, index, than)));
         if faults.is_empty() { Ok(Values { slots }) } else { Err(Faults(faults)) }
+    }
+
+    /// The fault of a time that is not shorter than that of the variable `than`. A time that has a fault already has no
+    /// value here, and gets no second one.
+    fn too_long(&self, slots: &[Parsed], index: usize, than: &str) -> Option<Fault> {
+        let time = |index: usize| slots.get(index)?.as_ref()?.downcast_ref::<Duration>().copied();
+        let limit = time(self.variables().position(|variable| variable.name == than)?)?;
+        (time(index)? >= limit).then(|| Fault {
+            variable: self.declarations[index].variable,
+            kind: FaultKind::Malformed,
+            reason: format!("it must be shorter than {than}").into(),
+        })
     }
 }
 

@@ -9,6 +9,7 @@ mod print;
 use std::any::Any;
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 /// Why a text is not a value of its type. It never repeats the text, which may be a secret.
 pub type Reason = Cow<'static, str>;
@@ -101,6 +102,7 @@ pub type Loader<C> = Box<dyn FnOnce(&mut Values) -> C>;
 pub struct Contract {
     pub(crate) declarations: Vec<Declaration>,
     pub(crate) together: Vec<(usize, usize)>,
+    pub(crate) shorter: Vec<(usize, &'static str)>,
 }
 
 impl Contract {
@@ -138,6 +140,12 @@ impl Contract {
         self.together.push((first.index, second.index));
     }
 
+    /// Demands that a time is shorter than that of the variable `than`. That one has a name and no field here because it
+    /// is mostly declared elsewhere: the time that a service waits for another against that of a whole request.
+    pub fn shorter(&mut self, time: &Field<Duration>, than: &'static str) {
+        self.shorter.push((time.index, than));
+    }
+
     /// The declared variables, in their order.
     pub fn variables(&self) -> impl Iterator<Item = &Variable> {
         self.declarations.iter().map(|declaration| &declaration.variable)
@@ -153,7 +161,7 @@ impl Contract {
     }
 
     /// Mistakes in the declarations themselves: names used twice, defaults that are no values of their type, missing
-    /// descriptions. Every service holds in a test that there are none.
+    /// descriptions, a rule about a variable that is not there. Every service holds in a test that there are none.
     #[must_use]
     pub fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
@@ -171,6 +179,12 @@ impl Contract {
                 && let Err(reason) = parse(Some(default))
             {
                 mistakes.push(format!("the default of {} {reason}", variable.name));
+            }
+        }
+        for &(index, than) in &self.shorter {
+            if !self.variables().any(|variable| variable.name == than && variable.kind == Duration::TYPE) {
+                let name = self.declarations[index].variable.name;
+                mistakes.push(format!("{name} is to be shorter than {than}, which is no duration of this contract"));
             }
         }
         mistakes

@@ -1,6 +1,8 @@
 //! The connection to Postgres, and the schema.
 
+mod error;
 mod migration;
+mod rules;
 mod url;
 
 use std::time::Duration;
@@ -8,9 +10,12 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio::time::Instant;
 
+pub use error::broken_rule;
 pub use migration::{migrate, readiness};
+pub use rules::migration_mistakes;
 pub use url::DatabaseUrl;
 
+use self::error::{describe, may_pass};
 use crate::contract::{Contract, Loader};
 use crate::run::Failure;
 use crate::types::Integer;
@@ -19,6 +24,10 @@ use crate::types::Integer;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// The longest that a request waits for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The parameter of a session that limits each of its statements. It is given at the start of the session, where it needs
+/// no round trip, holds from the first statement on and is what `RESET ALL` returns to.
+const STATEMENT_TIMEOUT: &str = "statement_timeout";
 
 /// How to reach the database.
 #[derive(Clone, Debug)]
@@ -58,28 +67,34 @@ impl Settings {
 
 /// Connects, trying again while the database is not there yet.
 ///
+/// No statement on these connections runs longer than `statement_timeout`; services pass their REQUEST_TIMEOUT. A request
+/// that runs out of time is answered and forgotten by the service, but its statement goes on in the database and keeps
+/// its connection, for ever if it waits for a lock that nobody lets go. Nobody waits for a statement longer than a request
+/// may take, so the database ends it then, and the connection is back after twice that time at the latest.
+///
 /// # Errors
 /// When it cannot be reached within [`Settings::connect_timeout`], or when it answers and refuses, for instance because
 /// the password is wrong. The message names host and port, and no user information.
-pub async fn connect(settings: &Settings) -> Result<PgPool, Failure> {
+pub async fn connect(settings: &Settings, statement_timeout: Duration) -> Result<PgPool, Failure> {
     let Settings { url, connect_timeout, .. } = settings;
     let deadline = Instant::now() + *connect_timeout;
+    let options = url.options().options([(STATEMENT_TIMEOUT, milliseconds(statement_timeout))]);
     let mut pause = PAUSES.0;
     loop {
-        let attempt = tokio::time::timeout_at(deadline, pool(settings, url.options())).await;
+        let attempt = tokio::time::timeout_at(deadline, pool(settings, options.clone())).await;
         let error = match attempt {
             Ok(Ok(pool)) => return Ok(pool),
             Ok(Err(error)) => error,
             Err(_) => return Err(Failure::plain(format!("no answer from {url} within {connect_timeout:?}"))),
         };
         if !may_pass(&error) {
-            return Err(Failure::plain(format!("{url} refuses the connection: {}", explain(&error))));
+            return Err(Failure::plain(format!("{url} refuses the connection: {}", describe(&error))));
         }
         if Instant::now() + pause >= deadline {
-            let why = explain(&error);
+            let why = describe(&error);
             return Err(Failure::plain(format!("no connection to {url} within {connect_timeout:?}: {why}")));
         }
-        tracing::info!(database = %url, cause = explain(&error), "waiting for the database");
+        tracing::info!(database = %url, cause = describe(&error), "waiting for the database");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSES.1);
     }
@@ -93,26 +108,7 @@ async fn pool(settings: &Settings, options: PgConnectOptions) -> Result<PgPool, 
         .await
 }
 
-/// Whether an error may go away by itself: the host is not there yet, the server is starting or stopping, or all its
-/// connections are taken (codes 57P… and 53300 of Postgres).
-fn may_pass(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| code == "53300" || code.starts_with("57P")),
-        _ => false,
-    }
-}
-
-/// The error in words of our own: those of the server name the user.
-fn explain(error: &sqlx::Error) -> String {
-    let sqlx::Error::Database(error) = error else { return error.to_string() };
-    let code = error.code().unwrap_or_default();
-    let meaning = match code.as_ref() {
-        "28P01" | "28000" => "user or password is wrong",
-        "3D000" => "there is no database of that name",
-        "53300" => "it has no connection to spare",
-        "57P03" => "it is starting or stopping",
-        _ => "see the log of the database",
-    };
-    format!("{meaning} (code {code})")
+/// A duration as Postgres reads it. It has no more than 31 bits for it, which are 24 days.
+fn milliseconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

@@ -11,21 +11,6 @@ pub use json::Json;
 
 use crate::problem::Problem;
 
-/// The query, as `T`; a query that is not one is answered with 400.
-#[derive(Clone, Copy, Debug)]
-pub struct Query<T>(pub T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match axum::extract::Query::from_request_parts(parts, state).await {
-            Ok(axum::extract::Query(query)) => Ok(Self(query)),
-            Err(_) => Err(Problem::from_status(StatusCode::BAD_REQUEST).detail("the query is not valid")),
-        }
-    }
-}
-
 /// The parameters in the path, as `T`. A path whose parameters cannot be read as `T` names nothing, so the answer is 404.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<T>(pub T);

@@ -15,8 +15,12 @@ pub mod health;
 pub mod logs;
 pub mod shutdown;
 
+pub mod currency;
 pub mod extract;
+pub mod id;
+pub mod page;
 pub mod problem;
+pub mod query;
 pub mod request_id;
 pub mod router;
 pub mod server;

@@ -96,13 +96,25 @@ impl Problem {
     /// A request body with invalid fields (422).
     #[must_use]
     pub fn invalid(errors: Vec<FieldError>) -> Self {
-        Self { errors, ..Self::from_status(StatusCode::UNPROCESSABLE_ENTITY) }
+        Self::from_status(StatusCode::UNPROCESSABLE_ENTITY).errors(errors)
+    }
+
+    /// A query string that is not understood (400), and why.
+    #[must_use]
+    pub fn invalid_query(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-query", "The query is not valid").detail(reason)
     }
 
     /// Adds what is special about this occurrence.
     #[must_use]
     pub fn detail(self, detail: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()), ..self }
+    }
+
+    /// Names the places in the request body that the problem is about, in place of those named before.
+    #[must_use]
+    pub fn errors(self, errors: Vec<FieldError>) -> Self {
+        Self { errors, ..self }
     }
 
     /// Adds a header to the response.

@@ -28,6 +28,22 @@ pub struct Service<C: 'static> {
     pub commands: &'static [Command],
 }
 
+impl<C> Service<C> {
+    /// The whole contract: the variables that every service has, then its own. A test of each service holds that it has no
+    /// [mistakes](Contract::mistakes).
+    #[must_use]
+    pub fn contract(&self) -> Contract {
+        self.declared().0
+    }
+
+    fn declared(&self) -> (Contract, Loader<server::Settings>, Loader<C>) {
+        let mut contract = Contract::default();
+        let server_loader = server::Settings::declare(&mut contract);
+        let own_loader = (self.declare)(&mut contract);
+        (contract, server_loader, own_loader)
+    }
+}
+
 /// A subcommand that a service adds.
 pub struct Command {
     /// What is typed to run it.
@@ -133,7 +149,7 @@ impl Failure {
 pub fn run<C>(service: &'static Service<C>, build: Build) -> ExitCode {
     let identity = Identity { service: service.name, build };
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    match command::parse(&arguments, service.commands) {
+    let code = match command::parse(&arguments, service.commands) {
         Ok(action) => match perform(&action, service, identity) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => report(&failure, service.name),
@@ -142,13 +158,13 @@ pub fn run<C>(service: &'static Service<C>, build: Build) -> ExitCode {
             eprintln!("{}: {mistake}\n\n{}", service.name, command::usage(service.name, service.commands));
             ExitCode::from(EXIT_USAGE)
         }
-    }
+    };
+    logs::flush();
+    code
 }
 
 fn perform<C>(action: &Action, service: &'static Service<C>, identity: Identity) -> Result<(), Failure> {
-    let mut contract = Contract::default();
-    let server_loader = server::Settings::declare(&mut contract);
-    let own_loader = (service.declare)(&mut contract);
+    let (contract, server_loader, own_loader) = service.declared();
     match action {
         Action::Help => print(&command::usage(service.name, service.commands)),
         Action::Version => print(&identity.to_string()),

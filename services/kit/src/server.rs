@@ -23,7 +23,8 @@ pub(crate) use settings::declare_address;
 use crate::shutdown::{Phase, Shutdown};
 
 /// The most bytes of a request's line and headers together. The most header lines are 100, by hyper's own limit, which is
-/// faster than one that is set.
+/// faster than one that is set. hyper answers what is above either with 431 (RFC 6585 §5) and closes the connection; no
+/// service sees such a request, so the answer has neither a problem document nor a request id nor a line in the log.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// How many connections may wait in the system for `accept`.
 const BACKLOG: u32 = 1024;

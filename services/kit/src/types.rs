@@ -7,6 +7,7 @@ mod number;
 mod text;
 
 pub use choice::LogLevel;
+pub use duration::Pause;
 pub use key::decode_key;
 pub use number::{Integer, Port};
 pub use text::BindAddress;

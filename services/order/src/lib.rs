@@ -1,7 +1,7 @@
 //! Orders of the mini shop: who bought what, and at which price.
 //!
 //! A request passes [`routes`] and is read into types that hold only what is valid ([`order`], [`money`],
-//! [`idempotency`], [`page`]). [`catalogue`] asks the product service for prices; then [`store`] writes the order in one
+//! [`idempotency`]). [`catalogue`] asks the product service for prices; then [`store`] writes the order in one
 //! transaction. Why one key makes one order: `docs/decisions/0005-idempotent-orders.md`.
 
 use std::sync::Arc;
@@ -21,8 +21,6 @@ pub mod catalogue;
 pub mod idempotency;
 pub mod money;
 pub mod order;
-pub mod page;
-pub mod query;
 pub mod routes;
 pub mod store;
 
@@ -71,6 +69,7 @@ fn declare(contract: &mut Contract) -> Loader<Config> {
         "2s",
         "The longest that an order waits for the product service, one retry included; less than REQUEST_TIMEOUT.",
     );
+    contract.shorter(&product_timeout, "REQUEST_TIMEOUT");
     Box::new(move |values| Config {
         database: database(values),
         verifier: verifier(values),
@@ -82,7 +81,7 @@ fn declare(contract: &mut Contract) -> Loader<Config> {
 fn serve(start: Start<Config>) -> Result<(), Failure> {
     let Start { identity, server, config } = start;
     router::run(&server, async move |shutdown| {
-        let pool = database::connect(&config.database).await?;
+        let pool = database::connect(&config.database, server.request_timeout).await?;
         database::migrate(&pool, &MIGRATOR).await?;
         let app = App {
             pool: pool.clone(),

@@ -1,5 +1,6 @@
 //! Money: integer minor units and their currency. Every sum is checked; none wraps, rounds or mixes currencies.
 
+use mini_kit::currency::Currency;
 use serde::Serialize;
 
 /// The largest amount, in minor units: 2^53 - 1, the last whole number that clients whose only number is a double read
@@ -46,32 +47,6 @@ impl Money {
     }
 }
 
-/// An ISO 4217 alphabetic code by its form: three upper-case ASCII letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Currency([u8; 3]);
-
-impl Currency {
-    /// Refuses everything but three upper-case ASCII letters, with the reason.
-    pub fn parse(code: &str) -> Result<Self, String> {
-        match <[u8; 3]>::try_from(code.as_bytes()) {
-            Ok(letters) if letters.iter().all(u8::is_ascii_uppercase) => Ok(Self(letters)),
-            _ => Err("a currency must be three upper-case letters (ISO 4217)".to_owned()),
-        }
-    }
-
-    /// The code, for example `EUR`.
-    pub fn code(&self) -> &str {
-        // The constructor lets only ASCII in, so the fallback is never taken.
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-impl Serialize for Currency {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.code())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -80,14 +55,6 @@ mod tests {
 
     fn euros(amount: i64) -> Money {
         Money::new(amount, Currency::parse("EUR").unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_currency_is_three_upper_case_letters() {
-        assert_eq!(Currency::parse("EUR").unwrap().code(), "EUR");
-        for refused in ["", "EU", "EURO", "eur", "E R", "ÄB", "123", "EUR "] {
-            assert!(Currency::parse(refused).is_err(), "{refused:?}");
-        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use mini_kit::id;
 use mini_kit::problem::FieldError;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -102,7 +103,8 @@ impl OrderForm {
         let mut places = HashMap::new();
         let mut items = Vec::with_capacity(self.items.len());
         for (place, form) in self.items.iter().enumerate() {
-            let product_id = parse_id(&form.product_id).and_then(|id| match places.insert(id, place) {
+            let known_id = id::parse(&form.product_id).ok_or_else(|| "must be a UUID".to_owned());
+            let product_id = known_id.and_then(|id| match places.insert(id, place) {
                 None => Ok(id),
                 Some(first) => Err(format!("is the product of /items/{first} again; use its quantity")),
             });
@@ -201,12 +203,6 @@ fn total(items: &[PricedItem]) -> Result<Money, Vec<FieldError>> {
 
 fn product_pointer(place: usize) -> String {
     format!("/items/{place}/product_id")
-}
-
-/// Reads an id in its canonical form only, so that one resource has one name (RFC 9562, section 4).
-pub fn parse_id(text: &str) -> Result<Uuid, String> {
-    let canonical = text.len() == uuid::fmt::Hyphenated::LENGTH;
-    Uuid::try_parse(text).ok().filter(|_| canonical).ok_or_else(|| "must be a UUID".to_owned())
 }
 
 #[cfg(test)]

@@ -8,16 +8,16 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use mini_kit::Problem;
 use mini_kit::caller::Caller;
 use mini_kit::extract::{Json, Path};
+use mini_kit::page::{Cursor, Limit, Page};
+use mini_kit::query::Parameters;
 use mini_kit::request_id::RequestId;
+use mini_kit::{Problem, id};
 
 use crate::App;
 use crate::idempotency::IdempotencyKey;
-use crate::order::{Order, OrderForm, Wanted, parse_id};
-use crate::page::{Cursor, Limit, Page};
-use crate::query::Parameters;
+use crate::order::{Order, OrderForm, Wanted};
 use crate::store::{self, Placed};
 
 /// Says, with the value `true`, that the order of this answer was placed by an earlier request with the same key.
@@ -40,7 +40,7 @@ async fn place(
     let key = IdempotencyKey::from_headers(&headers).map_err(|reason| refusal::of_key(&reason))?;
     let wanted = form.parse().map_err(Problem::invalid)?;
     if let Some(key) = &key
-        && let Some(order) = store::find_by_key(&app.pool, caller.id, key).await.map_err(refusal::of_database)?
+        && let Some(order) = store::find_by_key(&app.pool, caller.id, key).await?
     {
         return replay(&wanted, order);
     }
@@ -48,7 +48,7 @@ async fn place(
     let prices =
         app.catalogue.prices(&product_ids, &request_id).await.map_err(|error| refusal::of_catalogue(&error))?;
     let priced = wanted.priced(&prices).map_err(refusal::of_pricing)?;
-    match store::place(&app.pool, caller.id, key.as_ref(), priced).await.map_err(refusal::of_database)? {
+    match store::place(&app.pool, caller.id, key.as_ref(), priced).await? {
         Placed::Now(order) => created(order),
         Placed::Before(order) => replay(&wanted, order),
     }
@@ -69,8 +69,8 @@ fn created(order: Order) -> Result<Response, Problem> {
 }
 
 async fn list(State(app): State<App>, caller: Caller, RawQuery(query): RawQuery) -> Result<Json<Page<Order>>, Problem> {
-    let (cursor, limit) = parse_query(query.as_deref()).map_err(refusal::of_query)?;
-    store::list(&app.pool, caller.id, cursor, limit).await.map(Json).map_err(refusal::of_database)
+    let (cursor, limit) = parse_query(query.as_deref()).map_err(Problem::invalid_query)?;
+    Ok(Json(store::list(&app.pool, caller.id, cursor, limit).await?))
 }
 
 fn parse_query(query: Option<&str>) -> Result<(Cursor, Limit), String> {
@@ -81,7 +81,7 @@ fn parse_query(query: Option<&str>) -> Result<(Cursor, Limit), String> {
 
 /// Another user's order is answered like one that does not exist: the difference would tell which ids exist.
 async fn find(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Json<Order>, Problem> {
-    let id = parse_id(&id).map_err(|_| refusal::of_unknown_order())?;
-    let order = store::find(&app.pool, caller.id, id).await.map_err(refusal::of_database)?;
+    let id = id::parse(&id).ok_or_else(refusal::of_unknown_order)?;
+    let order = store::find(&app.pool, caller.id, id).await?;
     order.map(Json).ok_or_else(refusal::of_unknown_order)
 }

@@ -1,14 +1,16 @@
 //! Orders in Postgres. Values reach the database as bound parameters only; the statements are constants.
 
+use mini_kit::currency::Currency;
+use mini_kit::database::broken_rule;
+use mini_kit::page::{Cursor, Limit, Page};
 use sqlx::postgres::PgRow;
 use sqlx::{PgExecutor, PgPool, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::idempotency::IdempotencyKey;
-use crate::money::{Currency, Money};
+use crate::money::Money;
 use crate::order::{Order, PLACED, PricedItem, PricedItems, Quantity};
-use crate::page::{Cursor, Limit, Page};
 
 /// Begins the transaction of an order.
 ///
@@ -140,15 +142,15 @@ fn orders_of_rows(rows: &[PgRow]) -> sqlx::Result<Vec<Order>> {
 
 fn order_of_rows(rows: &[PgRow]) -> sqlx::Result<Order> {
     let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-    let currency = Currency::parse(first.try_get("currency")?).map_err(|reason| broken("currency", reason))?;
+    let currency = Currency::parse(first.try_get("currency")?).map_err(|reason| broken_rule("currency", reason))?;
     let money = |row: &PgRow, column: &'static str| -> sqlx::Result<Money> {
-        Money::new(row.try_get(column)?, currency).map_err(|reason| broken(column, reason))
+        Money::new(row.try_get(column)?, currency).map_err(|reason| broken_rule(column, reason))
     };
     let item = |row: &PgRow| -> sqlx::Result<PricedItem> {
         let pieces: i32 = row.try_get("quantity")?;
         Ok(PricedItem {
             product_id: row.try_get("product_id")?,
-            quantity: Quantity::parse(pieces.into()).map_err(|reason| broken("quantity", reason))?,
+            quantity: Quantity::parse(pieces.into()).map_err(|reason| broken_rule("quantity", reason))?,
             unit_price: money(row, "unit_amount")?,
         })
     };
@@ -159,9 +161,4 @@ fn order_of_rows(rows: &[PgRow]) -> sqlx::Result<Order> {
         total: money(first, "total_amount")?,
         created_at: first.try_get("created_at")?,
     })
-}
-
-/// A row that breaks the rules of the types was not written by this program: an error, never a wrong order.
-fn broken(column: &str, reason: String) -> sqlx::Error {
-    sqlx::Error::ColumnDecode { index: column.to_owned(), source: reason.into() }
 }

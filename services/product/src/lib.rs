@@ -1,7 +1,7 @@
 //! The catalogue of the mini shop: what can be bought, and for how much.
 //!
-//! A request passes [`routes`], is read into types that hold only what is valid ([`lookup`], [`product`], [`price`],
-//! [`page`]), and reaches Postgres in [`store`].
+//! A request passes [`routes`], is read into types that hold only what is valid ([`lookup`], [`product`], [`price`]), and
+//! reaches Postgres in [`store`].
 
 use std::sync::Arc;
 
@@ -14,10 +14,8 @@ use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 
 pub mod lookup;
-pub mod page;
 pub mod price;
 pub mod product;
-pub mod query;
 pub mod routes;
 pub mod store;
 
@@ -60,7 +58,7 @@ fn declare(contract: &mut Contract) -> Loader<Config> {
 fn serve(start: Start<Config>) -> Result<(), Failure> {
     let Start { identity, server, config } = start;
     router::run(&server, async move |shutdown| {
-        let pool = database::connect(&config.database).await?;
+        let pool = database::connect(&config.database, server.request_timeout).await?;
         database::migrate(&pool, &MIGRATOR).await?;
         let app = App { pool: pool.clone(), verifier: Arc::new(config.verifier.verifier()) };
         let health = Health::new(identity, shutdown.clone(), move || database::readiness(pool.clone(), &MIGRATOR));

@@ -1,9 +1,9 @@
 //! What `GET /products` is asked for: a page, or certain products.
 
+use mini_kit::id;
+use mini_kit::page::{Cursor, Limit};
+use mini_kit::query::Parameters;
 use uuid::Uuid;
-
-use crate::page::{Cursor, Limit};
-use crate::query::Parameters;
 
 /// The most products that one request may name.
 pub const MAX_IDS: usize = 50;
@@ -39,15 +39,9 @@ impl Lookup {
     }
 }
 
-/// Reads an id in its canonical form only, so that one product has one URL (RFC 9562, section 4).
-pub fn parse_id(text: &str) -> Option<Uuid> {
-    let canonical = text.len() == uuid::fmt::Hyphenated::LENGTH;
-    Uuid::try_parse(text).ok().filter(|_| canonical)
-}
-
 fn parse_ids(list: &str) -> Result<Vec<Uuid>, String> {
     // The limit comes first: what lies beyond it is not even looked at.
-    let ids: Option<Vec<Uuid>> = list.split(',').take(MAX_IDS + 1).map(parse_id).collect();
+    let ids: Option<Vec<Uuid>> = list.split(',').take(MAX_IDS + 1).map(id::parse).collect();
     ids.filter(|ids| ids.len() <= MAX_IDS)
         .ok_or_else(|| format!("must be 1 to {MAX_IDS} UUIDs with commas between them"))
 }
@@ -81,13 +75,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn an_id_has_one_spelling_but_for_case(text in "\\PC{0,40}|[0-9a-fA-F-]{36}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}") {
-            if let Some(id) = parse_id(&text) {
-                prop_assert_eq!(id.to_string(), text.to_ascii_lowercase());
-            }
-        }
-
         #[test]
         fn no_query_makes_the_reader_panic(query in "\\PC{0,60}|(limit|cursor|ids)=[%0-9a-f,-]{0,40}") {
             let _ = Lookup::parse(Some(&query));

@@ -1,5 +1,6 @@
 //! Prices: an amount in integer minor units and the currency that gives the units their size.
 
+use mini_kit::currency::Currency;
 use serde::{Deserialize, Serialize};
 
 /// The largest price, in minor units. An order of 50 items of 1000 pieces each at this price still totals less than
@@ -35,35 +36,6 @@ impl Amount {
     }
 }
 
-/// An ISO 4217 alphabetic code by its form: three upper-case ASCII letters.
-///
-/// The form and not the list: the list changes while programs run (XCG came in 2025), and a shop that refuses a new
-/// currency until its next release is worse off than one whose administrator can mistype a code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Currency([u8; 3]);
-
-impl Currency {
-    /// Refuses everything but three upper-case ASCII letters, with the reason.
-    pub fn parse(code: &str) -> Result<Self, String> {
-        match <[u8; 3]>::try_from(code.as_bytes()) {
-            Ok(letters) if letters.iter().all(u8::is_ascii_uppercase) => Ok(Self(letters)),
-            _ => Err("must be three upper-case letters, as in EUR (ISO 4217)".to_owned()),
-        }
-    }
-
-    /// The code, for example `EUR`.
-    pub fn code(&self) -> &str {
-        // The constructor lets only ASCII in, so the fallback is never taken.
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-impl Serialize for Currency {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.code())
-    }
-}
-
 /// A price as a request states it, not yet checked.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,14 +58,6 @@ mod tests {
         assert_eq!(Amount::parse(MAX_AMOUNT).unwrap().minor_units(), MAX_AMOUNT);
         for refused in [-1, MAX_AMOUNT + 1, i64::MIN, i64::MAX] {
             assert!(Amount::parse(refused).is_err(), "{refused}");
-        }
-    }
-
-    #[test]
-    fn a_currency_is_three_upper_case_letters() {
-        assert_eq!(Currency::parse("EUR").unwrap().code(), "EUR");
-        for refused in ["", "EU", "EURO", "eur", "E R", "EÜ", "ÄB", "123", "EUR ", "€"] {
-            assert!(Currency::parse(refused).is_err(), "{refused:?}");
         }
     }
 
@@ -122,15 +86,6 @@ mod tests {
             match Amount::parse(minor_units) {
                 Ok(amount) => prop_assert_eq!(amount.minor_units(), minor_units),
                 Err(_) => prop_assert!(!(0..=MAX_AMOUNT).contains(&minor_units)),
-            }
-        }
-
-        #[test]
-        fn every_currency_is_kept_exactly_or_refused(code in "\\PC{0,5}|[A-Z]{3}|[A-Za-z]{3}") {
-            let well_formed = code.len() == 3 && code.chars().all(|letter| letter.is_ascii_uppercase());
-            match Currency::parse(&code) {
-                Ok(currency) => prop_assert_eq!(currency.code(), code),
-                Err(_) => prop_assert!(!well_formed),
             }
         }
     }

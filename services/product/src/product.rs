@@ -1,11 +1,12 @@
 //! Products, and what a request must say to create or change one.
 
+use mini_kit::currency::Currency;
 use mini_kit::problem::FieldError;
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::price::{Amount, Currency, Price, PriceForm};
+use crate::price::{Amount, Price, PriceForm};
 
 /// The longest name, in characters.
 pub const MAX_NAME_CHARACTERS: usize = 200;

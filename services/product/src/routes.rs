@@ -4,15 +4,15 @@ use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::{LOCATION, RETRY_AFTER};
+use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
-use mini_kit::Problem;
 use mini_kit::caller::Caller;
 use mini_kit::extract::{Json, Path};
+use mini_kit::page::Page;
+use mini_kit::{Problem, id};
 
 use crate::App;
-use crate::lookup::{Lookup, parse_id};
-use crate::page::Page;
+use crate::lookup::Lookup;
 use crate::product::{ChangeForm, CreateForm, Product};
 use crate::store;
 
@@ -25,16 +25,16 @@ pub fn router(app: App) -> Router {
 }
 
 async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Page<Product>>, Problem> {
-    let page = match Lookup::parse(query.as_deref()).map_err(invalid_query)? {
-        Lookup::Page { cursor, limit } => store::list(&app.pool, cursor, limit).await,
-        Lookup::Ids(ids) => store::find_all(&app.pool, &ids).await.map(|items| Page { items, next_cursor: None }),
+    let page = match Lookup::parse(query.as_deref()).map_err(Problem::invalid_query)? {
+        Lookup::Page { cursor, limit } => store::list(&app.pool, cursor, limit).await?,
+        Lookup::Ids(ids) => Page { items: store::find_all(&app.pool, &ids).await?, next_cursor: None },
     };
-    page.map(Json).map_err(database_failed)
+    Ok(Json(page))
 }
 
 async fn find(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Product>, Problem> {
-    let id = parse_id(&id).ok_or_else(not_found)?;
-    let product = store::find(&app.pool, id).await.map_err(database_failed)?;
+    let id = id::parse(&id).ok_or_else(not_found)?;
+    let product = store::find(&app.pool, id).await?;
     product.map(Json).ok_or_else(not_found)
 }
 
@@ -45,7 +45,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     caller.require_admin()?;
     let product = body?.0.parse().map_err(Problem::invalid)?;
-    let product = store::create(&app.pool, &product).await.map_err(database_failed)?;
+    let product = store::create(&app.pool, &product).await?;
     let location = HeaderValue::try_from(format!("/products/{}", product.id)).map_err(Problem::internal)?;
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(product)).into_response())
 }
@@ -57,25 +57,12 @@ async fn change(
     body: Result<Json<ChangeForm>, Problem>,
 ) -> Result<Json<Product>, Problem> {
     caller.require_admin()?;
-    let id = parse_id(&id).ok_or_else(not_found)?;
+    let id = id::parse(&id).ok_or_else(not_found)?;
     let change = body?.0.parse().map_err(Problem::invalid)?;
-    let product = store::change(&app.pool, id, &change).await.map_err(database_failed)?;
+    let product = store::change(&app.pool, id, &change).await?;
     product.map(Json).ok_or_else(not_found)
-}
-
-fn invalid_query(reason: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "invalid-query", "The query is not valid").detail(reason)
 }
 
 fn not_found() -> Problem {
     Problem::from_status(StatusCode::NOT_FOUND).detail("there is no such product")
-}
-
-/// Being short of connections passes, so the client may try again; everything else is a failure.
-fn database_failed(error: sqlx::Error) -> Problem {
-    if !matches!(error, sqlx::Error::PoolTimedOut) {
-        return Problem::internal(error);
-    }
-    tracing::warn!("no connection to the database was free in time");
-    Problem::from_status(StatusCode::SERVICE_UNAVAILABLE).header(RETRY_AFTER, HeaderValue::from_static("1"))
 }

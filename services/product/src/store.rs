@@ -1,12 +1,14 @@
 //! The catalogue in Postgres. Values reach the database as bound parameters only; the statements are constants.
 
+use mini_kit::currency::Currency;
+use mini_kit::database::broken_rule;
+use mini_kit::page::{Cursor, Limit, Page};
 use sqlx::PgPool;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
-use crate::page::{Cursor, Limit, Page};
-use crate::price::{Amount, Currency, Price};
+use crate::price::{Amount, Price};
 use crate::product::{Change, Description, Name, NewProduct, Product};
 
 /// Stores a new product under a new id.
@@ -87,20 +89,15 @@ pub async fn list(pool: &PgPool, cursor: Cursor, limit: Limit) -> sqlx::Result<P
 
 impl<'r> FromRow<'r, PgRow> for Product {
     fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
-        // A row that breaks the rules of the types was not written by this program: an error, never a wrong price.
-        let rule_broken = |column: &str, reason: String| sqlx::Error::ColumnDecode {
-            index: column.to_owned(),
-            source: reason.into(),
-        };
         Ok(Self {
             id: row.try_get("id")?,
             name: row.try_get("name")?,
             description: row.try_get("description")?,
             price: Price {
                 amount: Amount::parse(row.try_get("price_amount")?)
-                    .map_err(|reason| rule_broken("price_amount", reason))?,
+                    .map_err(|reason| broken_rule("price_amount", reason))?,
                 currency: Currency::parse(row.try_get("price_currency")?)
-                    .map_err(|reason| rule_broken("price_currency", reason))?,
+                    .map_err(|reason| broken_rule("price_currency", reason))?,
             },
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,

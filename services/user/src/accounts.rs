@@ -52,7 +52,7 @@ async fn register(
 ) -> Result<(StatusCode, Json<AccountBody>), Problem> {
     let Credentials { username, password } = new_credentials(body)?;
     let hash = state.hasher.hash(password.into_secret()).await.map_err(Problem::internal)?;
-    let id = store::insert(&state.pool, &username, &hash, Role::User).await.map_err(Problem::internal)?;
+    let id = store::insert(&state.pool, &username, &hash, Role::User).await?;
     let Some(id) = id else {
         return Err(Problem::new(StatusCode::CONFLICT, "username-taken", "The username is taken"));
     };
@@ -65,7 +65,7 @@ async fn login(
     Json(body): Json<CredentialsBody>,
 ) -> Result<([(HeaderName, HeaderValue); 1], Json<TokenBody>), Problem> {
     let user = match Username::new(&body.username) {
-        Ok(username) => store::find_by_username(&state.pool, &username).await.map_err(Problem::internal)?,
+        Ok(username) => store::find_by_username(&state.pool, &username).await?,
         Err(_) => None,
     };
     let stored = user.as_ref().map(|user| user.password_hash.clone());
@@ -81,7 +81,7 @@ async fn login(
 }
 
 async fn me(Shared(state): Shared<State>, caller: Caller) -> Result<Json<AccountBody>, Problem> {
-    match store::find_by_id(&state.pool, caller.id).await.map_err(Problem::internal)? {
+    match store::find_by_id(&state.pool, caller.id).await? {
         Some(user) => Ok(Json(AccountBody { id: user.id, username: user.username, role: user.role })),
         // The token outlived its user.
         None => Err(Problem::from_status(StatusCode::NOT_FOUND)),

@@ -33,7 +33,7 @@ pub static SERVICE: Service<Settings> =
 fn serve(start: Start<Settings>) -> Result<(), Failure> {
     let Start { identity, server, config } = start;
     router::run(&server, async |shutdown| {
-        let pool = database::connect(&config.database).await?;
+        let pool = database::connect(&config.database, server.request_timeout).await?;
         database::migrate(&pool, &MIGRATOR).await?;
         routes(identity, shutdown.clone(), pool, config).await
     })

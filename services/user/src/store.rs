@@ -1,5 +1,6 @@
 //! Users in the database.
 
+use mini_kit::database::broken_rule;
 use mini_kit::token::Role;
 use sqlx::Row as _;
 use sqlx::postgres::{PgPool, PgRow};
@@ -51,8 +52,7 @@ pub(crate) async fn set_password_hash(pool: &PgPool, id: Uuid, password_hash: &s
 
 fn user(row: &PgRow) -> Result<User, sqlx::Error> {
     let word: &str = row.try_get("role")?;
-    let role =
-        Role::from_word(word).ok_or_else(|| sqlx::Error::Decode("a role that this program does not know".into()))?;
+    let role = Role::from_word(word).ok_or_else(|| broken_rule("role", "this program does not know it"))?;
     Ok(User {
         id: row.try_get("id")?,
         username: row.try_get("username")?,

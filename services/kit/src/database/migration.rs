@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use sqlx::PgPool;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::PgPoolOptions;
 
+use super::STATEMENT_TIMEOUT;
+use super::error::describe;
 use crate::run::Failure;
 
 /// The longest that a start waits for its migrations, the wait for another replica's included.
@@ -20,14 +23,25 @@ const READINESS_LIMIT: Duration = Duration::from_secs(1);
 /// # Errors
 /// When a migration fails, or when one that is already applied was changed afterwards.
 pub async fn migrate(pool: &PgPool, migrator: &'static Migrator) -> Result<(), Failure> {
-    let mut tolerant = Migrator { ..Migrator::DEFAULT };
-    tolerant.migrations = migrator.migrations.clone();
-    tolerant.set_ignore_missing(true);
-    match tokio::time::timeout(MIGRATION_LIMIT, tolerant.run(pool)).await {
+    match tokio::time::timeout(MIGRATION_LIMIT, apply(pool, migrator)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Failure::caused("the schema cannot be brought up to date", error)),
         Err(_) => Err(Failure::plain(format!("the schema was not brought up to date within {MIGRATION_LIMIT:?}"))),
     }
+}
+
+/// Applies them on a connection of its own: one without the limit on statements that the pool has, for the wait for
+/// another replica and the work on a large table both take their time. And a migration that fails leaves the advisory
+/// lock behind, which ends with the connection.
+async fn apply(pool: &PgPool, migrator: &'static Migrator) -> Result<(), MigrateError> {
+    let mut tolerant = Migrator { ..Migrator::DEFAULT };
+    tolerant.migrations = migrator.migrations.clone();
+    tolerant.set_ignore_missing(true);
+    let unlimited = (*pool.connect_options()).clone().options([(STATEMENT_TIMEOUT, 0)]);
+    let own = PgPoolOptions::new().max_connections(1).connect_with(unlimited).await?;
+    let result = tolerant.run(&own).await;
+    own.close().await;
+    result
 }
 
 /// Whether the database answers and has at least the schema that this program needs.
@@ -41,7 +55,7 @@ pub async fn readiness(pool: PgPool, migrator: &'static Migrator) -> Result<(), 
         Ok(Ok(Some(version))) if version >= needed => Ok(()),
         Ok(Ok(_)) => Err("the schema of the database is older than this program needs".to_owned()),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "not ready: the database does not answer");
+            tracing::warn!(cause = describe(&error), "not ready: the database does not answer");
             Err("the database does not answer".to_owned())
         }
         Err(_) => Err("the database does not answer in time".to_owned()),

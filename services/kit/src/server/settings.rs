@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Limits;
 use crate::contract::{Contract, Loader};
-use crate::types::{BindAddress, Integer, LogLevel, Port};
+use crate::types::{BindAddress, Integer, LogLevel, Pause, Port};
 
 /// Where and how a service listens, and what it tolerates.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ impl Settings {
             "1024",
             "The most connections at once; more have to wait.",
         );
-        let drain_delay = contract.with_default(
+        let drain_delay = contract.with_default::<Pause>(
             "DRAIN_DELAY",
             "500ms",
             "The time after a stop signal in which the service is not ready but still serves, so that load balancers notice.",
@@ -68,7 +68,7 @@ impl Settings {
             log_level: values.take(log_level),
             request_timeout: values.take(request_timeout),
             request_body_limit_bytes: values.take(request_body_limit).get() as usize,
-            drain_delay: values.take(drain_delay),
+            drain_delay: values.take(drain_delay).get(),
             limits: Limits {
                 header_read_timeout: values.take(header_read_timeout),
                 max_connections: values.take(max_connections).get(),

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
+use std::time::Duration;
 
 use mini_kit::config::{Fault, FaultKind, Faults, Source};
 use mini_kit::contract::{Contract, Loader};
@@ -114,6 +115,17 @@ fn variables_that_belong_together_are_demanded_together() {
 }
 
 #[test]
+fn of_all_times_only_the_drain_delay_may_be_zero() {
+    let durations: Vec<_> = contract().variables().filter(|variable| variable.kind == "duration").copied().collect();
+    assert_eq!(durations.len(), 5);
+    for variable in durations {
+        let mut variables = good();
+        variables.push((variable.name, "0ms"));
+        assert_eq!(load(&variables).is_ok(), variable.name == "DRAIN_DELAY", "{}", variable.name);
+    }
+}
+
+#[test]
 fn what_is_printed_is_what_is_read() {
     let asked = RefCell::new(Vec::new());
     let source = |name: &str| {
@@ -154,7 +166,9 @@ fn mistakes_in_declarations_are_found() {
     let _ = wrong.with_default::<Port>("PORT", "x", " ");
     let _ = wrong.optional::<SigningKey>("KEY", "A key.");
     let _ = wrong.optional::<String>("KEY_FILE", "Clashes with the file variant.");
-    assert_eq!(wrong.mistakes().len(), 3, "{:?}", wrong.mistakes());
+    let time = wrong.with_default::<Duration>("WAIT", "1s", "A time that is to be shorter than what is no time.");
+    wrong.shorter(&time, "PORT");
+    assert_eq!(wrong.mistakes().len(), 4, "{:?}", wrong.mistakes());
 }
 
 #[test]

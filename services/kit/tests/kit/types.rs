@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mini_kit::contract::Value;
-use mini_kit::types::{BindAddress, Integer, LogLevel, Port, decode_key};
+use mini_kit::types::{BindAddress, Integer, LogLevel, Pause, Port, decode_key};
 use proptest::prelude::*;
 use url::Url;
 
@@ -16,7 +16,7 @@ fn reason<T: Value>(text: &str) -> String {
 
 #[test]
 fn durations_have_a_whole_number_and_a_unit() {
-    for (text, milliseconds) in [("500ms", 500), ("10s", 10_000), ("15m", 900_000), ("1h", 3_600_000), ("0ms", 0)] {
+    for (text, milliseconds) in [("500ms", 500), ("10s", 10_000), ("15m", 900_000), ("1h", 3_600_000)] {
         assert_eq!(Duration::parse(text).unwrap(), Duration::from_millis(milliseconds));
     }
     for text in
@@ -24,6 +24,17 @@ fn durations_have_a_whole_number_and_a_unit() {
     {
         reason::<Duration>(text);
     }
+}
+
+#[test]
+fn a_limit_on_time_is_above_zero_and_a_pause_may_be_none() {
+    for text in ["0ms", "0s", "00h"] {
+        assert!(reason::<Duration>(text).contains("the least is 1ms"));
+        assert_eq!(Pause::parse(text).unwrap().get(), Duration::ZERO);
+    }
+    assert_eq!(Pause::parse("20ms").unwrap().get(), Duration::from_millis(20));
+    reason::<Pause>("20");
+    assert_eq!(Pause::TYPE, "duration");
 }
 
 #[test]
@@ -109,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn a_duration_means_what_it_says(number in 0_u64..8760, unit in prop::sample::select(vec![("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)])) {
+    fn a_duration_means_what_it_says(number in 1_u64..8760, unit in prop::sample::select(vec![("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)])) {
         let (name, milliseconds) = unit;
         prop_assert_eq!(Duration::parse(&format!("{number}{name}")), Ok(Duration::from_millis(number * milliseconds)));
     }

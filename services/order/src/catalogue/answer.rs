@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use mini_kit::currency::Currency;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::money::{Currency, Money};
+use crate::money::Money;
 
 /// The fields that an order needs. Others are ignored, so that the product service may add some.
 #[derive(Deserialize)]
@@ -37,6 +38,7 @@ pub(super) fn read(body: &[u8], asked: &[Uuid]) -> Result<HashMap<Uuid, Money>, 
             return Err(format!("it names the product {id}, which was not asked for"));
         }
         let money = Currency::parse(&price.currency)
+            .map_err(|reason| format!("its currency {reason}"))
             .and_then(|currency| Money::new(price.amount, currency))
             .map_err(|reason| format!("the price of the product {id}: {reason}"))?;
         if prices.insert(id, money).is_some() {

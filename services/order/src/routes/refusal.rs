@@ -7,9 +7,6 @@ use mini_kit::Problem;
 use crate::catalogue::CatalogueError;
 use crate::order::PricingError;
 
-/// `lock_not_available` of the Postgres error codes.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
-
 /// A header that is no key: the client would believe itself protected.
 pub(super) fn of_key(reason: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "invalid-idempotency-key", "The Idempotency-Key header is not valid")
@@ -26,11 +23,6 @@ pub(super) fn of_reused_key() -> Problem {
     .detail("an order with other items was placed under this key; a new order needs a new key")
 }
 
-/// A query string that is no page of orders.
-pub(super) fn of_query(reason: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "invalid-query", "The query is not valid").detail(reason)
-}
-
 /// An order that is not there or not the caller's.
 pub(super) fn of_unknown_order() -> Problem {
     Problem::from_status(StatusCode::NOT_FOUND).detail("there is no such order")
@@ -40,9 +32,8 @@ pub(super) fn of_unknown_order() -> Problem {
 pub(super) fn of_pricing(error: PricingError) -> Problem {
     match error {
         PricingError::UnknownProducts(errors) => {
-            let places: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
             Problem::new(StatusCode::NOT_FOUND, "unknown-product", "A product of the order does not exist")
-                .detail(places.join("; "))
+                .errors(errors)
         }
         PricingError::NoTotal(errors) => Problem::invalid(errors),
     }
@@ -62,20 +53,4 @@ pub(super) fn of_catalogue(error: &CatalogueError) -> Problem {
                 .detail("nothing was ordered")
         }
     }
-}
-
-/// What the database did not do. Being short of connections or behind a lock passes; everything else is a failure.
-pub(super) fn of_database(error: sqlx::Error) -> Problem {
-    let is_busy = match &error {
-        sqlx::Error::PoolTimedOut => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| code == LOCK_NOT_AVAILABLE),
-        _ => false,
-    };
-    if !is_busy {
-        return Problem::internal(error);
-    }
-    tracing::warn!("the database is busy: {error}");
-    Problem::from_status(StatusCode::SERVICE_UNAVAILABLE)
-        .detail("nothing was changed; the same request may be sent again")
-        .header(RETRY_AFTER, HeaderValue::from_static("1"))
 }

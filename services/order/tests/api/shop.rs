@@ -11,10 +11,9 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use mini_kit::health::Health;
 use mini_kit::router::{self, Routes};
-use mini_kit::server::{Limits, Settings};
+use mini_kit::server::Settings;
 use mini_kit::token::{Audience, Role, Signer, SigningKey, Verifier, now_unix_seconds};
-use mini_kit::types::LogLevel;
-use mini_kit::{Build, Identity, Value as _, database, shutdown};
+use mini_kit::{Build, Identity, Value as _, config, database, shutdown};
 use mini_order::catalogue::{Catalogue, ProductUrl};
 use mini_order::{App, MIGRATOR, routes};
 use serde_json::{Value, json};
@@ -176,18 +175,8 @@ pub(crate) fn audience() -> Audience {
     Audience { issuer: "mini-user".to_owned(), audience: "mini-shop".to_owned() }
 }
 
-/// The limits of the services in the tests.
+/// The settings of the services in the tests: time enough for machines that do much else.
 pub(crate) fn settings() -> Settings {
-    Settings {
-        address: ([127, 0, 0, 1], 0).into(),
-        log_level: LogLevel::Error,
-        request_timeout: Duration::from_secs(30),
-        request_body_limit_bytes: 65_536,
-        drain_delay: Duration::ZERO,
-        limits: Limits {
-            header_read_timeout: Duration::from_secs(5),
-            max_connections: 512,
-            shutdown_timeout: Duration::from_secs(30),
-        },
-    }
+    let defaults = config::load(Settings::declare, &|_| None).unwrap();
+    Settings { request_timeout: Duration::from_secs(30), ..defaults }
 }

@@ -58,6 +58,12 @@ impl Stalled {
         assert!(!killed.is_empty());
     }
 
+    /// [`Self::waiting`], then [`Self::release`].
+    pub(crate) async fn release_when_waiting(&mut self, count: i64) {
+        self.waiting(count).await;
+        self.release().await;
+    }
+
     pub(crate) async fn release(&mut self) {
         sqlx::query("SELECT pg_advisory_unlock(1)").execute(&mut self.connection).await.unwrap();
     }

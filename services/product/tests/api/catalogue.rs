@@ -1,7 +1,6 @@
 //! The service under test and the requests that tests send it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,10 +9,9 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use mini_kit::health::Health;
 use mini_kit::router::{self, Routes};
-use mini_kit::server::{Limits, Settings};
+use mini_kit::server::Settings;
 use mini_kit::token::{Audience, Role, Signer, SigningKey, Verifier, now_unix_seconds};
-use mini_kit::types::LogLevel;
-use mini_kit::{Build, Identity, database, shutdown};
+use mini_kit::{Build, Identity, config, database, shutdown};
 use mini_product::{App, MIGRATOR, routes};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -60,8 +58,9 @@ impl Catalogue {
         let health = Health::new(Identity { service: "mini-product", build }, shutdown, move || {
             database::readiness(readiness_pool.clone(), &MIGRATOR)
         });
+        let settings = config::load(Settings::declare, &|_| None).unwrap();
         let routes = Routes { router: routes::router(App { pool, verifier }), health };
-        Self { router: router::build(routes, &settings()), signer: Signer::new(key, audience) }
+        Self { router: router::build(routes, &settings), signer: Signer::new(key, audience) }
     }
 
     /// A token of a new user of a role.
@@ -101,20 +100,5 @@ impl Catalogue {
         let answer = self.write(Method::POST, "/products", body).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
         answer.body
-    }
-}
-
-fn settings() -> Settings {
-    Settings {
-        address: ([127, 0, 0, 1], 0).into(),
-        log_level: LogLevel::Error,
-        request_timeout: Duration::from_secs(10),
-        request_body_limit_bytes: 65_536,
-        drain_delay: Duration::ZERO,
-        limits: Limits {
-            header_read_timeout: Duration::from_secs(5),
-            max_connections: 64,
-            shutdown_timeout: Duration::from_secs(1),
-        },
     }
 }

@@ -1,13 +1,8 @@
-//! The service's declarations.
+//! The variables of the service.
 
-use mini_kit::contract::Contract;
-use mini_kit::server;
-use mini_user::Settings;
+use mini_user::SERVICE;
 
 #[test]
-fn the_declarations_hold_no_mistakes() {
-    let mut contract = Contract::default();
-    let _server = server::Settings::declare(&mut contract);
-    let _own = Settings::declare(&mut contract);
-    assert_eq!(contract.mistakes(), Vec::<String>::new());
+fn the_declared_variables_are_sound() {
+    assert_eq!(SERVICE.contract().mistakes(), Vec::<String>::new());
 }

@@ -10,4 +10,5 @@ mod program;
 mod schema;
 mod secrecy;
 mod service;
+mod statements;
 mod tokens;

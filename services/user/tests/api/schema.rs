@@ -8,6 +8,12 @@ use sqlx::{PgPool, SqlStr};
 
 use crate::service::Service;
 
+#[test]
+fn the_migrations_keep_the_rules() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    assert_eq!(database::migration_mistakes(&MIGRATOR, folder), Vec::<String>::new());
+}
+
 #[sqlx::test(migrations = false)]
 async fn replicas_that_start_at_once_migrate_once(pool: PgPool) {
     let migrations: Vec<_> = (0..4)
@@ -62,4 +68,6 @@ async fn an_older_schema_and_a_lost_database_are_not_ready(pool: PgPool) {
     pool.close().await;
     assert_eq!(service.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(service.get("/healthz").await.status, StatusCode::OK);
+    let login = service.login("alice", "correct horse").await;
+    assert_eq!((login.status, &login.headers["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap()));
 }

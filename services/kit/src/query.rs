@@ -9,6 +9,9 @@ pub struct Parameters(Vec<(String, String)>);
 impl Parameters {
     /// Reads a query string. An unknown parameter is refused like a misspelt one, which it mostly is; one that comes
     /// twice is refused because its two readers could each take another value.
+    ///
+    /// # Errors
+    /// What is wrong, for [`Problem::invalid_query`](crate::Problem::invalid_query).
     pub fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, String> {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -23,7 +26,10 @@ impl Parameters {
         Ok(Self(parameters))
     }
 
-    /// The decoded value of a parameter, when it is there and `parse` takes it.
+    /// The decoded value of a parameter, as `parse` reads it; `None` when it is not there.
+    ///
+    /// # Errors
+    /// The name of the parameter and why `parse` refuses its value.
     pub fn get<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
         match self.0.iter().find(|(present, _)| present == name) {
             Some((_, value)) => parse(value).map(Some).map_err(|reason| format!("{name} {reason}")),

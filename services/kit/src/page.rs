@@ -1,10 +1,10 @@
 //! Cursor pages, newest first.
 //!
-//! A page is found by key, never by offset: "the products with an id below this one". Ids are UUIDs of version 7, whose
-//! order is the order of creation, so a reader who follows the cursors sees every product that was there at the start
+//! A page is found by key, never by offset: "the items with an id below this one". Ids are UUIDs of version 7, whose
+//! order is the order of creation, so a reader who follows the cursors sees every item that was there at the start
 //! exactly once, whatever is created meanwhile.
 
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use uuid::Uuid;
@@ -44,6 +44,9 @@ pub struct Limit(u8);
 
 impl Limit {
     /// Reads the `limit` parameter: decimal digits without sign.
+    ///
+    /// # Errors
+    /// The rule, when the text breaks it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         match text.parse() {
@@ -57,6 +60,7 @@ impl Limit {
     }
 
     /// The rows to read: one more than the page holds, see [`Page::from_rows`].
+    #[must_use]
     pub fn rows_to_read(self) -> i64 {
         i64::from(self.0) + 1
     }
@@ -76,7 +80,10 @@ impl Cursor {
     /// The place before the newest item.
     pub const START: Self = Self(Uuid::max());
 
-    /// Reads the `cursor` parameter; everything that [`Page::from_rows`] did not write is refused.
+    /// Reads the `cursor` parameter.
+    ///
+    /// # Errors
+    /// The rule, for everything that [`Page::from_rows`] did not write.
     pub fn parse(text: &str) -> Result<Self, String> {
         let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
         match bytes.split_first() {
@@ -87,6 +94,7 @@ impl Cursor {
     }
 
     /// The id that every item of the page is below.
+    #[must_use]
     pub fn below(self) -> Uuid {
         self.0
     }
