@@ -8,14 +8,16 @@ use xshell::{Shell, cmd};
 
 use super::inputs::content_hash;
 use super::plan::ImagePlan;
-use super::program;
+use super::{program, staging};
 use crate::context::Context;
 use crate::outcome::Stop;
 use crate::setup::tools::Toolbox;
 
 const COMPILE_LIMIT_SECONDS: u64 = 1800;
 const QUERY_LIMIT_SECONDS: u64 = 60;
-/// Tells apart the flags of a host build and the Dockerfiles' own: they must mean the same program.
+/// Between the flags in CARGO_ENCODED_RUSTFLAGS: blanks would break a path with blanks.
+const FLAG_SEPARATOR: &str = "\u{1f}";
+/// As in the Dockerfiles: both strategies mean the same program.
 const STATIC_FLAG: &str = "-Ctarget-feature=+crt-static";
 
 /// Compiles the planned programs and gives the folder that holds them, and nothing else.
@@ -39,7 +41,7 @@ pub(crate) fn compile(context: &Context, toolbox: &Toolbox<'_>, images: &[ImageP
         shell,
         "{auditable} auditable build --release --locked --workspace {bins...} --target {triple} --target-dir {target}"
     )
-    .env("RUSTFLAGS", flags(context)?);
+    .env("CARGO_ENCODED_RUSTFLAGS", flags(context)?);
     for image in images {
         let prefix = image.package.to_uppercase().replace('-', "_");
         build = build
@@ -54,9 +56,15 @@ pub(crate) fn compile(context: &Context, toolbox: &Toolbox<'_>, images: &[ImageP
         let built = target.join(&triple).join("release").join(&image.package);
         let bytes = std::fs::read(&built).with_context(|| format!("read {built}"))?;
         program::check(&image.package, &bytes)?;
-        put_if_changed(&programs.join(&image.package), &bytes)?;
+        staging::put(&programs.join(&image.package), &bytes, 0o755)?;
     }
     Ok(programs)
+}
+
+/// What decides a host-built program beside its sources.
+pub(crate) fn compiler(context: &Context) -> Result<String> {
+    let shell = Shell::new()?;
+    context.runner.read(cmd!(shell, "rustc -vV"), QUERY_LIMIT_SECONDS)
 }
 
 fn host_triple(context: &Context, shell: &Shell) -> Result<String> {
@@ -73,10 +81,12 @@ fn host_triple(context: &Context, shell: &Shell) -> Result<String> {
 /// The Dockerfiles' flags, with this machine's paths taken out of the program.
 fn flags(context: &Context) -> Result<String> {
     let home = context.project.environment.cargo_home.as_deref().context("neither CARGO_HOME nor HOME is set")?;
-    Ok(format!(
-        "{STATIC_FLAG} --remap-path-prefix={home}/registry/src=registry --remap-path-prefix={}=.",
-        context.project.root
-    ))
+    let flags = [
+        STATIC_FLAG.to_owned(),
+        format!("--remap-path-prefix={home}/registry/src=registry"),
+        format!("--remap-path-prefix={}=.", context.project.root),
+    ];
+    Ok(flags.join(FLAG_SEPARATOR))
 }
 
 /// Cargo compares file times; an older checkout or a restored file can be newer in truth and older by its time. So what
@@ -105,17 +115,4 @@ fn forget_changed_members(context: &Context, target: &Utf8Path, triple: &str) ->
     std::fs::create_dir_all(target)?;
     // Written before the build: a build that is cut short leaves cargo without fingerprints, which is the safe side.
     std::fs::write(&record, serde_json::to_string(&now)?).with_context(|| format!("write {record}"))
-}
-
-fn put_if_changed(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
-    if std::fs::read(path).is_ok_and(|old| old == bytes) {
-        return Ok(());
-    }
-    use std::os::unix::fs::PermissionsExt as _;
-    let staged = Utf8PathBuf::from(format!("{path}.new"));
-    std::fs::write(&staged, bytes).with_context(|| format!("write {staged}"))?;
-    std::fs::set_permissions(&staged, std::fs::Permissions::from_mode(0o755))?;
-    // A fixed time, so that the layer depends on the content alone.
-    std::fs::File::options().write(true).open(&staged)?.set_modified(std::time::SystemTime::UNIX_EPOCH)?;
-    std::fs::rename(&staged, path).with_context(|| format!("put {path} in its place"))
 }

@@ -63,6 +63,15 @@ impl<'a> Images<'a> {
         Err(Stop::Missing(format!("docker image inspect {reference}: {}", captured.tail())).into())
     }
 
+    /// Makes a tag stand for an id, if it does not yet.
+    pub(crate) fn tag(&self, id: &str, tag: &str) -> Result<()> {
+        if self.id(tag)?.as_deref() == Some(id) {
+            return Ok(());
+        }
+        let docker = &self.docker.program;
+        self.context.runner.read(cmd!(self.shell, "{docker} image tag {id} {tag}"), ENGINE_LIMIT_SECONDS).map(drop)
+    }
+
     /// The facts of an image id, read once and kept.
     pub(crate) fn facts(&self, package: &str, id: &str) -> Result<ImageFacts> {
         let store = self.store(id);

@@ -1,18 +1,21 @@
 //! `cargo xtask build-images`: plan, build with one bake, and prove what came out.
 
+mod fingerprint;
 mod host;
 pub(crate) mod image;
 mod inputs;
 mod plan;
 mod program;
+mod staging;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Value, json};
 use xshell::{Shell, cmd};
 
+use self::fingerprint::{Built, Fingerprint, Records};
 use self::image::{ImageFacts, Images, check_identity};
 use self::plan::{BuildPlan, ImagePlan, Strategy};
 use crate::context::Context;
@@ -38,6 +41,9 @@ pub(crate) struct BuildImages {
     /// Build every step again.
     #[arg(long)]
     no_cache: bool,
+    /// Say for each image why it is built, naming the inputs that changed, or that nothing did.
+    #[arg(long)]
+    explain: bool,
     /// Show what would be built and the bake file; build nothing.
     #[arg(long)]
     dry_run: bool,
@@ -54,7 +60,7 @@ pub(crate) struct BuiltImage {
 impl BuildImages {
     /// What `verify`, `up` and `compose-e2e` build: everything, as it ships.
     pub(crate) fn all() -> Self {
-        Self { names: Vec::new(), strategy: Strategy::Container, pull: false, no_cache: false, dry_run: false }
+        Self { names: Vec::new(), strategy: Strategy::Container, pull: false, no_cache: false, explain: false, dry_run: false }
     }
 
     pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
@@ -76,23 +82,73 @@ impl BuildImages {
             outcome.checked("images planned, none built", plan.images.len());
             return Ok((outcome, Vec::new()));
         }
-        for line in plan.describe() {
-            eprintln!("build: {line}");
-        }
-        if plan.strategy == Strategy::Host {
-            let toolbox = Toolbox::new(&context.project, &context.runner)?;
-            host::compile(context, &toolbox, &plan.images)?;
-        }
-        let said = bake(context, ready, &plan)?;
-        let built = prove(context, ready, &plan, &said)?;
+        let built = self.build_changed(context, ready, plan, &mut outcome)?;
         for image in &built {
             outcome.findings.extend(size_finding(image));
         }
-        outcome.checked("images built", built.len());
-        outcome.evidence("strategy", plan.strategy.name());
+        outcome.checked("images proved", built.len());
+        outcome.evidence("strategy", self.strategy.name());
         outcome.evidence("images", evidence(&built));
         outcome.evidence.extend(ready.evidence());
         Ok((outcome, built))
+    }
+
+    /// Builds the images whose inputs changed since their last build, and takes the others as they are.
+    fn build_changed(&self, context: &Context, ready: &Ready, mut plan: BuildPlan, outcome: &mut Outcome) -> Result<Vec<BuiltImage>> {
+        let images = Images::new(context, &ready.docker)?;
+        let records = Records::new(&context.project, plan.strategy);
+        // Taken before the build: an edit during it makes the next build see a change, never miss one.
+        let fingerprints = fingerprints(context, ready, &plan)?;
+        let mut built = Vec::new();
+        let mut reasons = BTreeMap::new();
+        for image in &plan.images {
+            let last = records.last(&image.name);
+            let reason = self.reason(&images, last.as_ref(), &fingerprints[&image.name])?;
+            if let (None, Some(last)) = (&reason, last) {
+                images.tag(&last.id, &image.tag)?;
+                built.push(proved(&images, image, &last.id)?);
+            }
+            reasons.insert(image.name.clone(), reason);
+        }
+        plan.images.retain(|image| reasons[&image.name].is_some());
+        for line in plan.describe() {
+            eprintln!("build: {line}");
+        }
+        if self.explain {
+            let explain = |(name, reason): (&String, &Option<String>)| {
+                json!({ "name": name, "build": reason.as_deref().unwrap_or("no: nothing changed since the last one") })
+            };
+            outcome.evidence("explain", reasons.iter().map(explain).collect::<Value>());
+        }
+        if !plan.images.is_empty() {
+            stage(context)?;
+            if plan.strategy == Strategy::Host {
+                let toolbox = Toolbox::new(&context.project, &context.runner)?;
+                host::compile(context, &toolbox, &plan.images)?;
+            }
+            let said = bake(context, ready, &plan)?;
+            for image in prove(&images, &plan, &said)? {
+                let record = Built { fingerprint: fingerprints[&image.name].clone(), id: image.facts.id.clone() };
+                records.store(&image.name, &record)?;
+                built.push(image);
+            }
+        }
+        built.sort_by(|a, b| a.name.cmp(&b.name));
+        outcome.checked("images built anew", plan.images.len());
+        Ok(built)
+    }
+
+    /// Why an image has to be built; `None` when the last one is still right.
+    fn reason(&self, images: &Images<'_>, last: Option<&Built>, now: &Fingerprint) -> Result<Option<String>> {
+        let Some(last) = last else { return Ok(Some("never built here".to_owned())) };
+        let changed = last.fingerprint.differences(now);
+        if !changed.is_empty() {
+            return Ok(Some(format!("changed: {}", changed.join(", "))));
+        }
+        if self.no_cache || self.pull {
+            return Ok(Some("asked for by --no-cache or --pull".to_owned()));
+        }
+        Ok(images.id(&last.id)?.is_none().then(|| format!("{} is gone from the engine", last.id)))
     }
 
     fn plan(&self, context: &Context, ready: &Ready, outcome: &mut Outcome) -> Result<BuildPlan> {
@@ -103,7 +159,7 @@ impl BuildImages {
                 name: image.name().to_owned(),
                 package: image.package.clone(),
                 tag: image.tag(),
-                dockerfile: project.root.join(&image.folder).join("Dockerfile"),
+                dockerfile: project.out().join("context").join(&image.folder).join("Dockerfile"),
                 revision: inputs::revision(project, &context.runner, image)?,
             });
         }
@@ -118,7 +174,7 @@ impl BuildImages {
         Ok(BuildPlan {
             strategy: self.strategy,
             context: match self.strategy {
-                Strategy::Container => project.root.clone(),
+                Strategy::Container => project.out().join("context"),
                 Strategy::Host => project.out().join("programs"),
             },
             images,
@@ -130,6 +186,26 @@ impl BuildImages {
             no_cache: self.no_cache,
         })
     }
+}
+
+/// Gives the builder its own copy of every input of every image, Dockerfiles included.
+fn stage(context: &Context) -> Result<()> {
+    let project = &context.project;
+    let paths: BTreeSet<_> = project.images.iter().flat_map(|image| inputs::input_paths(project, image)).collect();
+    staging::stage(&project.root, &paths, &project.out().join("context")).context("stage the inputs of the build")
+}
+
+fn fingerprints(context: &Context, ready: &Ready, plan: &BuildPlan) -> Result<BTreeMap<String, Fingerprint>> {
+    let compiler = match plan.strategy {
+        Strategy::Container => ready.rust.id.clone(),
+        Strategy::Host => host::compiler(context)?,
+    };
+    let mut fingerprints = BTreeMap::new();
+    for image in &plan.images {
+        let package = context.project.select(std::slice::from_ref(&image.name))?[0];
+        fingerprints.insert(image.name.clone(), Fingerprint::of(&context.project, package, plan, image, &compiler)?);
+    }
+    Ok(fingerprints)
 }
 
 /// The authority that the host trusts, copied into the project's folder: bake asks before it reads anything outside.
@@ -172,13 +248,7 @@ fn built_id(metadata: &Value) -> Option<String> {
 }
 
 /// Every tag must be in the local engine, be what the builder made, and hold the program that the plan means.
-fn prove(
-    context: &Context,
-    ready: &Ready,
-    plan: &BuildPlan,
-    said: &BTreeMap<String, String>,
-) -> Result<Vec<BuiltImage>> {
-    let images = Images::new(context, &ready.docker)?;
+fn prove(images: &Images<'_>, plan: &BuildPlan, said: &BTreeMap<String, String>) -> Result<Vec<BuiltImage>> {
     let mut built = Vec::new();
     for image in &plan.images {
         let Some(tagged) = images.id(&image.tag)? else {
@@ -195,11 +265,15 @@ fn prove(
         if id != tagged {
             eprintln!("build: another build has moved {} to {tagged} meanwhile; this one goes on with {id}", image.tag);
         }
-        let facts = images.facts(&image.package, &id)?;
-        check_identity(image, &facts)?;
-        built.push(BuiltImage { name: image.name.clone(), package: image.package.clone(), facts });
+        built.push(proved(images, image, &id)?);
     }
     Ok(built)
+}
+
+fn proved(images: &Images<'_>, image: &ImagePlan, id: &str) -> Result<BuiltImage> {
+    let facts = images.facts(&image.package, id)?;
+    check_identity(image, &facts)?;
+    Ok(BuiltImage { name: image.name.clone(), package: image.package.clone(), facts })
 }
 
 fn size_finding(image: &BuiltImage) -> Option<Finding> {

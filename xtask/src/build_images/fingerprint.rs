@@ -1,0 +1,142 @@
+//! Everything that can change an image, hashed by content: unchanged, and the image still there, means nothing to do.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher as _};
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use super::inputs::input_paths;
+use super::plan::{BuildPlan, ImagePlan, Strategy};
+use crate::project::{ImagePackage, Project};
+
+/// Per input (a file, the base, the strategy, …) a hash of its content. Good for comparing on one machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fingerprint(BTreeMap<String, u64>);
+
+/// What the last build of an image was made from, and the image id that it gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Built {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) id: String,
+}
+
+impl Fingerprint {
+    /// Hashes every input of one planned image. `compiler` is what decides a program beside the sources: the base's image
+    /// id, and for a host build what `rustc -vV` says.
+    pub(crate) fn of(project: &Project, package: &ImagePackage, plan: &BuildPlan, image: &ImagePlan, compiler: &str) -> Result<Self> {
+        let mut inputs = BTreeMap::new();
+        for path in input_paths(project, package) {
+            add_files(&mut inputs, &project.root, &path)?;
+        }
+        let mut add = |name: &str, text: &str| inputs.insert(name.to_owned(), hash(text.as_bytes()));
+        add("strategy", plan.strategy.name());
+        add("compiler", compiler);
+        add("version", &plan.version);
+        // The revision is in the program: a commit that leaves the content alone still changes what it says.
+        add("revision", &image.revision.id);
+        add("created", &image.revision.created);
+        if plan.strategy == Strategy::Host {
+            // A host build's paths are taken out of the program relative to this folder.
+            add("checkout", project.root.as_str());
+        }
+        Ok(Self(inputs))
+    }
+
+    /// The names of the inputs that differ, sorted.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
+        let names = self.0.keys().chain(other.0.keys());
+        let mut changed: Vec<_> = names.filter(|name| self.0.get(*name) != other.0.get(*name)).cloned().collect();
+        changed.sort();
+        changed.dedup();
+        changed
+    }
+}
+
+fn add_files(inputs: &mut BTreeMap<String, u64>, root: &Utf8Path, path: &Utf8Path) -> Result<()> {
+    let full = root.join(path);
+    if !full.is_dir() {
+        let content = std::fs::read(&full).with_context(|| format!("read {path}"))?;
+        inputs.insert(path.to_string(), hash(&content));
+        return Ok(());
+    }
+    for entry in full.read_dir_utf8().with_context(|| format!("read the folder {path}"))? {
+        add_files(inputs, root, &path.join(entry?.file_name()))?;
+    }
+    Ok(())
+}
+
+/// 64 bits that differ for different contents; stable for one build of xtask.
+pub(crate) fn hash(content: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_usize(content.len());
+    hasher.write(content);
+    hasher.finish()
+}
+
+/// The record of the last build of each image, one file per image and strategy, so that two builds at once do not meet.
+#[derive(Debug)]
+pub(crate) struct Records {
+    folder: Utf8PathBuf,
+    strategy: Strategy,
+}
+
+impl Records {
+    pub(crate) fn new(project: &Project, strategy: Strategy) -> Self {
+        Self { folder: project.out().join("built"), strategy }
+    }
+
+    fn file(&self, name: &str) -> Utf8PathBuf {
+        self.folder.join(format!("{name}-{}.json", self.strategy.name()))
+    }
+
+    /// What is known of the last build; nothing when the record is missing or of another form.
+    pub(crate) fn last(&self, name: &str) -> Option<Built> {
+        serde_json::from_slice(&std::fs::read(self.file(name)).ok()?).ok()
+    }
+
+    pub(crate) fn store(&self, name: &str, built: &Built) -> Result<()> {
+        std::fs::create_dir_all(&self.folder)?;
+        let staged = self.folder.join(format!(".{name}.{}", std::process::id()));
+        std::fs::write(&staged, serde_json::to_vec(built)?)?;
+        std::fs::rename(&staged, self.file(name)).with_context(|| format!("record the build of {name}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fingerprint(inputs: &[(&str, &str)]) -> Fingerprint {
+        Fingerprint(inputs.iter().map(|(name, content)| ((*name).to_owned(), hash(content.as_bytes()))).collect())
+    }
+
+    #[test]
+    fn differences_name_what_changed_came_and_went() {
+        let old = fingerprint(&[("Cargo.lock", "1"), ("services/user/src/gone.rs", "x"), ("strategy", "host")]);
+        let new = fingerprint(&[("Cargo.lock", "2"), ("services/user/src/new.rs", "x"), ("strategy", "host")]);
+        assert_eq!(old.differences(&new), ["Cargo.lock", "services/user/src/gone.rs", "services/user/src/new.rs"]);
+        assert!(old.differences(&old).is_empty());
+    }
+
+    #[test]
+    fn a_files_content_counts_and_its_time_does_not() {
+        let root = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(root.path()).unwrap();
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::write(root.join("a/b/lib.rs"), "one").unwrap();
+        let read = || {
+            let mut inputs = BTreeMap::new();
+            add_files(&mut inputs, root, Utf8Path::new("a")).unwrap();
+            Fingerprint(inputs)
+        };
+        let before = read();
+        let file = std::fs::File::options().write(true).open(root.join("a/b/lib.rs")).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(read(), before);
+        std::fs::write(root.join("a/b/lib.rs"), "two").unwrap();
+        assert_eq!(before.differences(&read()), ["a/b/lib.rs"]);
+    }
+}
