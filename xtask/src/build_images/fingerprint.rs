@@ -26,7 +26,13 @@ pub(crate) struct Built {
 impl Fingerprint {
     /// Hashes every input of one planned image. `compiler` is what decides a program beside the sources: the base's image
     /// id, and for a host build what `rustc -vV` says.
-    pub(crate) fn of(project: &Project, package: &ImagePackage, plan: &BuildPlan, image: &ImagePlan, compiler: &str) -> Result<Self> {
+    pub(crate) fn of(
+        project: &Project,
+        package: &ImagePackage,
+        plan: &BuildPlan,
+        image: &ImagePlan,
+        compiler: &str,
+    ) -> Result<Self> {
         let mut inputs = BTreeMap::new();
         for path in input_paths(project, package) {
             add_files(&mut inputs, &project.root, &path)?;
@@ -38,10 +44,6 @@ impl Fingerprint {
         // The revision is in the program: a commit that leaves the content alone still changes what it says.
         add("revision", &image.revision.id);
         add("created", &image.revision.created);
-        if plan.strategy == Strategy::Host {
-            // A host build's paths are taken out of the program relative to this folder.
-            add("checkout", project.root.as_str());
-        }
         Ok(Self(inputs))
     }
 

@@ -81,11 +81,7 @@ fn host_triple(context: &Context, shell: &Shell) -> Result<String> {
 /// The Dockerfiles' flags, with this machine's paths taken out of the program.
 fn flags(context: &Context) -> Result<String> {
     let home = context.project.environment.cargo_home.as_deref().context("neither CARGO_HOME nor HOME is set")?;
-    let flags = [
-        STATIC_FLAG.to_owned(),
-        format!("--remap-path-prefix={home}/registry/src=registry"),
-        format!("--remap-path-prefix={}=.", context.project.root),
-    ];
+    let flags = [STATIC_FLAG.to_owned(), format!("--remap-path-prefix={home}/registry/src=registry")];
     Ok(flags.join(FLAG_SEPARATOR))
 }
 

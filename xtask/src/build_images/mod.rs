@@ -60,7 +60,14 @@ pub(crate) struct BuiltImage {
 impl BuildImages {
     /// What `verify`, `up` and `compose-e2e` build: everything, as it ships.
     pub(crate) fn all() -> Self {
-        Self { names: Vec::new(), strategy: Strategy::Container, pull: false, no_cache: false, explain: false, dry_run: false }
+        Self {
+            names: Vec::new(),
+            strategy: Strategy::Container,
+            pull: false,
+            no_cache: false,
+            explain: false,
+            dry_run: false,
+        }
     }
 
     pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
@@ -94,7 +101,13 @@ impl BuildImages {
     }
 
     /// Builds the images whose inputs changed since their last build, and takes the others as they are.
-    fn build_changed(&self, context: &Context, ready: &Ready, mut plan: BuildPlan, outcome: &mut Outcome) -> Result<Vec<BuiltImage>> {
+    fn build_changed(
+        &self,
+        context: &Context,
+        ready: &Ready,
+        mut plan: BuildPlan,
+        outcome: &mut Outcome,
+    ) -> Result<Vec<BuiltImage>> {
         let images = Images::new(context, &ready.docker)?;
         let records = Records::new(&context.project, plan.strategy);
         // Taken before the build: an edit during it makes the next build see a change, never miss one.
@@ -115,9 +128,7 @@ impl BuildImages {
             eprintln!("build: {line}");
         }
         if self.explain {
-            let explain = |(name, reason): (&String, &Option<String>)| {
-                json!({ "name": name, "build": reason.as_deref().unwrap_or("no: nothing changed since the last one") })
-            };
+            let explain = |(name, reason): (&String, &Option<String>)| json!({ "name": name, "build": reason.as_deref().unwrap_or("no: nothing changed since the last one") });
             outcome.evidence("explain", reasons.iter().map(explain).collect::<Value>());
         }
         if !plan.images.is_empty() {

@@ -34,7 +34,8 @@ pub(crate) fn stage(root: &Utf8Path, paths: &BTreeSet<Utf8PathBuf>, folder: &Utf
 /// Puts a file in its place, whole, with the time that follows from its content; leaves one alone that is there already.
 pub(crate) fn put(path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
     let time = time_of(content);
-    let same_time = || std::fs::metadata(path).and_then(|metadata| metadata.modified()).is_ok_and(|modified| modified == time);
+    let same_time =
+        || std::fs::metadata(path).and_then(|metadata| metadata.modified()).is_ok_and(|modified| modified == time);
     if same_time() && std::fs::read(path).is_ok_and(|old| old == content) {
         return Ok(());
     }
@@ -123,6 +124,8 @@ mod tests {
         std::fs::write(root.join("a/src/new.rs"), "").unwrap();
         std::fs::remove_file(root.join("a/src/lib.rs")).unwrap();
         stage(&root, &BTreeSet::from(["a/src".into()]), &staged).unwrap();
-        assert!(staged.join("a/src/new.rs").exists() && !staged.join("a/src/lib.rs").exists() && !staged.join("b").exists());
+        assert!(
+            staged.join("a/src/new.rs").exists() && !staged.join("a/src/lib.rs").exists() && !staged.join("b").exists()
+        );
     }
 }
