@@ -12,6 +12,8 @@ fi
 shift 2>/dev/null || true
 
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
+  # PGDATA may be a folder of a mount; Postgres insists that nobody else can read it.
+  mkdir -p -m 0700 "$PGDATA"
   if [ -n "${POSTGRES_PASSWORD_FILE:-}" ]; then
     POSTGRES_PASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
   fi

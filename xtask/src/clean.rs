@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use xshell::{Shell, cmd};
 
+use crate::audit_env;
 use crate::compose_e2e::Run;
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -24,6 +25,7 @@ impl Clean {
         let mut outcome = Outcome::default();
         let docker = setup::docker(context)?;
         outcome.checked("stacks removed", Run::remove_all(context, &docker)?);
+        audit_env::live::remove_leftovers(context, &docker)?;
         if self.all {
             let shell = Shell::new()?;
             let mut removed = 0;

@@ -2,15 +2,18 @@
 //!
 //! One module per subcommand; docs/architecture.md is the map.
 
+mod audit_env;
 mod bench;
 mod build_images;
 mod clean;
 mod compose_e2e;
 mod context;
+mod exception;
 mod interrupt;
 mod outcome;
 mod project;
 mod report;
+mod scan;
 mod setup;
 mod stack;
 mod test;
@@ -54,6 +57,8 @@ struct Cli {
 enum Command {
     Setup(setup::Setup),
     BuildImages(build_images::BuildImages),
+    Scan(scan::Scan),
+    AuditEnv(audit_env::AuditEnv),
     ComposeE2e(compose_e2e::ComposeE2e),
     Verify(verify::Verify),
     Test(test::Test),
@@ -68,6 +73,8 @@ impl Command {
         match self {
             Self::Setup(_) => "setup",
             Self::BuildImages(_) => "build-images",
+            Self::Scan(_) => "scan",
+            Self::AuditEnv(_) => "audit-env",
             Self::ComposeE2e(_) => "compose-e2e",
             Self::Verify(_) => "verify",
             Self::Test(_) => "test",
@@ -82,6 +89,8 @@ impl Command {
         match self {
             Self::Setup(command) => command.run(context),
             Self::BuildImages(command) => command.run(context),
+            Self::Scan(command) => command.run(context),
+            Self::AuditEnv(command) => command.run(context),
             Self::ComposeE2e(command) => command.run(context),
             Self::Verify(command) => command.run(context),
             Self::Test(command) => command.run(context),

@@ -8,6 +8,7 @@ use xshell::{Shell, cmd};
 
 use crate::context::Context;
 use crate::outcome::{Outcome, Stop};
+use crate::scan;
 use crate::setup::{self, Ready};
 
 const CHECK_LIMIT_SECONDS: u64 = 1200;
@@ -36,6 +37,7 @@ impl Test {
         run(cmd!(shell, "cargo fmt --all --check")).context("formatting; next: cargo fmt --all")?;
         run(cmd!(shell, "cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings"))
             .context("lints")?;
+        let mut outcome = scan::sources::check(context).context("dependency policy")?;
         let database = Database::start(context, &ready)?;
         let features = if self.all { &["--features", "xtask/engine-tests"][..] } else { &[] };
         let url = database.url.clone();
@@ -45,7 +47,6 @@ impl Test {
         let stopped = database.stop();
         tested?;
         stopped?;
-        let mut outcome = Outcome::default();
         outcome.checked("checks (format, lints, tests)", 3);
         outcome.evidence.extend(ready.evidence());
         Ok(outcome)
@@ -69,7 +70,7 @@ impl<'a> Database<'a> {
         let password = format!("test-{:x}-{:x}", std::process::id(), Instant::now().elapsed().subsec_nanos());
         let run = cmd!(
             shell,
-            "{docker} run --detach --rm --label mini.xtask=test --env POSTGRES_PASSWORD --tmpfs /var/lib/postgresql/data:mode=0700,uid=999,gid=999,size=1g --publish 127.0.0.1:0:5432 {image} postgres -c fsync=off -c max_connections=300"
+            "{docker} run --detach --label mini.xtask=test --env POSTGRES_PASSWORD --env PGDATA=/var/lib/postgresql/data/cluster --tmpfs /var/lib/postgresql/data:mode=1777,size=1g --publish 127.0.0.1:0:5432 {image} postgres -c fsync=off -c max_connections=300"
         )
         .env("POSTGRES_PASSWORD", &password);
         let container = context.runner.read(run, ENGINE_LIMIT_SECONDS).context("start Postgres for the tests")?;
@@ -80,7 +81,7 @@ impl<'a> Database<'a> {
                 Ok(database)
             }
             Err(error) => {
-                // The first error stays in front; the container carries --rm.
+                // The first error stays in front.
                 let _ = database.stop();
                 Err(error)
             }
@@ -96,14 +97,18 @@ impl<'a> Database<'a> {
         loop {
             // Over TCP: the server that only makes the cluster answers on its socket alone.
             let probe = cmd!(self.shell, "{docker} exec {container} pg_isready -h 127.0.0.1 -U postgres");
-            if runner.capture(probe, ENGINE_LIMIT_SECONDS)?.status.success() {
+            let probed = runner.capture(probe, ENGINE_LIMIT_SECONDS)?;
+            if probed.status.success() {
                 return Ok(format!("postgres://postgres:{password}@{address}/postgres"));
             }
-            if started.elapsed().as_secs() > DATABASE_LIMIT_SECONDS {
+            // Without --rm the container is still there when Postgres has ended, and can say why.
+            let ended = probed.stderr.contains("is not running");
+            if ended || started.elapsed().as_secs() > DATABASE_LIMIT_SECONDS {
                 let logs =
                     runner.capture(cmd!(self.shell, "{docker} logs --tail 20 {container}"), ENGINE_LIMIT_SECONDS)?;
-                let text = format!("Postgres was not ready after {DATABASE_LIMIT_SECONDS} s: {}", logs.tail());
-                return Err(Stop::TimedOut(text).into());
+                let seconds = started.elapsed().as_secs();
+                let text = format!("Postgres for the tests was not ready after {seconds} s: {}", logs.tail());
+                return Err(if ended { Stop::Missing(text) } else { Stop::TimedOut(text) }.into());
             }
             std::thread::sleep(std::time::Duration::from_millis(POLL_MILLISECONDS));
         }

@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod audit;
 mod build;
 mod e2e;
 mod general;
+mod scan;
 mod workspace;

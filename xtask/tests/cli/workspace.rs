@@ -25,6 +25,7 @@ case "$call" in
   "docker run "*" env --format json") echo '{"schema":1,"service":"mini-user","variables":[]}' ;;
   "docker run "*" keygen") printf 'JWT_SIGNING_KEY=S3CR3T-c4n4ry\nJWT_PUBLIC_KEY=cHVibGlj\n' ;;
   "docker compose "*" port "*) echo 127.0.0.1:1 ;;
+  "trivy --version") echo "Version: 0.76.0" ;;
 esac
 exit 0
 "#;
@@ -121,9 +122,11 @@ value_of() {{ wanted=$1; shift; while [ $# -gt 0 ]; do [ "$1" = "$wanted" ] && {
             log = log.display(),
             state = state.display(),
         );
-        let path = self.stubs.join("docker");
-        std::fs::write(&path, script).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        for program in ["docker", "trivy"] {
+            let path = self.stubs.join(program);
+            std::fs::write(&path, &script).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
     }
 
     pub(crate) fn set(&mut self, name: &str, value: &str) {
@@ -141,6 +144,20 @@ value_of() {{ wanted=$1; shift; while [ $# -gt 0 ]; do [ "$1" = "$wanted" ] && {
 
     pub(crate) fn xtask(&self, arguments: &[&str]) -> Ended {
         self.xtask_in(".", arguments)
+    }
+
+    /// As on a machine that has no such program: the stubs' stand-in for it ends as a shell does that finds none.
+    pub(crate) fn xtask_without(&self, program: &str, arguments: &[&str]) -> Ended {
+        let path = self.stubs.join(program);
+        std::fs::write(&path, "#!/bin/sh\nexit 127\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        self.xtask(arguments)
+    }
+
+    /// From here on the machine's own tools are called.
+    #[cfg(feature = "engine-tests")]
+    pub(crate) fn use_real_tools(&self) {
+        std::fs::remove_dir_all(&self.stubs).unwrap();
     }
 
     pub(crate) fn xtask_in(&self, folder: &str, arguments: &[&str]) -> Ended {
@@ -165,7 +182,7 @@ value_of() {{ wanted=$1; shift; while [ $# -gt 0 ]; do [ "$1" = "$wanted" ] && {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test starts the program under test itself")]
-fn stub_command(program: &str) -> Command {
+pub(crate) fn stub_command(program: &str) -> Command {
     Command::new(program)
 }
 

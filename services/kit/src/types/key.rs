@@ -32,9 +32,8 @@ pub fn decode_key(text: &str) -> Result<[u8; KEY_BYTES], Reason> {
         return Err("is in the URL-safe alphabet (- and _): the standard base64 alphabet (+ and /) is wanted".into());
     }
     let bytes = STANDARD.decode(text).map_err(|_| "is not base64 in the standard alphabet")?;
-    let length = bytes.len();
     let key: [u8; KEY_BYTES] =
-        bytes.try_into().map_err(|_| format!("has {length} bytes after decoding, not {KEY_BYTES}"))?;
+        bytes.try_into().map_err(|_| format!("does not have {KEY_BYTES} bytes after decoding"))?;
     if key == [0; KEY_BYTES] {
         return Err("consists of zeros only, which is nobody's key".into());
     }

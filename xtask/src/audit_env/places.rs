@@ -1,0 +1,161 @@
+//! Everything that the static audit looks at, as one plain value, and the form in which a place that starts containers
+//! gives its settings to the rules. Compose gives them today; a reader of Kubernetes manifests gives the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::contract::Contract;
+use super::template::Template;
+use crate::outcome::Place;
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Places {
+    pub(crate) images: Vec<ImagePlace>,
+    pub(crate) dockerfiles: Vec<DockerfilePlace>,
+    pub(crate) compose: Vec<ComposePlace>,
+    /// The files that the Compose files name, by their path as Compose writes it.
+    pub(crate) files: BTreeMap<String, NamedFile>,
+    pub(crate) example: Option<Vec<u8>>,
+    /// The `.env` of this machine, if there is one.
+    pub(crate) env: Option<Vec<u8>>,
+    pub(crate) document: Option<String>,
+    /// Name and text.
+    pub(crate) workflows: Vec<(String, String)>,
+}
+
+/// A built image and what it says of itself.
+#[derive(Debug, Clone)]
+pub(crate) struct ImagePlace {
+    /// `user`.
+    pub(crate) service: String,
+    pub(crate) contract: Contract,
+    /// `Config` of `docker image inspect`.
+    pub(crate) config: Value,
+    /// `CreatedBy` of each step of `docker history`.
+    pub(crate) history: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct DockerfilePlace {
+    pub(crate) service: String,
+    pub(crate) file: String,
+    pub(crate) text: String,
+}
+
+/// A stack as Compose itself renders it, without interpolation.
+#[derive(Debug, Clone)]
+pub(crate) struct ComposePlace {
+    /// The file that a finding names.
+    pub(crate) file: String,
+    pub(crate) rendered: Value,
+    /// The text of the file, for lines.
+    pub(crate) source: String,
+}
+
+/// A file that a container is to get: variables or a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedFile {
+    /// Relative to the root, for messages.
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) mode: u32,
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+    /// Part of the repository: neither outside it nor ignored by git.
+    pub(crate) is_committed: bool,
+}
+
+/// Something that starts a container of an image with variables.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Deployment {
+    /// The name by which others reach it: the Compose service.
+    pub(crate) name: String,
+    pub(crate) file: String,
+    pub(crate) place: Option<Place>,
+    pub(crate) image: Template,
+    /// What the container is given, one entry a name.
+    pub(crate) settings: Vec<Setting>,
+    /// What was set and lost against an entry of `settings`.
+    pub(crate) overridden: Vec<Setting>,
+    pub(crate) build_arguments: Vec<Setting>,
+    /// Secrets mounted as files, by their path in the container.
+    pub(crate) mounted: BTreeMap<String, MountedSecret>,
+    pub(crate) healthcheck: Healthcheck,
+    pub(crate) healthcheck_place: Option<Place>,
+    pub(crate) networks: BTreeSet<String>,
+    /// Started only for somebody who asks for one of these; `local` marks what never leaves a developer's machine.
+    pub(crate) profiles: Vec<String>,
+    pub(crate) read_only: bool,
+}
+
+/// One variable that a place sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) name: String,
+    pub(crate) value: Template,
+    /// Named without a value: unset when the variable of the same name is.
+    pub(crate) bare: bool,
+    pub(crate) place: Place,
+    /// Where in the place, such as `services.user.environment`.
+    pub(crate) path: String,
+    /// A `$` in an env file made another value of what was written (case F01).
+    pub(crate) garbled: bool,
+    /// From a file of this machine alone, where secrets may stand.
+    pub(crate) is_local: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MountedSecret {
+    pub(crate) source: String,
+    /// The file on the host; `None` for a secret that comes from a variable.
+    pub(crate) file: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Healthcheck {
+    /// The image's own.
+    #[default]
+    Inherited,
+    Disabled,
+    Shell(String),
+    Command(Vec<String>),
+}
+
+impl Deployment {
+    pub(crate) fn setting(&self, name: &str) -> Option<&Setting> {
+        self.settings.iter().find(|setting| setting.name == name)
+    }
+
+    /// The repository of its image, when only defaults are taken: `mini-user` for `${MINI_USER_IMAGE:-mini-user:local}`.
+    pub(crate) fn repository(&self) -> String {
+        let reference = self.image.fill(&|_| None, "").text;
+        let reference = reference.split('@').next().unwrap_or_default();
+        let name = reference.rsplit('/').next().unwrap_or_default().split(':').next().unwrap_or_default();
+        let folder = reference.rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
+        format!("{folder}{name}")
+    }
+
+    pub(crate) fn is_local_only(&self) -> bool {
+        matches!(self.profiles.as_slice(), [profile] if profile == "local")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_repository_is_that_of_the_default_reference() {
+        for (image, repository) in [
+            ("mini-user:local", "mini-user"),
+            ("${X:-mini-user:local}", "mini-user"),
+            ("localhost:5000/shop/mini-user:1@sha256:ab", "localhost:5000/shop/mini-user"),
+            ("postgres", "postgres"),
+            ("${X:?needed}", ""),
+        ] {
+            let deployment = Deployment { image: Template::parse(image).unwrap(), ..Default::default() };
+            assert_eq!(deployment.repository(), repository, "{image}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+use crate::workspace::{CANARY, Ended, Workspace};
+
+const CONTRACT: &str = r#"{"schema":1,"service":"mini-user","variables":[
+  {"name":"PEER_URL","kind":"required","default":null,"type":"url","secret":false,"file_variant":false,"description":"Where the other one is."},
+  {"name":"PORT","kind":"default","default":"8080","type":"port","secret":false,"file_variant":false,"description":"Where it listens."},
+  {"name":"ADMIN_PASSWORD","kind":"optional","default":null,"type":"string","secret":true,"file_variant":true,"description":"Who may do all."}]}"#;
+
+const STACK: &str = "services:\n  user:\n    image: ${MINI_USER_IMAGE:-mini-user:local}\n    environment:\n      PEER_URL: http://user:8080\n      ADMIN_PASSWORD: ${ADMIN_PASSWORD:?needed}\n    networks: [inner]\n";
+
+/// What Compose makes of it.
+const RENDERED: &str = r#"{"name":"mini","services":{"user":{"image":"${MINI_USER_IMAGE:-mini-user:local}","environment":{"PEER_URL":"http://user:8080","ADMIN_PASSWORD":"${ADMIN_PASSWORD:?needed}"},"networks":{"inner":null},"healthcheck":{"test":["CMD","/mini-user","healthcheck"]}}}}"#;
+
+/// What a container of a program that keeps its contract does. Values come in docker's own environment.
+const GOOD_PROGRAM: &str = r#"
+good_program() {
+  missing=; malformed=
+  case "${PEER_URL:-}" in ""|" ") missing=PEER_URL ;; http://user:8080) ;; *) malformed=PEER_URL ;; esac
+  case "${PORT:-8080}" in 8080) ;; *) malformed="$malformed PORT" ;; esac
+  echo '{"timestamp":"2026-01-01T00:00:00Z","level":"ERROR","message":"bad environment","missing":"'"$missing"'","malformed":"'"$malformed"'"}'
+  exit 78
+}
+"#;
+
+const GOOD_ENGINE: &str = r#"
+  "docker history "*) echo '"ENTRYPOINT [\"/mini-user\"]"' ;;
+  "docker run "*" --detach "*) echo c1; exit 0 ;;
+  "docker run --name "*) good_program ;;
+  "docker inspect --format {{.State.Running}}"*) echo "true 0"; exit 0 ;;
+  "docker inspect "*) echo '[]'; exit 0 ;;
+  "docker logs "*) echo '{"timestamp":"2026-01-01T00:00:00Z","level":"INFO","message":"listening"}'; exit 0 ;;"#;
+
+fn workspace() -> Workspace {
+    let workspace = Workspace::new();
+    let facts = format!(
+        r#"{{"id":"sha256:user","size_bytes":5,"files":["/mini-user"],"config":{{"User":"65532:65532","Healthcheck":{{"Test":["CMD","/mini-user","healthcheck"]}}}},"version_line":"mini-user 0.1.0 (unversioned)","contract":{CONTRACT}}}"#
+    );
+    workspace.write("target/xtask/images/user.json", &facts);
+    workspace.write("compose.yaml", STACK);
+    workspace.write(
+        "docs/deployment.md",
+        "# Deployment\n\n<!-- contract tables: cargo xtask audit-env --write -->\n<!-- end of contract tables -->\n",
+    );
+    stub(&workspace, "");
+    workspace
+}
+
+/// `cases` come first; then a good engine and what Compose answers.
+fn stub(workspace: &Workspace, cases: &str) {
+    workspace.write("../../state/rendered.json", RENDERED);
+    let compose = "\n  *\" config --no-interpolate \"*) cat \"$STATE/rendered.json\"; exit 0 ;;";
+    workspace.stub(&format!("{GOOD_PROGRAM}case \"$call\" in{cases}{GOOD_ENGINE}{compose}\nesac"));
+}
+
+fn written() -> Workspace {
+    let workspace = workspace();
+    let ended = workspace.xtask(&["audit-env", "--static", "--write"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    workspace
+}
+
+fn assert_finding(ended: &Ended, text: &str) {
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert!(ended.stdout.lines().any(|line| line.starts_with("finding: ") && line.contains(text)), "{}", ended.all());
+}
+
+#[test]
+fn generated_files_are_written_once_and_then_only_compared() {
+    let workspace = workspace();
+    let stale = workspace.xtask(&["audit-env", "--static"]);
+    assert_finding(&stale, "docs/deployment.md [undocumented-variable]: it has no table `user`");
+    assert!(workspace.read(".env.example").is_empty());
+    assert_eq!(workspace.xtask(&["audit-env", "--static", "--write"]).code, 0);
+    let (example, document) = (workspace.read(".env.example"), workspace.read("docs/deployment.md"));
+    assert!(
+        example.contains("\nADMIN_PASSWORD=\n") && example.contains("\n#MINI_USER_IMAGE=mini-user:local\n"),
+        "{example}"
+    );
+    assert!(document.contains("| `PORT` | port | `8080` |  | Where it listens. |"), "{document}");
+    let ended = workspace.xtask_in("services/user/src", &["audit-env", "--static", "user"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(ended.stdout.contains("PEER_URL: required · compose.yaml: http://user:8080"), "{}", ended.all());
+    assert_eq!((workspace.read(".env.example"), workspace.read("docs/deployment.md")), (example, document));
+}
+
+#[test]
+fn a_document_without_a_place_for_the_tables_is_left_alone_and_told() {
+    let workspace = workspace();
+    workspace.write("docs/deployment.md", "# Deployment\n");
+    let ended = workspace.xtask(&["audit-env", "--static", "--write"]);
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert!(ended.stdout.contains("docs/deployment.md has no lines"), "{}", ended.all());
+    assert_eq!(workspace.read("docs/deployment.md"), "# Deployment\n");
+}
+
+#[test]
+fn a_stack_that_compose_refuses_is_the_repositorys_fault() {
+    let workspace = written();
+    stub(&workspace, "\n  *\" config --no-interpolate \"*) echo 'services must be a mapping' >&2; exit 15 ;;");
+    let ended = workspace.xtask(&["audit-env", "--static"]);
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert!(ended.stdout.contains("Compose refuses compose.yaml: services must be a mapping"), "{}", ended.all());
+}
+
+#[test]
+fn an_unknown_image_is_a_usage_error_that_starts_nothing() {
+    let workspace = written();
+    let before = workspace.calls().len();
+    let ended = workspace.xtask(&["audit-env", "usr"]);
+    assert_eq!(ended.code, 2, "{}", ended.all());
+    assert_eq!(workspace.calls().len(), before);
+}
+
+#[test]
+fn an_image_is_tried_once_and_everything_that_was_started_is_looked_for_afterwards() {
+    let workspace = written();
+    let first = workspace.xtask(&["audit-env"]);
+    assert_eq!(first.code, 0, "{}", first.all());
+    // Documented, nonsense, nothing twice, missing, blank, malformed, five rounds of all malformed.
+    assert!(first.stdout.contains("PASS audit-env: 12 containers tried"), "{}", first.all());
+    let calls = workspace.calls();
+    let run = "--read-only --cap-drop ALL --security-opt no-new-privileges";
+    let containers =
+        |calls: &str| calls.lines().filter(|call| call.starts_with("docker run --name mini-audit-")).count();
+    assert_eq!(containers(&calls), 12, "{calls}");
+    for call in calls.lines().filter(|call| call.starts_with("docker run --name mini-audit-")) {
+        assert!(call.contains(run) && call.contains("--label mini.xtask=audit"), "{call}");
+    }
+    assert!(calls.contains("docker network create --internal --label mini.xtask=audit"), "{calls}");
+    for list in [
+        "docker ps --all --quiet --filter label=mini.xtask.run=",
+        "docker network ls --quiet --filter label=mini.xtask.run=",
+    ] {
+        assert!(calls.contains(list), "{calls}");
+    }
+    let again = workspace.xtask(&["audit-env"]);
+    assert!(again.stdout.contains("PASS audit-env: 12 containers tried"), "{}", again.all());
+    assert_eq!(containers(&workspace.calls()), 12);
+}
+
+#[test]
+fn a_program_that_behaves_badly_is_found_and_tried_again_next_time() {
+    let workspace = written();
+    let panics = "[ -n \"${PEER_URL+x}\" ] || { echo 'thread main panicked' >&2; exit 101; }";
+    let detached = "\n  \"docker run \"*\" --detach \"*) echo c1; exit 0 ;;";
+    stub(&workspace, &format!("{detached}\n  \"docker run --name \"*) {panics}; good_program ;;"));
+    let ended = workspace.xtask(&["audit-env"]);
+    assert_finding(&ended, "image of user [wrong-ending]: user without PEER_URL gives exit code 101, not 78");
+    let before = workspace.calls().len();
+    workspace.xtask(&["audit-env"]);
+    assert!(workspace.calls()[before..].contains("docker run --name mini-audit-"), "{}", workspace.calls());
+}
+
+#[test]
+fn an_engine_that_breaks_in_the_middle_is_told_and_cleaned_up_after() {
+    let workspace = written();
+    stub(&workspace, "\n  \"docker run --name \"*) echo 'no space left on device' >&2; exit 125 ;;");
+    let ended = workspace.xtask(&["audit-env"]);
+    assert_eq!(ended.code, 3, "{}", ended.all());
+    assert!(ended.stdout.contains("no space left on device"), "{}", ended.all());
+    assert!(
+        workspace.calls().contains("docker network ls --quiet --filter label=mini.xtask.run="),
+        "{}",
+        workspace.calls()
+    );
+    let runs = std::fs::read_dir(workspace.root.join("target/xtask/audit/runs")).unwrap();
+    assert_eq!(runs.count(), 0);
+}
+
+/// Case L01, over every way that the audit can end.
+#[test]
+fn a_secret_is_in_no_output_no_report_no_record_and_no_argument() {
+    for cases in [
+        String::new(),
+        format!("\n  \"docker history \"*) echo '\"RUN echo {CANARY}\"'; exit 0 ;;"),
+        "\n  \"docker run --name \"*) exit 1 ;;".to_owned(),
+        "\n  \"docker run --name \"*) exit 125 ;;".to_owned(),
+        "\n  \"docker history \"*) exit 1 ;;".to_owned(),
+        "\n  *\" config --no-interpolate \"*) exit 1 ;;".to_owned(),
+    ] {
+        let mut workspace = written();
+        workspace.write(".env", &format!("ADMIN_PASSWORD={CANARY}\nADMIN_PASWORD={CANARY}\nOTHER=$x{CANARY}\n"));
+        workspace.set("RUST_BACKTRACE", "1");
+        workspace.set("ADMIN_PASSWORD", CANARY);
+        stub(&workspace, &cases);
+        let ended = workspace.xtask(&["-v", "audit-env"]);
+        assert_ne!(ended.code, 0, "{}", ended.all());
+        let mut texts = vec![ended.all(), workspace.calls()];
+        for file in [
+            "reports/audit-env.json",
+            "audit/matrix.md",
+            "audit/matrix.json",
+            "audit/matrix.txt",
+            "audit/live/user.json",
+        ] {
+            texts.push(workspace.read(&format!("target/xtask/{file}")));
+        }
+        for text in texts {
+            assert!(!text.contains(CANARY), "{text}");
+        }
+    }
+}
