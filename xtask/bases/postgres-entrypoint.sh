@@ -47,4 +47,6 @@ SQL
   mv "$new/PG_VERSION" "$PGDATA/" && rmdir "$new"
 fi
 unset POSTGRES_PASSWORD
+# The folder for sockets is a mount of the stack; where nobody mounts it, the temporary folder serves.
+[ -d /var/run/postgresql ] || set -- -c unix_socket_directories=/tmp "$@"
 exec postgres -c listen_addresses='*' "$@"

@@ -70,7 +70,7 @@ impl<'a> Database<'a> {
         let password = format!("test-{:x}-{:x}", std::process::id(), Instant::now().elapsed().subsec_nanos());
         let run = cmd!(
             shell,
-            "{docker} run --detach --label mini.xtask=test --env POSTGRES_PASSWORD --env PGDATA=/var/lib/postgresql/data/cluster --tmpfs /var/lib/postgresql/data:mode=1777,size=1g --publish 127.0.0.1:0:5432 {image} postgres -c fsync=off -c max_connections=300"
+            "{docker} run --detach --label mini.xtask=test --env POSTGRES_PASSWORD --env PGDATA=/tmp/cluster --tmpfs /tmp:mode=1777,size=1g --publish 127.0.0.1:0:5432 {image} postgres -c fsync=off -c max_connections=300"
         )
         .env("POSTGRES_PASSWORD", &password);
         let container = context.runner.read(run, ENGINE_LIMIT_SECONDS).context("start Postgres for the tests")?;

@@ -382,6 +382,75 @@ misconfigurations = []
     }
 
     #[test]
+    fn a_next_step_says_what_can_be_done_and_how_it_is_accepted() {
+        let accepted = "accept it with a reason in xtask/policy/scan.toml (rule `CVE-1`, scope `order/small`)";
+        let next = |fixed: &str, resolution: Option<&Resolution>| {
+            let found = Vulnerability { fixed: fixed.into(), ..vulnerability("CVE-1", "HIGH") };
+            let target = Target { kind: "rustbinary".into(), vulnerabilities: vec![found], ..Target::default() };
+            let report = Report { targets: vec![target], ..Report::default() };
+            all("order", &report, Some("shop"), resolution).remove(0).next_step
+        };
+        let known = resolution();
+        let stranger = Resolution::default();
+        for (fixed, resolution, step) in [
+            (">=1.6.1", Some(&known), "cargo update -p small@1.6.0 --precise 1.6.1".to_owned()),
+            (
+                ">=2.0.0",
+                Some(&known),
+                format!("no `cargo update` reaches 2.0.0: raise old 1.0.0 (^1) and web 1.2.0 (^1.6), or {accepted}"),
+            ),
+            ("", Some(&known), format!("no fixed version is out: do without small, or {accepted}")),
+            ("", None, format!("no fixed version is out: do without small, or {accepted}")),
+            (">=1.6.1", None, format!("use an image that holds small >=1.6.1, or {accepted}")),
+            // Not in the checkout's resolution: the image was built from another one.
+            (">=1.6.1", Some(&stranger), format!("use an image that holds small >=1.6.1, or {accepted}")),
+        ] {
+            assert_eq!(next(fixed, resolution), step, "{fixed}");
+        }
+    }
+
+    #[test]
+    fn one_secret_in_several_steps_is_one_and_one_package_in_two_versions_is_two() {
+        let weakness = |id: &str, line| Weakness {
+            id: id.into(),
+            severity: Severity::High,
+            title: "t".into(),
+            resolution: "r".into(),
+            line: Some(line),
+            url: String::new(),
+        };
+        let target = Target {
+            name: "sha256:0123".into(),
+            vulnerabilities: vec![
+                vulnerability("CVE-1", "HIGH"),
+                Vulnerability { installed: "0.6.0".into(), ..vulnerability("CVE-1", "HIGH") },
+            ],
+            secrets: vec![weakness("pat", 3), weakness("pat", 9)],
+            misconfigurations: vec![weakness("DS-1", 5)],
+            ..Target::default()
+        };
+        let file = Target { name: "/key".into(), secrets: vec![weakness("pat", 1)], ..Target::default() };
+        let report = Report { targets: vec![target, file], ..Report::default() };
+        let found: Vec<_> = all("order", &report, None, None)
+            .into_iter()
+            .map(|item| (item.id, item.subject, item.installed, item.line))
+            .collect();
+        let row = |id: &str, subject: &str, installed: &str, line| {
+            (id.to_owned(), subject.to_owned(), installed.to_owned(), line)
+        };
+        assert_eq!(
+            found,
+            [
+                row("DS-1", "configuration", "", Some(5)),
+                row("pat", "/key", "", None),
+                row("pat", "configuration", "", None),
+                row("CVE-1", "small", "1.6.0", None),
+                row("CVE-1", "small", "0.6.0", None),
+            ]
+        );
+    }
+
+    #[test]
     fn long_titles_are_cut_between_characters() {
         assert_eq!(cut("short\nmore"), "short");
         assert_eq!(cut(&"ü".repeat(200)).chars().count(), TITLE_CHARACTERS + 1);

@@ -141,6 +141,7 @@ fn write_database_of(folder: &Path, age_days: i64, bytes: &[u8]) {
 mod bolt {
     /// A value, or a bucket in a bucket.
     pub(super) enum Entry {
+        #[cfg_attr(not(feature = "engine-tests"), expect(dead_code, reason = "only real trivy reads values"))]
         Value(Vec<u8>),
         Bucket(Vec<u8>),
     }
@@ -526,6 +527,34 @@ fn an_exception_accepts_one_thing_in_one_image_until_its_day_from_whatever_folde
 }
 
 #[test]
+fn only_an_exception_for_what_was_looked_at_can_be_called_unneeded() {
+    let scanned = Scanned::new();
+    let database = scanned.database.to_str().unwrap();
+    let run = |arguments: &[&str], scope: &str| {
+        scanned.workspace.write("xtask/policy/scan.toml", &format!("{POLICY}{}", exception(scope, -1, 30)));
+        let ended = scanned.workspace.xtask(&[&["scan", "--db", database], arguments].concat());
+        let report = scanned.report();
+        (ended.code, report["findings"].as_array().unwrap().iter().any(|f| f["rule"] == "exception-unmatched"))
+    };
+    for scope in
+        ["user", "user/smallvec", "postgres", "postgres/libc6", "Cargo.lock/x", "services/user/Dockerfile", "gone"]
+    {
+        assert_eq!(run(&[], scope), (1, true), "{scope}");
+    }
+    // Of one image alone nothing can be said about the others, or about a name that nothing has.
+    for scope in ["user", "user/smallvec"] {
+        assert_eq!(run(&["user"], scope), (1, true), "{scope}");
+    }
+    for scope in ["postgres", "postgres/libc6", "order/smallvec", "gone"] {
+        assert_eq!(run(&["user"], scope), (0, false), "{scope}");
+    }
+    // Postgres was looked at, and its packages are not in the database's reach.
+    write_database(&scanned.database, 0, &["cargo::RustSec"]);
+    assert_eq!(run(&[], "postgres/libc6"), (3, false));
+    assert_eq!(run(&[], "postgres"), (3, false));
+}
+
+#[test]
 fn an_exception_that_ends_soon_is_told() {
     let scanned = Scanned::new();
     scanned.trivy_says(&report(json!({ "Vulnerabilities": [vulnerability("CVE-1", "HIGH")] })));
@@ -641,6 +670,16 @@ fn what_only_compiles_or_tests_is_judged_by_way_of_the_lock_file() {
         let ended = says(&lock(package), "exit 0");
         assert_eq!(ended.code, 0, "{package}: {}", ended.all());
     }
+    // A lock file that has packages of a registry, and a scanner that sees none.
+    let before = scanned.workspace.read("Cargo.lock");
+    assert_eq!(says(&json!({ "SchemaVersion": 2 }), "exit 0").code, 0);
+    scanned.workspace.write(
+        "Cargo.lock",
+        &format!("{before}\n[[package]]\nname = \"x\"\nversion = \"1.0.0\"\nsource = \"registry+https://x.example\"\n"),
+    );
+    let ended = says(&json!({ "SchemaVersion": 2 }), "exit 0");
+    assert!(ended.stdout.contains("all of Cargo.lock not checked (trivy sees no package in it)"), "{}", ended.all());
+    scanned.workspace.write("Cargo.lock", &before);
     let ended = says(&json!({ "SchemaVersion": 2 }), "echo 'FATAL broken' >&2; exit 1");
     assert_eq!(ended.code, 3, "{}", ended.all());
     assert!(ended.stdout.contains("all of Cargo.lock not checked (trivy failed"), "{}", ended.all());
