@@ -79,7 +79,10 @@ impl<'a> Images<'a> {
             return Ok(known);
         }
         let facts = self.read_facts(package, id)?;
-        self.shell.write_file(&store, serde_json::to_vec_pretty(&facts)?)?;
+        // Renamed into place: another build may be reading.
+        let staged = Utf8PathBuf::from(format!("{store}.{}", std::process::id()));
+        self.shell.write_file(&staged, serde_json::to_vec_pretty(&facts)?)?;
+        std::fs::rename(&staged, &store).with_context(|| format!("keep the facts of {id}"))?;
         Ok(facts)
     }
 
@@ -103,7 +106,7 @@ impl<'a> Images<'a> {
     /// Lists the image's files by exporting a container that never runs, and checks the program among them.
     fn files(&self, package: &str, id: &str) -> Result<(Vec<String>, u64)> {
         let (docker, runner) = (&self.docker.program, &self.context.runner);
-        let folder = self.context.project.out().join("images").join(format!("export-{package}"));
+        let folder = self.context.project.out().join("images").join(format!("export-{package}-{}", std::process::id()));
         self.shell.remove_path(&folder)?;
         self.shell.create_dir(&folder)?;
         let archive = folder.join("files.tar");

@@ -223,7 +223,8 @@ fn fingerprints(context: &Context, ready: &Ready, plan: &BuildPlan) -> Result<BT
 pub(crate) fn copy_ca_file(context: &Context) -> Result<Option<camino::Utf8PathBuf>> {
     let Some(source) = &context.project.environment.ca_file else { return Ok(None) };
     let copy = context.project.out().join("ca.pem");
-    std::fs::copy(source, &copy).with_context(|| format!("copy the certificate bundle {source}"))?;
+    let content = std::fs::read(source).with_context(|| format!("read the certificate bundle {source}"))?;
+    staging::put(&copy, &content, 0o644)?;
     Ok(Some(copy))
 }
 

@@ -377,6 +377,20 @@ mod tests {
     }
 
     #[test]
+    fn a_word_is_an_assignment_only_with_a_name_that_a_variable_can_have() {
+        assert_eq!(assignment("A_1=\"b=c\""), Some(("A_1".to_owned(), "b=c".to_owned())));
+        for word in ["=x", "a-b=x", "--from=x", "word"] {
+            assert_eq!(assignment(word), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn the_line_0_is_no_line() {
+        assert_eq!(line(&json!({ "StartLine": 0 }), "StartLine"), None);
+        assert_eq!(line(&json!({ "StartLine": 1 }), "StartLine"), Some(1));
+    }
+
+    #[test]
     fn an_address_with_a_password_is_a_secret_and_one_without_is_none() {
         assert!(is_secret("DATABASE_URL", "postgres://user:password@db/x"));
         for value in ["postgres://user@db/x", "http://user:8080", "http://host/path?x=a:b@c", "info"] {

@@ -296,6 +296,9 @@ pub(super) mod tests {
         assert_eq!(resolution.direct_of(&path), "web");
         assert_eq!(resolution.path_to(None, "parser", "1.0.0"), ["shop", "macros", "parser"]);
         assert_eq!(resolution.path_to(None, "small", "9.9.9"), [""; 0]);
+        // What only tests or macros use is no way into a program.
+        assert_eq!(resolution.path_to(Some("shop"), "old", "1.0.0"), [""; 0]);
+        assert!(resolution.knows("old", "1.0.0") && !resolution.knows("old", "1.0.1"));
     }
 
     #[test]
@@ -314,8 +317,36 @@ pub(super) mod tests {
             Remedy::HeldBack { fixed: "2.0.0".into(), by: vec!["old 1.0.0 (^1)".into(), "web 1.2.0 (^1.6)".into()] }
         );
         assert_eq!(resolution.remedy("small", "1.6.0", ""), Remedy::NoFix);
+        assert_eq!(resolution.remedy("small", "1.6.0", ">=1.6.0"), Remedy::NoFix);
         // A fix below what is installed is none: the line that is installed has not got one.
         assert_eq!(resolution.remedy("small", "1.6.0", ">=0.6.14, <1.0.0"), Remedy::NoFix);
+    }
+
+    #[test]
+    fn an_architecture_that_is_not_known_has_no_target() {
+        assert_eq!(triple("amd64"), Some("x86_64-unknown-linux-gnu"));
+        assert_eq!(triple("arm64"), Some("aarch64-unknown-linux-gnu"));
+        assert_eq!(triple("riscv64"), None);
+    }
+
+    #[test]
+    fn this_workspace_resolves_with_what_each_manifest_asks_for() {
+        let metadata = MetadataCommand::new()
+            .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+            .other_options([
+                "--locked".to_owned(),
+                "--filter-platform".to_owned(),
+                "x86_64-unknown-linux-gnu".to_owned(),
+            ])
+            .exec()
+            .unwrap();
+        let resolution = Resolution::from_metadata(&metadata).unwrap();
+        let linked = resolution.linked_into("xtask").unwrap();
+        let has = |name: &str| linked.iter().any(|(linked, _)| linked == name);
+        assert!(has("clap") && !has("clap_derive") && !has("tempfile"), "{linked:?}");
+        let xtask = resolution.packages.iter().find(|package| package.name == "xtask").unwrap();
+        let clap = xtask.dependencies.iter().find(|edge| resolution.packages[edge.to].name == "clap").unwrap();
+        assert!(clap.linked && clap.requirement.starts_with("^4."), "{clap:?}");
     }
 
     #[test]

@@ -149,9 +149,11 @@ impl<'a> Bases<'a> {
         if policy.build_argument.is_some() {
             text += &self.runner.read(cmd!(self.shell, "rustc -vV"), QUERY_LIMIT_SECONDS)?;
         }
-        let file = self.project.out().join("recipe.txt");
+        let file = self.project.out().join(format!("recipe-{}.txt", std::process::id()));
         self.shell.write_file(&file, text)?;
-        self.runner.read(cmd!(self.shell, "git hash-object --no-filters {file}"), QUERY_LIMIT_SECONDS)
+        let hash = self.runner.read(cmd!(self.shell, "git hash-object --no-filters {file}"), QUERY_LIMIT_SECONDS);
+        self.shell.remove_path(&file)?;
+        hash
     }
 
     fn scripts(&self, policy: &BasePolicy) -> Result<Vec<Utf8PathBuf>> {
@@ -171,7 +173,7 @@ impl<'a> Bases<'a> {
     fn make(&self, policy: &BasePolicy) -> Result<()> {
         let mmdebstrap = self.toolbox.find_or_fetch("mmdebstrap")?.program;
         let scripts = self.project.root.join("xtask/bases");
-        let work = self.project.out().join("bases");
+        let work = self.project.out().join(format!("bases-{}", std::process::id()));
         self.shell.create_dir(&work)?;
         let archive = work.join("base.tar");
         let mirror = Archive::of_this_machine(&self.shell, &policy.suite)?.one_line();

@@ -20,7 +20,7 @@ const COMPILE_LIMIT_SECONDS: u64 = 900;
 /// [`Stop::Missing`] names the client that is missing or the download that failed.
 pub(crate) fn fetch(project: &Project, runner: &Runner, source: &Source, target: &Utf8Path) -> Result<()> {
     let shell = Shell::new()?;
-    let work = project.out().join("fetch");
+    let work = project.out().join(format!("fetch-{}", std::process::id()));
     let folder = target.parent().context("a tool has a folder")?;
     shell.remove_path(&work)?;
     shell.create_dir(&work)?;
@@ -39,7 +39,7 @@ pub(crate) fn fetch(project: &Project, runner: &Runner, source: &Source, target:
         return Err(Stop::Missing(format!("the download holds no {}", file.file_name().unwrap_or_default())).into());
     }
     // On the same file system, so a rename: a half-written program never stands at `target`.
-    let staged = Utf8PathBuf::from(format!("{target}.new"));
+    let staged = Utf8PathBuf::from(format!("{target}.{}", std::process::id()));
     shell.copy_file(&file, &staged)?;
     make_executable(&staged)?;
     std::fs::rename(&staged, target).with_context(|| format!("put {target} in its place"))?;

@@ -43,16 +43,17 @@ fn pull_is_off_with_its_reason_for_a_base_that_only_this_machine_has() {
     workspace.write("xtask/bases/rust.sh", "");
     workspace.write("xtask/bases/postgres.sh", "");
     workspace.write("xtask/bases/no-default-cluster.sh", "");
-    // The recipe of the local base is whatever the binary computes for it: the stub learns it from the file it hashes.
+    // The recipe of the local base is the hash that git gives; everything else is left to the real git.
+    workspace.stub_program(
+        "git",
+        "#!/bin/sh\ncase \"$1\" in hash-object) echo 1ec1be ;; *) PATH=${PATH#*:} exec git \"$@\" ;; esac\n",
+    );
     workspace.stub(
         r#"case "$call" in
   "docker image inspect --format "*" rust:"*) echo "No such image" >&2; exit 1 ;;
-  "docker image inspect --format "*" mini-base/rust:local")
-    (cd / && echo "sha256:local $(git hash-object --no-filters "$(ls -d "$STATE"/../a\ b/*/target/xtask/recipe.txt)" 2>/dev/null)") ; exit 0 ;;
+  "docker image inspect --format "*" mini-base/rust:local") echo "sha256:local 1ec1be"; exit 0 ;;
 esac"#,
     );
-    // The first call writes the recipe file, so the second sees a base of the right recipe.
-    workspace.xtask(&["build-images", "--dry-run"]);
     let remote = workspace.xtask(&["build-images", "--dry-run", "--pull"]);
     assert_eq!(remote.code, 0, "{}", remote.all());
     assert!(remote.stdout.contains("pull: off: mini-base/rust:local was made on this machine"), "{}", remote.all());

@@ -222,6 +222,10 @@ fn an_image_without_findings_passes_and_says_what_was_covered_by_which_database(
     let report = scanned.report();
     assert_eq!(report["evidence"]["database"]["updated"], date(0));
     assert_eq!(report["evidence"]["database"]["age_days"], 0);
+    let covered = &report["evidence"]["covered"];
+    assert_eq!(covered["user"]["id"], "sha256:user");
+    assert!(covered["user"]["seconds"].is_number() && covered["user"].get("not_covered").is_none(), "{covered}");
+    assert!(covered["Cargo.lock"].get("id").is_none() && covered["Cargo.lock"].get("seconds").is_none(), "{covered}");
     let calls = scanned.workspace.calls();
     for argument in
         ["--skip-db-update", "--offline-scan", "--cache-backend memory", "--image-src docker", "--disable-telemetry"]
@@ -353,6 +357,8 @@ fn a_system_that_the_database_does_not_know_is_told_and_no_pass() {
     assert_eq!(ended.code, 3, "{}", ended.all());
     let last = ended.stdout.lines().last().unwrap();
     assert!(last.starts_with("INCOMPLETE: vulnerabilities of debian 13.8 in postgres not checked"), "{}", ended.all());
+    let gap = &scanned.report()["evidence"]["covered"]["postgres"]["not_covered"];
+    assert_eq!(gap, "debian 13.8: the database has no data for its 1 packages");
     write_database(&scanned.database, 0, &["debian 13"]);
     let ended = scanned.scan(&[]);
     assert_eq!(ended.code, 1, "{}", ended.all());

@@ -123,10 +123,15 @@ value_of() {{ wanted=$1; shift; while [ $# -gt 0 ]; do [ "$1" = "$wanted" ] && {
             state = state.display(),
         );
         for program in ["docker", "trivy"] {
-            let path = self.stubs.join(program);
-            std::fs::write(&path, &script).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            self.stub_program(program, &script);
         }
+    }
+
+    /// Puts one program on PATH, before the machine's own.
+    pub(crate) fn stub_program(&self, program: &str, script: &str) {
+        let path = self.stubs.join(program);
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     pub(crate) fn set(&mut self, name: &str, value: &str) {
