@@ -8,6 +8,7 @@ mod build_images;
 mod clean;
 mod compose_e2e;
 mod context;
+mod engine;
 mod exception;
 mod interrupt;
 mod outcome;

@@ -19,6 +19,7 @@ use self::fingerprint::{Built, Fingerprint, Records};
 use self::image::{ImageFacts, Images, check_identity};
 use self::plan::{BuildPlan, ImagePlan, Strategy};
 use crate::context::Context;
+use crate::engine::{self, Inspected};
 use crate::outcome::{Finding, Outcome, Place, Stop};
 use crate::setup::tools::Toolbox;
 use crate::setup::{self, Ready, bases};
@@ -48,6 +49,9 @@ pub(crate) struct BuildImages {
     #[arg(long)]
     dry_run: bool,
 }
+
+/// What the engine has of each reference.
+type Here = BTreeMap<String, Option<Inspected>>;
 
 /// An image that was built and proved.
 #[derive(Debug, Clone)]
@@ -112,13 +116,19 @@ impl BuildImages {
         let records = Records::new(&context.project, plan.strategy);
         // Taken before the build: an edit during it makes the next build see a change, never miss one.
         let fingerprints = fingerprints(context, ready, &plan)?;
+        let last: BTreeMap<_, _> = plan.images.iter().map(|image| (&image.name, records.last(&image.name))).collect();
+        let ids = last.values().flatten().map(|built| built.id.clone());
+        let references: Vec<_> = ids.chain(plan.images.iter().map(|image| image.tag.clone())).collect();
+        let here = engine::inspect(&context.runner, &ready.docker, &references)?;
         let mut built = Vec::new();
         let mut reasons = BTreeMap::new();
         for image in &plan.images {
-            let last = records.last(&image.name);
-            let reason = self.reason(&images, last.as_ref(), &fingerprints[&image.name])?;
+            let last = last[&image.name].as_ref();
+            let reason = self.reason(&here, last, &fingerprints[&image.name]);
             if let (None, Some(last)) = (&reason, last) {
-                images.tag(&last.id, &image.tag)?;
+                if here[&image.tag].as_ref().is_none_or(|tagged| tagged.id != last.id) {
+                    images.tag(&last.id, &image.tag)?;
+                }
                 built.push(proved(&images, image, &last.id)?);
             }
             reasons.insert(image.name.clone(), reason);
@@ -150,16 +160,16 @@ impl BuildImages {
     }
 
     /// Why an image has to be built; `None` when the last one is still right.
-    fn reason(&self, images: &Images<'_>, last: Option<&Built>, now: &Fingerprint) -> Result<Option<String>> {
-        let Some(last) = last else { return Ok(Some("never built here".to_owned())) };
+    fn reason(&self, here: &Here, last: Option<&Built>, now: &Fingerprint) -> Option<String> {
+        let Some(last) = last else { return Some("never built here".to_owned()) };
         let changed = last.fingerprint.differences(now);
         if !changed.is_empty() {
-            return Ok(Some(format!("changed: {}", changed.join(", "))));
+            return Some(format!("changed: {}", changed.join(", ")));
         }
         if self.no_cache || self.pull {
-            return Ok(Some("asked for by --no-cache or --pull".to_owned()));
+            return Some("asked for by --no-cache or --pull".to_owned());
         }
-        Ok(images.id(&last.id)?.is_none().then(|| format!("{} is gone from the engine", last.id)))
+        here[&last.id].is_none().then(|| format!("{} is gone from the engine", last.id))
     }
 
     fn plan(&self, context: &Context, ready: &Ready, outcome: &mut Outcome) -> Result<BuildPlan> {

@@ -45,9 +45,9 @@ case "$call" in
     for reference in "$@"; do case "$reference" in
       mini-user:local) echo '{"Id":"sha256:user","RepoTags":["mini-user:local"],"Architecture":"amd64","Config":{"User":"65532:65532"}}' ;;
       postgres:*) echo '{"Id":"sha256:postgres","RepoTags":["postgres:17-trixie"],"Architecture":"amd64","Config":{"User":"postgres"}}' ;;
-      *) echo "Error: No such image: $reference" >&2; gone=1 ;;
+      *) echo "Error: No such image: $reference" >&2; failed=1 ;;
     esac; done
-    exit ${gone:-0} ;;
+    exit ${failed:-0} ;;
   "trivy image "*" sha256:user") cat "$STATE/image.json"; exit ;;
   "trivy image "*" sha256:postgres") echo '{"SchemaVersion":2,"Metadata":{"OS":{"Family":"debian","Name":"13.8"}},"Results":[{"Target":"debian","Class":"os-pkgs","Type":"debian","Packages":[{"Name":"libc6","Version":"2.41"}]}]}'; exit ;;
   "trivy fs "*) echo '{"SchemaVersion":2,"Results":[{"Target":"Cargo.lock","Class":"lang-pkgs","Type":"cargo","Packages":[{"Name":"mini-user","Version":"0.1.0"}]}]}'; exit ;;
