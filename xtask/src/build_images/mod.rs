@@ -6,6 +6,8 @@ pub(crate) mod image;
 mod inputs;
 mod plan;
 mod program;
+mod progress;
+mod screen;
 mod staging;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +20,7 @@ use xshell::{Shell, cmd};
 use self::fingerprint::{Built, Fingerprint, Records};
 use self::image::{ImageFacts, Images, check_identity};
 use self::plan::{BuildPlan, ImagePlan, Strategy};
+use self::screen::Screen;
 use crate::context::Context;
 use crate::engine::{self, Inspected};
 use crate::outcome::{Finding, Outcome, Place, Stop};
@@ -249,14 +252,18 @@ fn bake(context: &Context, ready: &Ready, plan: &BuildPlan) -> Result<BTreeMap<S
     let (file, metadata) = (folder.join(format!("bake-{own}.json")), folder.join(format!("metadata-{own}.json")));
     shell.write_file(&file, serde_json::to_string_pretty(&plan.bake_file())?)?;
     let (buildx, plugin) = (&ready.buildx.program, &ready.buildx.arguments);
-    let progress = if context.terminal { "auto" } else { "plain" };
-    let command =
-        cmd!(shell, "{buildx} {plugin...} bake --file {file} --metadata-file {metadata} --progress {progress}");
-    let built = context.runner.run(command, BUILD_LIMIT_SECONDS).context("build the images");
+    let command = cmd!(shell, "{buildx} {plugin...} bake --file {file} --metadata-file {metadata} --progress rawjson");
+    eprintln!("$ {command}");
+    let screen = Screen::new(plan.images.iter().map(|image| image.name.clone()).collect(), context.terminal);
+    let built = context.runner.capture_lines(command, BUILD_LIMIT_SECONDS, screen.reader());
+    drop(screen);
     let text = shell.read_file(&metadata).unwrap_or_default();
     shell.remove_path(&file)?;
     shell.remove_path(&metadata)?;
-    built?;
+    let status = built.context("build the images")?.status;
+    if !status.success() {
+        return Err(Stop::Repository(format!("the build failed with {status}, see above")).into());
+    }
     let metadata: BTreeMap<String, Value> =
         serde_json::from_str(&text).map_err(|error| Stop::Missing(format!("buildx left no metadata: {error}")))?;
     Ok(metadata.into_iter().filter_map(|(target, value)| Some((target, built_id(&value)?))).collect())
