@@ -183,7 +183,7 @@ mod tests {
             package: "mini-user".into(),
             tag: "mini-user:local".into(),
             dockerfile: "services/user/Dockerfile".into(),
-            revision: Revision { id: "new".into(), created: String::new() },
+            revision: Revision { id: "new".into(), created: String::new(), epoch: 0 },
         };
         let mut facts = ImageFacts {
             id: "sha256:1".into(),

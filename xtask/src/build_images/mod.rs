@@ -1,9 +1,11 @@
 //! `cargo xtask build-images`: plan, build with one bake, and prove what came out.
 
+mod cache;
 mod fingerprint;
 mod host;
 pub(crate) mod image;
 mod inputs;
+mod ledger;
 mod plan;
 mod program;
 mod progress;
@@ -17,8 +19,10 @@ use clap::Args;
 use serde_json::{Value, json};
 use xshell::{Shell, cmd};
 
+use self::cache::Cache;
 use self::fingerprint::{Built, Fingerprint, Records};
 use self::image::{ImageFacts, Images, check_identity};
+use self::ledger::{Builder, demand};
 use self::plan::{BuildPlan, ImagePlan, Strategy};
 use self::screen::Screen;
 use crate::context::Context;
@@ -45,6 +49,15 @@ pub(crate) struct BuildImages {
     /// Build every step again.
     #[arg(long)]
     no_cache: bool,
+    /// Keep layers between machines, one scope per image: a repository in a registry, `type=local,dir=DIR` or `type=gha`.
+    #[arg(long, value_name = "REF")]
+    cache: Option<Cache>,
+    /// Read layers from --cache and write none: for jobs that are not trusted with it.
+    #[arg(long, requires = "cache")]
+    cache_read_only: bool,
+    /// Build for another platform than the builder's own, such as linux/arm64, where the builder can.
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
     /// Say for each image why it is built, naming the inputs that changed, or that nothing did.
     #[arg(long)]
     explain: bool,
@@ -72,6 +85,9 @@ impl BuildImages {
             strategy: Strategy::Container,
             pull: false,
             no_cache: false,
+            cache: None,
+            cache_read_only: false,
+            platform: None,
             explain: false,
             dry_run: false,
         }
@@ -89,7 +105,10 @@ impl BuildImages {
     pub(crate) fn build(&self, context: &Context, ready: &Ready) -> Result<(Outcome, Vec<BuiltImage>)> {
         inputs::check_context(&context.project)?;
         let mut outcome = Outcome::default();
-        let plan = self.plan(context, ready, &mut outcome)?;
+        let mut plan = self.plan(context, ready, &mut outcome)?;
+        if self.cache.is_some() || self.platform.is_some() || self.dry_run {
+            self.use_builder(context, ready, &mut plan, &mut outcome)?;
+        }
         if self.dry_run {
             outcome.evidence("plan", plan.describe());
             outcome.evidence("bake_file", serde_json::to_string(&plan.bake_file())?);
@@ -145,6 +164,7 @@ impl BuildImages {
             outcome.evidence("explain", reasons.iter().map(explain).collect::<Value>());
         }
         if !plan.images.is_empty() {
+            self.use_builder(context, ready, &mut plan, outcome)?;
             stage(context)?;
             if plan.strategy == Strategy::Host {
                 let toolbox = Toolbox::new(&context.project, &context.runner)?;
@@ -208,7 +228,30 @@ impl BuildImages {
             proxies: project.environment.proxies.clone(),
             pull,
             no_cache: self.no_cache,
+            cache: self.cache.clone(),
+            cache_read_only: self.cache_read_only,
+            platform: self.platform.clone(),
+            provenance: false,
+            fixed_times: false,
         })
+    }
+
+    /// Fits the plan to what the builder can do. What was asked for by flag and cannot be done ends it here.
+    fn use_builder(&self, context: &Context, ready: &Ready, plan: &mut BuildPlan, outcome: &mut Outcome) -> Result<()> {
+        if outcome.evidence.contains_key("builder") {
+            return Ok(());
+        }
+        let builder = Builder::ask(context, ready)?;
+        if self.cache.is_some() {
+            demand("--cache", builder.cache())?;
+        }
+        if let Some(platform) = &self.platform {
+            demand("--platform", builder.platform(platform))?;
+        }
+        plan.provenance = builder.provenance().is_ok();
+        plan.fixed_times = builder.fixed_times().is_ok();
+        outcome.evidence("builder", builder.evidence());
+        Ok(())
     }
 }
 

@@ -79,3 +79,32 @@ fn a_member_that_the_dockerfiles_do_not_know_stops_before_docker_is_called() {
     assert!(ended.stdout.contains("add the line `!services/reports/Cargo.toml`"), "{}", ended.all());
     assert_eq!(workspace.calls(), "");
 }
+
+#[test]
+fn a_cache_that_the_builder_cannot_export_is_refused_before_anything_is_built() {
+    let workspace = Workspace::new();
+    for (arguments, flag) in [
+        (&["--cache", "registry.example/cache"][..], "--cache refused: the engine's own builder exports no cache"),
+        (&["--platform", "linux/riscv64"], "--platform refused: this builder builds linux/amd64"),
+    ] {
+        let ended = workspace.xtask(&[&["build-images"], arguments].concat());
+        assert_eq!(ended.code, 3, "{}", ended.all());
+        assert!(ended.stdout.contains(flag), "{}", ended.all());
+    }
+    assert!(!workspace.calls().contains(" bake "), "{}", workspace.calls());
+    let ended = workspace.xtask(&["build-images", "--cache", "registry.example/cache:tag"]);
+    assert!(ended.code == 2 && ended.stderr.contains("without a tag"), "{}", ended.all());
+}
+
+#[test]
+fn a_builder_of_ones_own_is_asked_for_what_it_can() {
+    let workspace = Workspace::new();
+    workspace.stub(
+        r#"case "$call" in "docker buildx inspect") printf 'Driver:        docker-container\nPlatforms:        linux/amd64, linux/arm64\n'; exit ;; esac"#,
+    );
+    let ended = workspace.xtask(&["build-images", "--dry-run", "--cache", "type=gha", "--platform", "linux/arm64"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    for words in ["type=gha,scope=mini-user,mode=max", "\"platforms\":[\"linux/arm64\"]", "SOURCE_DATE_EPOCH"] {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.all());
+    }
+}

@@ -14,6 +14,7 @@ case "$call" in
   "docker version --format {{.Server.Version}}") echo 20.10.24 ;;
   "docker buildx version") echo "github.com/docker/buildx v0.29.1 abc" ;;
   "docker compose version --short") echo 2.40.3 ;;
+  "docker buildx inspect") printf 'Driver:        docker\nBuildKit version: v0.8\nPlatforms:        linux/amd64\n' ;;
   "docker buildx bake "*)
     echo '{"user":{"containerimage.config.digest":"sha256:user","containerimage.digest":"sha256:user"}}' >"$(value_of --metadata-file "$@")" ;;
   "docker image inspect --format {{json .}} "*)
