@@ -11,6 +11,7 @@ mod context;
 mod engine;
 mod exception;
 mod interrupt;
+mod linters;
 mod outcome;
 mod project;
 mod report;

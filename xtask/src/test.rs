@@ -8,6 +8,7 @@ use clap::Args;
 use xshell::{Shell, cmd};
 
 use crate::context::Context;
+use crate::linters;
 use crate::outcome::{Outcome, Stop};
 use crate::scan;
 use crate::setup::{self, Ready};
@@ -43,6 +44,7 @@ impl Test {
         run(cmd!(shell, "cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings"))
             .context("lints")?;
         let mut outcome = scan::sources::check(context).context("dependency policy")?;
+        linters::check(context, &mut outcome)?;
         let database = Database::start(context, &ready)?;
         let features = if self.all { &["--features", "xtask/engine-tests"][..] } else { &[] };
         let mut tests = cmd!(shell, "cargo test --workspace --locked --no-fail-fast {features...}")

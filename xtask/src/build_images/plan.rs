@@ -111,9 +111,10 @@ impl BuildPlan {
         if let Some(platform) = &self.platform {
             target["platforms"] = json!([platform]);
         }
+        // Times in the image's configuration; those of its one file are fixed by the Dockerfile. (The exporter's
+        // `rewrite-timestamp` would do both and is refused where the engine unpacks what it is given.)
         if self.fixed_times {
             target["args"]["SOURCE_DATE_EPOCH"] = json!(image.revision.epoch.to_string());
-            target["output"] = json!(["type=docker,rewrite-timestamp=true"]);
         }
         // Of the least kind: the fuller one holds the values of build arguments. Where it cannot be kept nothing is asked for.
         if self.provenance {
@@ -213,7 +214,6 @@ mod tests {
         let user = &plan.bake_file()["target"]["user"];
         assert_eq!(user["attest"], json!(["type=provenance,mode=min"]));
         assert_eq!(user["args"]["SOURCE_DATE_EPOCH"], "1767225600");
-        assert_eq!(user["output"], json!(["type=docker,rewrite-timestamp=true"]));
         assert_eq!(user["platforms"], json!(["linux/arm64"]));
         assert_eq!(user["cache-from"], json!(["type=gha,scope=mini-user"]));
         assert_eq!(user["cache-to"], json!(["type=gha,scope=mini-user,mode=max"]));
