@@ -368,7 +368,14 @@ fn a_database_is_fetched_once_and_used_by_the_next_run() {
         let ended = scanned.workspace.xtask(&["scan"]);
         assert_eq!(ended.code, 0, "{}", ended.all());
     }
-    assert_eq!(scanned.workspace.calls().matches("--download-db-only").count(), 1, "{}", scanned.workspace.calls());
+    let calls = scanned.workspace.calls();
+    assert_eq!(calls.matches("--download-db-only").count(), 1, "{calls}");
+    // What the scans used is still there: no folder that was only staged.
+    for scan in calls.lines().filter(|call| call.starts_with("trivy image ") && call.ends_with("sha256:user")) {
+        let (_, rest) = scan.split_once("--cache-dir ").unwrap();
+        let folder = rest.split(" --").next().unwrap();
+        assert!(Path::new(folder).join("db/trivy.db").is_file(), "{scan}");
+    }
     // Due again and out of reach: the old one is used, and its age judged.
     scanned.workspace.write("xtask/policy/scan.toml", &POLICY.replace("refresh-hours = 24", "refresh-hours = 0"));
     scanned.but("\"trivy image --download-db-only\"*) echo 'FATAL dial tcp: no such host' >&2; exit 1 ;;");
