@@ -1,5 +1,6 @@
 //! `cargo xtask compose-e2e`: the stack on the images that were just built, the journey through it, and always down again.
 
+mod hardening;
 mod run;
 
 use anyhow::{Context as _, Result};
@@ -103,6 +104,7 @@ fn drive(stack: &Stack<'_>, ready: &Ready, images: &[BuiltImage], run: &Run) -> 
     let start_up = readiness::wait_until_ready(stack, READY_LIMIT_SECONDS)?;
     let containers = stack.state()?;
     check_identities(&containers, images)?;
+    hardening::check(stack, ready, &mut outcome)?;
     let steps = walk(stack, run)?;
     let requests = steps.len();
     // A service that fell over during the journey and came back is still a failure.

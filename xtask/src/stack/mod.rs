@@ -7,6 +7,7 @@ use std::fs::File;
 
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
+use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
 use self::readiness::ContainerState;
@@ -84,6 +85,11 @@ impl<'a> Stack<'a> {
 
     /// The state of every container of the project, also of those that have ended.
     pub(crate) fn state(&self) -> Result<Vec<ContainerState>> {
+        Ok(self.inspect()?.iter().map(readiness::container_state).collect())
+    }
+
+    /// What the engine says of every container of the project, also of those that have ended.
+    pub(crate) fn inspect(&self) -> Result<Vec<Value>> {
         let label = format!("label=com.docker.compose.project={}", self.project);
         let docker = &self.ready.docker.program;
         let list = cmd!(self.shell, "{docker} ps --all --quiet --no-trunc --filter {label}");
@@ -94,6 +100,13 @@ impl<'a> Stack<'a> {
         }
         let inspected = self.context.runner.read(cmd!(self.shell, "{docker} inspect {ids...}"), QUERY_LIMIT_SECONDS)?;
         readiness::parse_inspect(&inspected)
+    }
+
+    /// compose.yaml as Compose reads it, without the values of variables.
+    pub(crate) fn promises(&self) -> Result<Value> {
+        let config = self.compose(&["config", "--no-interpolate", "--format", "json"]);
+        let text = self.context.runner.read(config, QUERY_LIMIT_SECONDS)?;
+        serde_json::from_str(&text).context("read what compose config printed")
     }
 
     /// Runs a container's own healthcheck now, instead of waiting for the engine's next round.
