@@ -50,7 +50,7 @@ pub(super) fn all(context: &Context, ready: &Ready, containers: &[Value]) -> Vec
     thread::scope(|scope| {
         let probes: Vec<_> =
             containers.iter().map(|container| scope.spawn(|| one(context, ready, containers, container))).collect();
-        let ended = probes.into_iter().map(|probe| probe.join());
+        let ended = probes.into_iter().map(thread::ScopedJoinHandle::join);
         ended.map(|result| result.unwrap_or_else(|_| Err(anyhow::anyhow!("the probe panicked")))).collect()
     })
 }
@@ -95,7 +95,7 @@ fn parse(text: &str) -> Result<Observed> {
             }
             ["write", ..] => observed.write = line["write ".len()..].to_owned(),
             ["reach", database, status] => {
-                observed.reached.push(((*database).to_owned(), status.parse().unwrap_or(-1)))
+                observed.reached.push(((*database).to_owned(), status.parse().unwrap_or(-1)));
             }
             _ => {}
         }
@@ -144,7 +144,7 @@ pub(super) fn judge(container: &Value, observed: &Observed) -> Vec<Weakness> {
             ),
             (false, 0 | 1) => weak("foreign-database", "networks", format!("it reaches {database}")),
             (false, _) => {
-                weak("foreign-database", "networks", format!("whether it reaches {database} could not be tried"))
+                weak("foreign-database", "networks", format!("whether it reaches {database} could not be tried"));
             }
         }
     }
