@@ -1,13 +1,21 @@
 //! `cargo xtask compose-e2e`: the stack on the images that were just built, the journey through it, and always down again.
 
+mod client;
+mod deployment;
+mod faults;
 mod hardening;
 mod run;
 
-use anyhow::{Context as _, Result};
+use std::net::{Ipv4Addr, TcpListener};
+
+use anyhow::Result;
+use camino::Utf8PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 use xshell::{Shell, cmd};
 
+use self::client::Client;
+use self::faults::Bench;
 pub(crate) use self::run::Run;
 use crate::build_images::{BuildImages, BuiltImage};
 use crate::context::Context;
@@ -17,27 +25,43 @@ use crate::stack::readiness::{self, ContainerState};
 use crate::stack::{Stack, secrets};
 
 const READY_LIMIT_SECONDS: u64 = 120;
-const JOURNEY_LIMIT_SECONDS: u64 = 120;
-const COMPILE_LIMIT_SECONDS: u64 = 900;
 /// How much of each container's log goes on the screen after a failure.
 const EVIDENCE_LOG_LINES: &str = "30";
 const QUERY_LIMIT_SECONDS: u64 = 60;
 
-/// Bring the stack up on the hardened images, run the end-to-end journey, and tear it down.
+/// Bring the stack up on the hardened images, assert the hardening, run the end-to-end journey, and tear it down.
 #[derive(Debug, Args)]
 pub(crate) struct ComposeE2e {
     /// Leave the stack running, and say how to reach it and how to end it.
     #[arg(long)]
     keep: bool,
+    /// Break the stack on purpose under a load, every fault (4 minutes) or one by its name.
+    #[arg(long, value_name = "FAULT", num_args = 0..=1, require_equals = true, default_missing_value = faults::ALL)]
+    faults: Option<String>,
+    /// Walk the journey through a deployment that is there already, such as http://127.0.0.1:8080; starts nothing.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["keep", "faults"])]
+    base_url: Option<String>,
+    /// With --base-url beyond loopback: the whole journey, which makes users, a product and an order.
+    #[arg(long, requires = "base_url")]
+    allow_writes: bool,
+    /// With --base-url: an env file with ADMIN_PASSWORD and JWT_SIGNING_KEY of the deployment; by default .env.
+    #[arg(long, value_name = "FILE", requires = "base_url")]
+    secrets: Option<Utf8PathBuf>,
 }
 
 impl ComposeE2e {
     /// What `verify` runs.
     pub(crate) fn whole() -> Self {
-        Self { keep: false }
+        Self { keep: false, faults: None, base_url: None, allow_writes: false, secrets: None }
     }
 
     pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
+        if let Some(name) = &self.faults {
+            faults::select(name)?;
+        }
+        if let Some(url) = &self.base_url {
+            return deployment::test(context, url, self.allow_writes, self.secrets.as_ref());
+        }
         let ready = setup::ready(context)?;
         let (_, images) = BuildImages::all().build(context, &ready)?;
         self.test(context, &ready, &images)
@@ -45,16 +69,20 @@ impl ComposeE2e {
 
     /// Tests the given images. The first error stays in front, whatever the tear-down says.
     pub(crate) fn test(&self, context: &Context, ready: &Ready, images: &[BuiltImage]) -> Result<Outcome> {
-        eprintln!("compose-e2e: stack up (10 s), journey (a few seconds), stack down");
-        compile_journey(context)?;
+        let faults = if self.faults.is_some() { ", faults (up to 4 minutes)" } else { "" };
+        eprintln!("compose-e2e: stack up (10 s), hardening, journey (a few seconds){faults}, stack down");
+        let client = Client::compile(context)?;
         Run::remove_leftovers(context, &ready.docker)?;
         let run = Run::begin(context)?;
         secrets::write_env_file(context, ready, images, &run.env_file())?;
         let mut stack = Stack::new(context, ready, run.project.clone(), run.env_file(), images)?;
-        // The engine picks a free port, so two runs, or a developer's own stack, do not meet.
-        stack.set("GATEWAY_PORT", "0");
+        // A free port, so two runs, or a developer's own stack, do not meet. The engine picks it, and picks another one when
+        // the container starts again: where that is part of the test, the port is picked here.
+        let port = if self.faults.is_some() { free_port()? } else { 0 };
+        stack.set("GATEWAY_PORT", &port.to_string());
         context.runner.interrupt().on_second(Some(run.manual_removal()));
-        let result = drive(&stack, ready, images, &run);
+        let bench = Bench { stack: &stack, ready, images, client: &client, run: &run };
+        let result = drive(&bench, self.faults.as_deref());
         if let Err(error) = &result {
             eprintln!("compose-e2e: failed: {error:#}");
             show_evidence(&stack, ready);
@@ -88,30 +116,29 @@ impl ComposeE2e {
     }
 }
 
-/// Compiled before anything is started, so that a compile error leaves nothing to clean up.
-fn compile_journey(context: &Context) -> Result<()> {
-    let shell = Shell::new()?;
-    shell.change_dir(&context.project.root);
-    context
-        .runner
-        .run(cmd!(shell, "cargo build --quiet --locked --package mini-e2e"), COMPILE_LIMIT_SECONDS)
-        .context("compile the journey")
+/// A port that nobody listens on now. Should somebody take it before the stack does, `up` says so.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-fn drive(stack: &Stack<'_>, ready: &Ready, images: &[BuiltImage], run: &Run) -> Result<Outcome> {
+fn drive(bench: &Bench<'_>, faults: Option<&str>) -> Result<Outcome> {
+    let Bench { stack, ready, images, client, run } = bench;
     let mut outcome = Outcome::default();
     stack.up()?;
     let start_up = readiness::wait_until_ready(stack, READY_LIMIT_SECONDS)?;
     let containers = stack.state()?;
     check_identities(&containers, images)?;
     hardening::check(stack, ready, &mut outcome)?;
-    let steps = walk(stack, run)?;
+    let steps = client.journey(stack.context, &stack.gateway_url()?, Some(&run.env_file()))?;
     let requests = steps.len();
     // A service that fell over during the journey and came back is still a failure.
     for container in stack.state()? {
         if let readiness::Verdict::Failed(why) = readiness::judge(&container) {
             return Err(Stop::Repository(why).into());
         }
+    }
+    if let Some(name) = faults {
+        bench.run(name, &mut outcome)?;
     }
     outcome.checked("containers started", containers.len());
     outcome.checked("requests sent", requests);
@@ -139,27 +166,6 @@ fn check_identities(containers: &[ContainerState], images: &[BuiltImage]) -> Res
         }
     }
     Ok(())
-}
-
-/// Runs the journey and gives its steps, one JSON object per request.
-fn walk(stack: &Stack<'_>, run: &Run) -> Result<Vec<Value>> {
-    let shell = Shell::new()?;
-    shell.change_dir(&stack.context.project.root);
-    let url = stack.gateway_url()?;
-    let env_file = run.env_file();
-    // The administrator's password reaches the journey by file, as a secret should.
-    let command = cmd!(shell, "cargo run --quiet --locked --package mini-e2e -- --base-url {url} --secrets {env_file}");
-    let captured =
-        stack.context.runner.capture_lines(command, JOURNEY_LIMIT_SECONDS, |line| eprintln!("journey: {line}"))?;
-    let steps = captured.stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
-    let steps = steps.map_err(|error| Stop::Repository(format!("the journey printed no JSON: {error}")))?;
-    if !captured.status.success() {
-        return Err(Stop::Repository(format!("the journey failed: {}", captured.tail())).into());
-    }
-    if steps.is_empty() {
-        return Err(Stop::Repository("the journey sent no request".to_owned()).into());
-    }
-    Ok(steps)
 }
 
 /// What a person needs to see why it failed: each container's state, and the end of its log.

@@ -120,6 +120,23 @@ impl<'a> Stack<'a> {
         Ok(captured.status.success())
     }
 
+    /// Stops a service as a deployment does and starts it again.
+    pub(crate) fn restart(&self, service: &str) -> Result<()> {
+        let timeout = STOP_TIMEOUT_SECONDS.to_string();
+        let restart = self.compose(&["restart", "--timeout", &timeout, service]);
+        self.context.runner.read(restart, UP_LIMIT_SECONDS).map(drop)
+    }
+
+    /// Changes the token keys as docs/deployment.md says: first those who verify learn the new key beside the old one, then
+    /// `user` signs with it.
+    pub(crate) fn rotate_keys(&self, images: &[BuiltImage]) -> Result<()> {
+        for step in secrets::rotation(self.context, self.ready, images, &self.env_file)? {
+            secrets::overwrite(&self.env_file, &step)?;
+            self.up()?;
+        }
+        Ok(())
+    }
+
     /// `http://127.0.0.1:PORT` of the gateway, wherever the engine published it.
     pub(crate) fn gateway_url(&self) -> Result<String> {
         let published = self.context.runner.read(self.compose(&["port", "gateway", "8080"]), QUERY_LIMIT_SECONDS)?;

@@ -24,6 +24,8 @@ pub(crate) struct ContainerState {
     pub(crate) status: String,
     pub(crate) exit_code: i64,
     pub(crate) restarts: i64,
+    /// Its first process, as the engine's machine numbers it.
+    pub(crate) pid: i64,
     pub(crate) out_of_memory: bool,
     /// `starting`, `healthy`, `unhealthy`; empty without a healthcheck.
     pub(crate) health: String,
@@ -52,6 +54,7 @@ pub(crate) fn container_state(container: &Value) -> ContainerState {
         status: text("/State/Status"),
         exit_code: number("/State/ExitCode"),
         restarts: number("/RestartCount"),
+        pid: number("/State/Pid"),
         out_of_memory: container.pointer("/State/OOMKilled").and_then(Value::as_bool).unwrap_or_default(),
         health: text("/State/Health/Status"),
         health_output: last_probe.trim().to_owned(),
