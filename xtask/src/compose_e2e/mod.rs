@@ -4,6 +4,7 @@ mod client;
 mod deployment;
 mod faults;
 mod hardening;
+mod measure;
 mod run;
 
 use std::net::{Ipv4Addr, TcpListener};
@@ -38,8 +39,14 @@ pub(crate) struct ComposeE2e {
     /// Break the stack on purpose under a load, every fault (4 minutes) or one by its name.
     #[arg(long, value_name = "FAULT", num_args = 0..=1, require_equals = true, default_missing_value = faults::ALL)]
     faults: Option<String>,
+    /// Make this run's figures the baseline of this machine, in docs/testing/baseline.json.
+    #[arg(long)]
+    record: bool,
+    /// Write the figures and what became worse into docs/testing/.
+    #[arg(long)]
+    write: bool,
     /// Walk the journey through a deployment that is there already, such as http://127.0.0.1:8080; starts nothing.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["keep", "faults"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["keep", "faults", "record", "write"])]
     base_url: Option<String>,
     /// With --base-url beyond loopback: the whole journey, which makes users, a product and an order.
     #[arg(long, requires = "base_url")]
@@ -52,7 +59,15 @@ pub(crate) struct ComposeE2e {
 impl ComposeE2e {
     /// What `verify` runs.
     pub(crate) fn whole() -> Self {
-        Self { keep: false, faults: None, base_url: None, allow_writes: false, secrets: None }
+        Self {
+            keep: false,
+            faults: None,
+            record: false,
+            write: false,
+            base_url: None,
+            allow_writes: false,
+            secrets: None,
+        }
     }
 
     pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
@@ -82,7 +97,7 @@ impl ComposeE2e {
         stack.set("GATEWAY_PORT", &port.to_string());
         context.runner.interrupt().on_second(Some(run.manual_removal()));
         let bench = Bench { stack: &stack, ready, images, client: &client, run: &run };
-        let result = drive(&bench, self.faults.as_deref());
+        let result = self.drive(&bench);
         if let Err(error) = &result {
             eprintln!("compose-e2e: failed: {error:#}");
             show_evidence(&stack, ready);
@@ -114,44 +129,69 @@ impl ComposeE2e {
         outcome.evidence("logs", logs.strip_prefix(&context.project.root).unwrap_or(&logs).as_str());
         Ok(outcome)
     }
+
+    fn drive(&self, bench: &Bench<'_>) -> Result<Outcome> {
+        let Bench { stack, ready, images, client, run } = bench;
+        let mut outcome = Outcome::default();
+        stack.up()?;
+        let start_up = readiness::wait_until_ready(stack, READY_LIMIT_SECONDS)?;
+        let containers = stack.state()?;
+        check_identities(&containers, images)?;
+        hardening::check(stack, ready, &mut outcome)?;
+        let services: Vec<_> =
+            containers.iter().filter(|c| images.iter().any(|image| image.name == c.service)).cloned().collect();
+        let mut figures = measure::resident(stack.context, ready, &services, measure::IDLE)?;
+        let steps = client.journey(stack.context, &stack.gateway_url()?, Some(&run.env_file()))?;
+        // A service that fell over during the journey and came back is still a failure.
+        for container in stack.state()? {
+            if let readiness::Verdict::Failed(why) = readiness::judge(&container) {
+                return Err(Stop::Repository(why).into());
+            }
+        }
+        figures.extend(measure::resident(stack.context, ready, &services, measure::PEAK)?);
+        self.measure(bench, &services, &steps, figures, &mut outcome)?;
+        if let Some(name) = &self.faults {
+            bench.run(name, &mut outcome)?;
+        }
+        outcome.checked("containers started", containers.len());
+        outcome.checked("requests sent", steps.len());
+        outcome.evidence("project", run.project.as_str());
+        outcome.evidence(
+            "containers",
+            containers.iter().map(|c| json!({ "service": c.service, "image": c.image })).collect::<Value>(),
+        );
+        let seconds = |(service, seconds): &(String, f64)| json!({ "service": service, "seconds": (seconds * 100.0).round() / 100.0 });
+        outcome.evidence("ready_after", start_up.iter().map(seconds).collect::<Value>());
+        outcome.evidence("journey", steps);
+        outcome.evidence.extend(ready.evidence());
+        Ok(outcome)
+    }
+
+    /// The figures that need the stack for themselves, then the report of all.
+    fn measure(
+        &self,
+        bench: &Bench<'_>,
+        services: &[ContainerState],
+        steps: &[Value],
+        mut figures: measure::Figures,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let names: Vec<_> = services.iter().map(|container| container.service.clone()).collect();
+        let (started, unreachable) = measure::start_ups(bench.stack, bench.ready, &names)?;
+        if !unreachable.is_empty() {
+            let text = format!("off for {} because their addresses are not reached from here", unreachable.join(", "));
+            outcome.evidence("start_up", text);
+        }
+        figures.extend(started);
+        figures.extend(measure::journey(steps));
+        figures.extend(measure::image_sizes(bench.images));
+        measure::report(bench.stack.context, bench.ready, &figures, self.record, self.write, outcome)
+    }
 }
 
 /// A port that nobody listens on now. Should somebody take it before the stack does, `up` says so.
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-fn drive(bench: &Bench<'_>, faults: Option<&str>) -> Result<Outcome> {
-    let Bench { stack, ready, images, client, run } = bench;
-    let mut outcome = Outcome::default();
-    stack.up()?;
-    let start_up = readiness::wait_until_ready(stack, READY_LIMIT_SECONDS)?;
-    let containers = stack.state()?;
-    check_identities(&containers, images)?;
-    hardening::check(stack, ready, &mut outcome)?;
-    let steps = client.journey(stack.context, &stack.gateway_url()?, Some(&run.env_file()))?;
-    let requests = steps.len();
-    // A service that fell over during the journey and came back is still a failure.
-    for container in stack.state()? {
-        if let readiness::Verdict::Failed(why) = readiness::judge(&container) {
-            return Err(Stop::Repository(why).into());
-        }
-    }
-    if let Some(name) = faults {
-        bench.run(name, &mut outcome)?;
-    }
-    outcome.checked("containers started", containers.len());
-    outcome.checked("requests sent", requests);
-    outcome.evidence("project", run.project.as_str());
-    outcome.evidence(
-        "containers",
-        containers.iter().map(|c| json!({ "service": c.service, "image": c.image })).collect::<Value>(),
-    );
-    let seconds = |(service, seconds): &(String, f64)| json!({ "service": service, "seconds": (seconds * 100.0).round() / 100.0 });
-    outcome.evidence("ready_after", start_up.iter().map(seconds).collect::<Value>());
-    outcome.evidence("journey", steps);
-    outcome.evidence.extend(ready.evidence());
-    Ok(outcome)
 }
 
 /// Each container must run the image that was built, not one that a tag stood for earlier.
