@@ -43,6 +43,11 @@ impl Run {
         context.project.out().join("e2e").join(format!("{}.log", self.project))
     }
 
+    /// The log of the client in one fault case; it outlives the run, too.
+    pub(crate) fn client_log(&self, context: &Context, case: &str) -> Utf8PathBuf {
+        context.project.out().join("e2e").join(format!("{}.{case}.jsonl", self.project))
+    }
+
     /// What removes this run's stack by hand.
     pub(crate) fn manual_removal(&self) -> String {
         "cargo xtask clean".to_owned()

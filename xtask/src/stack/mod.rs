@@ -7,6 +7,7 @@ use std::fs::File;
 
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
+use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
 use self::readiness::ContainerState;
@@ -84,6 +85,11 @@ impl<'a> Stack<'a> {
 
     /// The state of every container of the project, also of those that have ended.
     pub(crate) fn state(&self) -> Result<Vec<ContainerState>> {
+        Ok(self.inspect()?.iter().map(readiness::container_state).collect())
+    }
+
+    /// What the engine says of every container of the project, also of those that have ended.
+    pub(crate) fn inspect(&self) -> Result<Vec<Value>> {
         let label = format!("label=com.docker.compose.project={}", self.project);
         let docker = &self.ready.docker.program;
         let list = cmd!(self.shell, "{docker} ps --all --quiet --no-trunc --filter {label}");
@@ -96,6 +102,13 @@ impl<'a> Stack<'a> {
         readiness::parse_inspect(&inspected)
     }
 
+    /// compose.yaml as Compose reads it, without the values of variables.
+    pub(crate) fn promises(&self) -> Result<Value> {
+        let config = self.compose(&["config", "--no-interpolate", "--format", "json"]);
+        let text = self.context.runner.read(config, QUERY_LIMIT_SECONDS)?;
+        serde_json::from_str(&text).context("read what compose config printed")
+    }
+
     /// Runs a container's own healthcheck now, instead of waiting for the engine's next round.
     pub(crate) fn probe(&self, container: &ContainerState) -> Result<bool> {
         let (docker, id, test) = (&self.ready.docker.program, &container.id, &container.healthcheck);
@@ -105,6 +118,23 @@ impl<'a> Stack<'a> {
         let captured =
             self.context.runner.capture(cmd!(self.shell, "{docker} exec {id} {test...}"), QUERY_LIMIT_SECONDS)?;
         Ok(captured.status.success())
+    }
+
+    /// Stops a service as a deployment does and starts it again.
+    pub(crate) fn restart(&self, service: &str) -> Result<()> {
+        let timeout = STOP_TIMEOUT_SECONDS.to_string();
+        let restart = self.compose(&["restart", "--timeout", &timeout, service]);
+        self.context.runner.read(restart, UP_LIMIT_SECONDS).map(drop)
+    }
+
+    /// Changes the token keys as docs/deployment.md says: first those who verify learn the new key beside the old one, then
+    /// `user` signs with it.
+    pub(crate) fn rotate_keys(&self, images: &[BuiltImage]) -> Result<()> {
+        for step in secrets::rotation(self.context, self.ready, images, &self.env_file)? {
+            secrets::overwrite(&self.env_file, &step)?;
+            self.up()?;
+        }
+        Ok(())
     }
 
     /// `http://127.0.0.1:PORT` of the gateway, wherever the engine published it.
