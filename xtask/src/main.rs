@@ -12,6 +12,7 @@ mod exception;
 mod interrupt;
 mod outcome;
 mod project;
+mod push;
 mod report;
 mod scan;
 mod setup;
@@ -61,6 +62,7 @@ enum Command {
     AuditEnv(audit_env::AuditEnv),
     ComposeE2e(compose_e2e::ComposeE2e),
     Verify(verify::Verify),
+    Push(push::Push),
     Test(test::Test),
     Up(up::Up),
     Down(up::Down),
@@ -77,6 +79,7 @@ impl Command {
             Self::AuditEnv(_) => "audit-env",
             Self::ComposeE2e(_) => "compose-e2e",
             Self::Verify(_) => "verify",
+            Self::Push(_) => "push",
             Self::Test(_) => "test",
             Self::Up(_) => "up",
             Self::Down(_) => "down",
@@ -93,6 +96,7 @@ impl Command {
             Self::AuditEnv(command) => command.run(context),
             Self::ComposeE2e(command) => command.run(context),
             Self::Verify(command) => command.run(context),
+            Self::Push(command) => command.run(context),
             Self::Test(command) => command.run(context),
             Self::Up(command) => command.run(context),
             Self::Down(command) => command.run(context),
