@@ -134,6 +134,9 @@ fn main() -> ExitCode {
 }
 
 #[cfg(test)]
+mod documented;
+
+#[cfg(test)]
 mod tests {
     use super::Cli;
     use clap::CommandFactory as _;

@@ -53,7 +53,8 @@ impl Push {
         all_there(context, &docker, &images)?;
         let mut outcome = Outcome::default();
         if self.dry_run {
-            outcome.evidence("plan", plan::describe(&images));
+            let steps = plan::describe(&images).into_iter().map(|step| serde_json::json!({ "push": step }));
+            outcome.evidence("plan", steps.collect::<Value>());
             outcome.checked("images planned, none pushed", images.len());
             return Ok(outcome);
         }

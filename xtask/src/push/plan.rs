@@ -43,7 +43,7 @@ pub(super) fn describe(images: &[ImagePush]) -> Vec<String> {
     let then = images
         .iter()
         .flat_map(|image| image.moving().into_iter().map(move |reference| format!("{} as {reference}", image.id)));
-    first.chain(then).map(|step| format!("push {step}")).collect()
+    first.chain(then).collect()
 }
 
 /// Nothing but what the last `verify` saw is pushed, whole.
@@ -114,12 +114,12 @@ mod tests {
         assert_eq!(
             steps,
             [
-                "push sha256:g as registry.example/shop/mini-gateway:0123456789ab",
-                "push sha256:u as registry.example/shop/mini-user:0123456789ab",
-                "push sha256:g as registry.example/shop/mini-gateway:0.1.0",
-                "push sha256:g as registry.example/shop/mini-gateway:main",
-                "push sha256:u as registry.example/shop/mini-user:0.1.0",
-                "push sha256:u as registry.example/shop/mini-user:main",
+                "sha256:g as registry.example/shop/mini-gateway:0123456789ab",
+                "sha256:u as registry.example/shop/mini-user:0123456789ab",
+                "sha256:g as registry.example/shop/mini-gateway:0.1.0",
+                "sha256:g as registry.example/shop/mini-gateway:main",
+                "sha256:u as registry.example/shop/mini-user:0.1.0",
+                "sha256:u as registry.example/shop/mini-user:main",
             ]
         );
     }
