@@ -1,7 +1,5 @@
 //! `cargo xtask test`: the test command. Formatting, lints, and every test, those against a real Postgres included.
 
-mod workflows;
-
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -40,10 +38,6 @@ impl Test {
         run(cmd!(shell, "cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings"))
             .context("lints")?;
         let mut outcome = scan::sources::check(context).context("dependency policy")?;
-        let read = workflows::check(context).context("workflows")?;
-        outcome.findings.extend(read.findings);
-        outcome.checked.extend(read.checked);
-        outcome.evidence.extend(read.evidence);
         let database = Database::start(context, &ready)?;
         let features = if self.all { &["--features", "xtask/engine-tests"][..] } else { &[] };
         let url = database.url.clone();
