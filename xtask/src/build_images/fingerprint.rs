@@ -41,6 +41,7 @@ impl Fingerprint {
         add("strategy", plan.strategy.name());
         add("compiler", compiler);
         add("version", &plan.version);
+        add("platform", plan.platform.as_deref().unwrap_or_default());
         // The revision is in the program: a commit that leaves the content alone still changes what it says.
         add("revision", &image.revision.id);
         add("created", &image.revision.created);

@@ -10,12 +10,11 @@ use xshell::{Shell, cmd};
 use super::plan::ImagePlan;
 use super::program;
 use crate::context::Context;
+use crate::engine::inspect;
 use crate::outcome::Stop;
 use crate::setup::tools::Tool;
 
 const ENGINE_LIMIT_SECONDS: u64 = 60;
-const ID_FORMAT: &str = "{{.Id}}";
-const CONFIG_FORMAT: &str = "{{json .Config}}";
 /// A program that only prints must end long before this.
 const PROGRAM_LIMIT_SECONDS: u64 = 20;
 
@@ -49,25 +48,14 @@ impl<'a> Images<'a> {
         Ok(Self { context, docker, shell: Shell::new()? })
     }
 
-    /// The id that a tag stands for in the local engine.
+    /// The id that a reference stands for in the local engine.
     pub(crate) fn id(&self, reference: &str) -> Result<Option<String>> {
-        let docker = &self.docker.program;
-        let inspect = cmd!(self.shell, "{docker} image inspect --format {ID_FORMAT} {reference}");
-        let captured = self.context.runner.capture(inspect, ENGINE_LIMIT_SECONDS)?;
-        if captured.status.success() {
-            return Ok(Some(captured.stdout.trim().to_owned()));
-        }
-        if captured.stderr.to_lowercase().contains("no such image") {
-            return Ok(None);
-        }
-        Err(Stop::Missing(format!("docker image inspect {reference}: {}", captured.tail())).into())
+        let found = inspect(&self.context.runner, self.docker, &[reference.to_owned()])?;
+        Ok(found.into_values().flatten().map(|image| image.id).next())
     }
 
-    /// Makes a tag stand for an id, if it does not yet.
+    /// Makes a tag stand for an id.
     pub(crate) fn tag(&self, id: &str, tag: &str) -> Result<()> {
-        if self.id(tag)?.as_deref() == Some(id) {
-            return Ok(());
-        }
         let docker = &self.docker.program;
         self.context.runner.read(cmd!(self.shell, "{docker} image tag {id} {tag}"), ENGINE_LIMIT_SECONDS).map(drop)
     }
@@ -91,16 +79,14 @@ impl<'a> Images<'a> {
     }
 
     fn read_facts(&self, package: &str, id: &str) -> Result<ImageFacts> {
-        let docker = &self.docker.program;
-        let config = cmd!(self.shell, "{docker} image inspect --format {CONFIG_FORMAT} {id}");
-        let config: Value = serde_json::from_str(&self.context.runner.read(config, ENGINE_LIMIT_SECONDS)?)
-            .with_context(|| format!("read the configuration of {id}"))?;
+        let found = inspect(&self.context.runner, self.docker, &[id.to_owned()])?.into_values().flatten().next();
+        let found = found.ok_or_else(|| Stop::Missing(format!("{id} is gone from the engine")))?;
         let (files, size_bytes) = self.files(package, id)?;
         let version_line = self.ask(id, &["--version"])?;
         let contract = self.ask(id, &["env", "--format", "json"])?;
         let contract = serde_json::from_str(&contract)
             .map_err(|error| Stop::Repository(format!("{package} env --format json prints no JSON: {error}")))?;
-        Ok(ImageFacts { id: id.to_owned(), size_bytes, files, config, version_line, contract })
+        Ok(ImageFacts { id: id.to_owned(), size_bytes, files, config: found.config, version_line, contract })
     }
 
     /// Lists the image's files by exporting a container that never runs, and checks the program among them.
@@ -197,7 +183,7 @@ mod tests {
             package: "mini-user".into(),
             tag: "mini-user:local".into(),
             dockerfile: "services/user/Dockerfile".into(),
-            revision: Revision { id: "new".into(), created: String::new() },
+            revision: Revision { id: "new".into(), created: String::new(), epoch: 0 },
         };
         let mut facts = ImageFacts {
             id: "sha256:1".into(),

@@ -22,6 +22,8 @@ pub(crate) struct Revision {
     pub(crate) id: String,
     /// That commit's time, RFC 3339.
     pub(crate) created: String,
+    /// The same in seconds since 1970.
+    pub(crate) epoch: i64,
 }
 
 /// The paths, relative to the root, that decide what is in an image.
@@ -43,14 +45,16 @@ pub(crate) fn revision(project: &Project, runner: &Runner, image: &ImagePackage)
     let shell = Shell::new()?;
     shell.change_dir(&project.root);
     let paths = &input_paths(project, image);
-    let log = runner.capture(cmd!(shell, "git log -1 --format=%H%x20%cI -- {paths...}"), GIT_LIMIT_SECONDS)?;
+    let log = runner.capture(cmd!(shell, "git log -1 --format=%H%x20%cI%x20%ct -- {paths...}"), GIT_LIMIT_SECONDS)?;
     let status =
         runner.capture(cmd!(shell, "git status --porcelain --untracked-files=all -- {paths...}"), GIT_LIMIT_SECONDS)?;
-    let Some((id, created)) = log.stdout.trim().split_once(' ').filter(|_| log.status.success()) else {
-        return Ok(Revision { id: "unversioned".to_owned(), created: "1970-01-01T00:00:00Z".to_owned() });
+    let words: Vec<_> = log.stdout.split_whitespace().collect();
+    let ([id, created, epoch], true) = (words.as_slice(), log.status.success()) else {
+        return Ok(Revision { id: "unversioned".to_owned(), created: "1970-01-01T00:00:00Z".to_owned(), epoch: 0 });
     };
     let dirty = if status.stdout.trim().is_empty() { "" } else { "-dirty" };
-    Ok(Revision { id: format!("{id}{dirty}"), created: created.to_owned() })
+    let epoch = epoch.parse().with_context(|| format!("git gives no time for {id}"))?;
+    Ok(Revision { id: format!("{id}{dirty}"), created: (*created).to_owned(), epoch })
 }
 
 /// A hash over the names and contents of everything the compiler takes from a member's folder. File times play no part.

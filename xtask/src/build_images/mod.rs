@@ -1,11 +1,15 @@
 //! `cargo xtask build-images`: plan, build with one bake, and prove what came out.
 
+mod cache;
 mod fingerprint;
 mod host;
 pub(crate) mod image;
 mod inputs;
+mod ledger;
 mod plan;
 mod program;
+mod progress;
+mod screen;
 mod staging;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,10 +19,14 @@ use clap::Args;
 use serde_json::{Value, json};
 use xshell::{Shell, cmd};
 
+use self::cache::Cache;
 use self::fingerprint::{Built, Fingerprint, Records};
 use self::image::{ImageFacts, Images, check_identity};
+use self::ledger::{Builder, demand};
 use self::plan::{BuildPlan, ImagePlan, Strategy};
+use self::screen::Screen;
 use crate::context::Context;
+use crate::engine::{self, Inspected};
 use crate::outcome::{Finding, Outcome, Place, Stop};
 use crate::setup::tools::Toolbox;
 use crate::setup::{self, Ready, bases};
@@ -41,6 +49,15 @@ pub(crate) struct BuildImages {
     /// Build every step again.
     #[arg(long)]
     no_cache: bool,
+    /// Keep layers between machines, one scope per image: a repository in a registry, `type=local,dir=DIR` or `type=gha`.
+    #[arg(long, value_name = "REF")]
+    cache: Option<Cache>,
+    /// Read layers from --cache and write none: for jobs that are not trusted with it.
+    #[arg(long, requires = "cache")]
+    cache_read_only: bool,
+    /// Build for another platform than the builder's own, such as linux/arm64, where the builder can.
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
     /// Say for each image why it is built, naming the inputs that changed, or that nothing did.
     #[arg(long)]
     explain: bool,
@@ -48,6 +65,9 @@ pub(crate) struct BuildImages {
     #[arg(long)]
     dry_run: bool,
 }
+
+/// What the engine has of each reference.
+type Here = BTreeMap<String, Option<Inspected>>;
 
 /// An image that was built and proved.
 #[derive(Debug, Clone)]
@@ -65,6 +85,9 @@ impl BuildImages {
             strategy: Strategy::Container,
             pull: false,
             no_cache: false,
+            cache: None,
+            cache_read_only: false,
+            platform: None,
             explain: false,
             dry_run: false,
         }
@@ -82,7 +105,10 @@ impl BuildImages {
     pub(crate) fn build(&self, context: &Context, ready: &Ready) -> Result<(Outcome, Vec<BuiltImage>)> {
         inputs::check_context(&context.project)?;
         let mut outcome = Outcome::default();
-        let plan = self.plan(context, ready, &mut outcome)?;
+        let mut plan = self.plan(context, ready, &mut outcome)?;
+        if self.cache.is_some() || self.platform.is_some() || self.dry_run {
+            self.use_builder(context, ready, &mut plan, &mut outcome)?;
+        }
         if self.dry_run {
             outcome.evidence("plan", plan.describe());
             outcome.evidence("bake_file", serde_json::to_string(&plan.bake_file())?);
@@ -112,13 +138,19 @@ impl BuildImages {
         let records = Records::new(&context.project, plan.strategy);
         // Taken before the build: an edit during it makes the next build see a change, never miss one.
         let fingerprints = fingerprints(context, ready, &plan)?;
+        let last: BTreeMap<_, _> = plan.images.iter().map(|image| (&image.name, records.last(&image.name))).collect();
+        let ids = last.values().flatten().map(|built| built.id.clone());
+        let references: Vec<_> = ids.chain(plan.images.iter().map(|image| image.tag.clone())).collect();
+        let here = engine::inspect(&context.runner, &ready.docker, &references)?;
         let mut built = Vec::new();
         let mut reasons = BTreeMap::new();
         for image in &plan.images {
-            let last = records.last(&image.name);
-            let reason = self.reason(&images, last.as_ref(), &fingerprints[&image.name])?;
+            let last = last[&image.name].as_ref();
+            let reason = self.reason(&here, last, &fingerprints[&image.name]);
             if let (None, Some(last)) = (&reason, last) {
-                images.tag(&last.id, &image.tag)?;
+                if here[&image.tag].as_ref().is_none_or(|tagged| tagged.id != last.id) {
+                    images.tag(&last.id, &image.tag)?;
+                }
                 built.push(proved(&images, image, &last.id)?);
             }
             reasons.insert(image.name.clone(), reason);
@@ -132,6 +164,7 @@ impl BuildImages {
             outcome.evidence("explain", reasons.iter().map(explain).collect::<Value>());
         }
         if !plan.images.is_empty() {
+            self.use_builder(context, ready, &mut plan, outcome)?;
             stage(context)?;
             if plan.strategy == Strategy::Host {
                 let toolbox = Toolbox::new(&context.project, &context.runner)?;
@@ -150,16 +183,16 @@ impl BuildImages {
     }
 
     /// Why an image has to be built; `None` when the last one is still right.
-    fn reason(&self, images: &Images<'_>, last: Option<&Built>, now: &Fingerprint) -> Result<Option<String>> {
-        let Some(last) = last else { return Ok(Some("never built here".to_owned())) };
+    fn reason(&self, here: &Here, last: Option<&Built>, now: &Fingerprint) -> Option<String> {
+        let Some(last) = last else { return Some("never built here".to_owned()) };
         let changed = last.fingerprint.differences(now);
         if !changed.is_empty() {
-            return Ok(Some(format!("changed: {}", changed.join(", "))));
+            return Some(format!("changed: {}", changed.join(", ")));
         }
         if self.no_cache || self.pull {
-            return Ok(Some("asked for by --no-cache or --pull".to_owned()));
+            return Some("asked for by --no-cache or --pull".to_owned());
         }
-        Ok(images.id(&last.id)?.is_none().then(|| format!("{} is gone from the engine", last.id)))
+        here[&last.id].is_none().then(|| format!("{} is gone from the engine", last.id))
     }
 
     fn plan(&self, context: &Context, ready: &Ready, outcome: &mut Outcome) -> Result<BuildPlan> {
@@ -195,7 +228,30 @@ impl BuildImages {
             proxies: project.environment.proxies.clone(),
             pull,
             no_cache: self.no_cache,
+            cache: self.cache.clone(),
+            cache_read_only: self.cache_read_only,
+            platform: self.platform.clone(),
+            provenance: false,
+            fixed_times: false,
         })
+    }
+
+    /// Fits the plan to what the builder can do. What was asked for by flag and cannot be done ends it here.
+    fn use_builder(&self, context: &Context, ready: &Ready, plan: &mut BuildPlan, outcome: &mut Outcome) -> Result<()> {
+        if outcome.evidence.contains_key("builder") {
+            return Ok(());
+        }
+        let builder = Builder::ask(context, ready)?;
+        if self.cache.is_some() {
+            demand("--cache", builder.cache())?;
+        }
+        if let Some(platform) = &self.platform {
+            demand("--platform", builder.platform(platform))?;
+        }
+        plan.provenance = builder.provenance().is_ok();
+        plan.fixed_times = builder.fixed_times().is_ok();
+        outcome.evidence("builder", builder.evidence());
+        Ok(())
     }
 }
 
@@ -239,14 +295,18 @@ fn bake(context: &Context, ready: &Ready, plan: &BuildPlan) -> Result<BTreeMap<S
     let (file, metadata) = (folder.join(format!("bake-{own}.json")), folder.join(format!("metadata-{own}.json")));
     shell.write_file(&file, serde_json::to_string_pretty(&plan.bake_file())?)?;
     let (buildx, plugin) = (&ready.buildx.program, &ready.buildx.arguments);
-    let progress = if context.terminal { "auto" } else { "plain" };
-    let command =
-        cmd!(shell, "{buildx} {plugin...} bake --file {file} --metadata-file {metadata} --progress {progress}");
-    let built = context.runner.run(command, BUILD_LIMIT_SECONDS).context("build the images");
+    let command = cmd!(shell, "{buildx} {plugin...} bake --file {file} --metadata-file {metadata} --progress rawjson");
+    eprintln!("$ {command}");
+    let screen = Screen::new(plan.images.iter().map(|image| image.name.clone()).collect(), context.terminal);
+    let built = context.runner.capture_lines(command, BUILD_LIMIT_SECONDS, screen.reader());
+    drop(screen);
     let text = shell.read_file(&metadata).unwrap_or_default();
     shell.remove_path(&file)?;
     shell.remove_path(&metadata)?;
-    built?;
+    let status = built.context("build the images")?.status;
+    if !status.success() {
+        return Err(Stop::Repository(format!("the build failed with {status}, see above")).into());
+    }
     let metadata: BTreeMap<String, Value> =
         serde_json::from_str(&text).map_err(|error| Stop::Missing(format!("buildx left no metadata: {error}")))?;
     Ok(metadata.into_iter().filter_map(|(target, value)| Some((target, built_id(&value)?))).collect())

@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use super::cache::Cache;
 use super::inputs::Revision;
 
 /// Where the program is compiled. Both end in the same runtime stage.
@@ -56,6 +57,15 @@ pub(crate) struct BuildPlan {
     /// Ask the registry for a newer base; never set for a base that only this machine has.
     pub(crate) pull: bool,
     pub(crate) no_cache: bool,
+    /// Where layers are read from and, unless `cache_read_only`, written to.
+    pub(crate) cache: Option<Cache>,
+    pub(crate) cache_read_only: bool,
+    /// `linux/arm64`; `None` is the builder's own.
+    pub(crate) platform: Option<String>,
+    /// A statement of how the image was made goes beside it.
+    pub(crate) provenance: bool,
+    /// All times in the image are the revision's: the same inputs give the same image id.
+    pub(crate) fixed_times: bool,
 }
 
 impl BuildPlan {
@@ -95,8 +105,26 @@ impl BuildPlan {
             "pull": self.pull,
             "no-cache": self.no_cache,
         });
-        if let (Some(ca_file), Value::Object(target)) = (&self.ca_file, &mut target) {
-            target.insert("secret".to_owned(), json!([format!("id=ca,src={ca_file}")]));
+        if let Some(ca_file) = &self.ca_file {
+            target["secret"] = json!([format!("id=ca,src={ca_file}")]);
+        }
+        if let Some(platform) = &self.platform {
+            target["platforms"] = json!([platform]);
+        }
+        // Times in the image's configuration; those of its one file are fixed by the Dockerfile. (The exporter's
+        // `rewrite-timestamp` would do both and is refused where the engine unpacks what it is given.)
+        if self.fixed_times {
+            target["args"]["SOURCE_DATE_EPOCH"] = json!(image.revision.epoch.to_string());
+        }
+        // Of the least kind: the fuller one holds the values of build arguments. Where it cannot be kept nothing is asked for.
+        if self.provenance {
+            target["attest"] = json!(["type=provenance,mode=min"]);
+        }
+        if let Some(cache) = &self.cache {
+            target["cache-from"] = cache.from(&image.name).into_iter().collect();
+            if !self.cache_read_only {
+                target["cache-to"] = json!([cache.to(&image.name)]);
+            }
         }
         target
     }
@@ -130,7 +158,11 @@ mod tests {
                 package: "mini-user".into(),
                 tag: "mini-user:local".into(),
                 dockerfile: "/a b/shop/services/user/Dockerfile".into(),
-                revision: Revision { id: "abc-dirty".into(), created: "2026-01-01T00:00:00Z".into() },
+                revision: Revision {
+                    id: "abc-dirty".into(),
+                    created: "2026-01-01T00:00:00Z".into(),
+                    epoch: 1_767_225_600,
+                },
             }],
             base: ("RUST_BASE".into(), "mini-base/rust:local".into()),
             version: "0.1.0".into(),
@@ -138,6 +170,11 @@ mod tests {
             proxies: vec!["HTTPS_PROXY"],
             pull: false,
             no_cache: false,
+            cache: None,
+            cache_read_only: false,
+            platform: None,
+            provenance: false,
+            fixed_times: false,
         }
     }
 
@@ -157,6 +194,31 @@ mod tests {
         let bake = plan().bake_file();
         assert_eq!(bake["variable"]["HTTPS_PROXY"]["default"], "");
         assert_eq!(bake["target"]["user"]["args"]["HTTPS_PROXY"], "${HTTPS_PROXY}");
+    }
+
+    #[test]
+    fn what_an_old_builder_does_not_know_is_not_asked_of_it() {
+        let user = &plan().bake_file()["target"]["user"];
+        for key in ["platforms", "attest", "cache-from", "cache-to"] {
+            assert_eq!(user[key], Value::Null, "{key}");
+        }
+        assert_eq!(user["args"]["SOURCE_DATE_EPOCH"], Value::Null);
+    }
+
+    #[test]
+    fn what_a_current_builder_can_do_is_asked_in_its_words() {
+        let mut plan = plan();
+        (plan.provenance, plan.fixed_times) = (true, true);
+        plan.platform = Some("linux/arm64".to_owned());
+        plan.cache = Some(Cache::Gha);
+        let user = &plan.bake_file()["target"]["user"];
+        assert_eq!(user["attest"], json!(["type=provenance,mode=min"]));
+        assert_eq!(user["args"]["SOURCE_DATE_EPOCH"], "1767225600");
+        assert_eq!(user["platforms"], json!(["linux/arm64"]));
+        assert_eq!(user["cache-from"], json!(["type=gha,scope=mini-user"]));
+        assert_eq!(user["cache-to"], json!(["type=gha,scope=mini-user,mode=max"]));
+        plan.cache_read_only = true;
+        assert_eq!(plan.bake_file()["target"]["user"]["cache-to"], Value::Null);
     }
 
     #[test]

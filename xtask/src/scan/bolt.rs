@@ -208,6 +208,52 @@ mod tests {
         }
     }
 
+    /// Both meta pages with a changed field and a right checksum.
+    fn with_meta(field: usize, value: u32) -> Vec<u8> {
+        let mut bytes = file_with(&["debian 13"]);
+        for page in [0, 4096] {
+            let meta = page + PAGE_HEADER_BYTES;
+            bytes[meta + field..meta + field + 4].copy_from_slice(&value.to_le_bytes());
+            let sum = checksum(&bytes[meta..meta + META_BYTES]);
+            bytes[meta + META_BYTES..meta + META_BYTES + 8].copy_from_slice(&sum.to_le_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn another_form_or_a_page_of_no_size_is_refused_though_its_checksum_is_right() {
+        let (_folder, path) = written(&with_meta(4, FORMAT_VERSION));
+        read(&path).unwrap();
+        for (field, value) in [(0, 1), (4, 3), (8, 512)] {
+            let (_folder, path) = written(&with_meta(field, value));
+            assert!(read(&path).unwrap_err().contains("no trivy database"), "{field} {value}");
+        }
+    }
+
+    #[test]
+    fn a_tree_that_leads_into_itself_or_out_of_the_file_is_damage() {
+        for target in [3_u64, 4, 5] {
+            let mut bytes = file_with(&["debian 13"]);
+            let page = 3 * 4096;
+            bytes[page + 8..page + 10].copy_from_slice(&BRANCH.to_le_bytes());
+            let element = page + PAGE_HEADER_BYTES;
+            bytes[element + 8..element + 16].copy_from_slice(&target.to_le_bytes());
+            // One page more than is in use, so that page 4 can be read and is none of the tree's.
+            bytes.resize(5 * 4096, 0);
+            let (_folder, path) = written(&bytes);
+            assert!(read(&path).unwrap_err().contains("cannot be"), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_value_among_the_buckets_is_none() {
+        let mut bytes = file_with(&["debian 13", "not a bucket"]);
+        let second = 3 * 4096 + PAGE_HEADER_BYTES + 16;
+        bytes[second..second + 4].copy_from_slice(&0_u32.to_le_bytes());
+        let (_folder, path) = written(&bytes);
+        assert_eq!(read(&path).unwrap().buckets, ["debian 13"]);
+    }
+
     #[test]
     fn one_meta_page_that_was_not_written_to_its_end_leaves_the_other() {
         let mut bytes = file_with(&["debian 13"]);

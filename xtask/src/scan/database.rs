@@ -169,7 +169,7 @@ impl<'a> Databases<'a> {
                 self.shell.copy_file(folder.join("db").join(name), staged.join("db").join(name))?;
             }
             make_writable(&staged)?;
-            self.keep(&staged, &theirs.key)?;
+            keep(&staged, &self.root.join(&theirs.key))?;
         }
         Ok(Database::open(&ours, "--db", self.today).map_err(refused)?)
     }
@@ -188,7 +188,7 @@ impl<'a> Databases<'a> {
                 let staged = self.root.join(format!(".current-{}", std::process::id()));
                 self.shell.write_file(&staged, &database.key)?;
                 std::fs::rename(&staged, &current).context("remember the fetched database")?;
-                self.forget_unused(&database.key)?;
+                forget_unused(&self.root, &database.key)?;
                 Ok(Ok(database))
             }
             (Err(why), Some(database)) => {
@@ -222,7 +222,7 @@ impl<'a> Databases<'a> {
         };
         let kept = match opened {
             Ok(database) => {
-                self.keep(&staged, &database.key)?;
+                keep(&staged, &self.root.join(&database.key))?;
                 Ok(Database { folder: self.root.join(&database.key), ..database })
             }
             Err(why) => Err(why),
@@ -238,28 +238,34 @@ impl<'a> Databases<'a> {
         self.shell.create_dir(folder.join("db"))?;
         Ok(folder)
     }
+}
 
-    /// Puts a whole folder in its place at once. Another run may have been faster, with the same content.
-    fn keep(&self, staged: &Utf8Path, key: &str) -> Result<()> {
-        let place = self.root.join(key);
-        if let Err(error) = std::fs::rename(staged, &place)
-            && !place.join("db/trivy.db").is_file()
-        {
-            return Err(error).with_context(|| format!("put the database at {place}"));
+/// Puts a whole folder in its place at once. Another run may have been faster, with the same content.
+fn keep(staged: &Utf8Path, place: &Utf8Path) -> Result<()> {
+    match std::fs::rename(staged, place) {
+        Ok(()) => Ok(()),
+        Err(_) if place.join("db/trivy.db").is_file() => {
+            std::fs::remove_dir_all(staged).with_context(|| format!("remove {staged}"))
         }
-        Ok(self.shell.remove_path(staged)?)
+        Err(error) => Err(error).with_context(|| format!("put the database at {place}")),
     }
+}
 
-    fn forget_unused(&self, key: &str) -> Result<()> {
-        for entry in self.root.read_dir_utf8()? {
-            let entry = entry?;
-            let old = !younger_than(entry.path(), Duration::from_secs(KEPT_DAYS * 86_400));
-            if entry.file_name() != key && entry.file_name() != "current" && old {
-                self.shell.remove_path(entry.path())?;
-            }
+/// Removes databases that no run uses any more; a younger one may be another run's.
+fn forget_unused(root: &Utf8Path, key: &str) -> Result<()> {
+    for entry in root.read_dir_utf8()? {
+        let entry = entry?;
+        let old = !younger_than(entry.path(), Duration::from_secs(KEPT_DAYS * 86_400));
+        if entry.file_name() == key || entry.file_name() == "current" || !old {
+            continue;
         }
-        Ok(())
+        let removed = match entry.path().is_dir() {
+            true => std::fs::remove_dir_all(entry.path()),
+            false => std::fs::remove_file(entry.path()),
+        };
+        removed.with_context(|| format!("remove {}", entry.path()))?;
     }
+    Ok(())
 }
 
 fn younger_than(path: &Utf8Path, age: Duration) -> bool {
@@ -355,6 +361,91 @@ pub(super) mod tests {
         assert!(database.covers_language("rustbinary"));
         assert!(!database.covers_language("gobinary"));
         assert!(!database.covers_language("something-new"));
+    }
+
+    #[test]
+    fn each_language_is_looked_for_under_its_own_name() {
+        let kinds = [
+            ("cargo", ["rustbinary", "cargo"].as_slice()),
+            ("go", &["gobinary", "gomod"]),
+            ("pip", &["python-pkg", "pip", "poetry"]),
+            ("npm", &["node-pkg", "npm", "yarn", "pnpm"]),
+            ("maven", &["jar", "pom"]),
+            ("rubygems", &["gemspec", "bundler"]),
+        ];
+        for (ecosystem, _) in kinds {
+            let database = database(&[&format!("{ecosystem}::Some Advisories")]);
+            for (other, kinds) in kinds {
+                for kind in kinds {
+                    assert_eq!(database.covers_language(kind), other == ecosystem, "{kind} in {ecosystem}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_report_names_the_sources_and_not_the_tables_beside_them() {
+        let knows =
+            &database(&["cargo::RustSec", "data-source", "debian 13", "vulnerability"]).evidence(today())["knows"];
+        assert_eq!(*knows, json!(["cargo::RustSec", "debian 13"]));
+    }
+
+    #[test]
+    fn a_clock_may_be_a_day_behind() {
+        let (_folder, path) = folder("2026-11-26T23:00:00Z", &["cargo::RustSec"]);
+        assert_eq!(Database::open(&path, "", today()).unwrap().age_days(today()), 0);
+        let (_folder, path) = folder("2026-11-27T00:00:00Z", &["cargo::RustSec"]);
+        assert!(Database::open(&path, "", today()).unwrap_err().contains("in the future"));
+    }
+
+    fn aged(root: &Utf8Path, name: &str, days: u64) {
+        std::fs::create_dir(root.join(name)).unwrap();
+        let time = SystemTime::now() - Duration::from_secs(days * 86_400);
+        std::fs::File::open(root.join(name)).unwrap().set_modified(time).unwrap();
+    }
+
+    #[test]
+    fn only_what_is_old_and_not_in_use_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(root.path()).unwrap();
+        for (name, days) in [("used", 9), ("current", 9), ("old", 3), ("young", 1)] {
+            aged(root, name, days);
+        }
+        forget_unused(root, "used").unwrap();
+        let mut left: Vec<_> =
+            root.read_dir_utf8().unwrap().map(|entry| entry.unwrap().file_name().to_owned()).collect();
+        left.sort();
+        assert_eq!(left, ["current", "used", "young"]);
+    }
+
+    #[test]
+    fn of_two_runs_that_fetch_the_same_one_keeps_and_the_other_takes_it() {
+        let root = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(root.path()).unwrap();
+        let staged = |name: &str| {
+            std::fs::create_dir_all(root.join(name).join("db")).unwrap();
+            std::fs::write(root.join(name).join("db/trivy.db"), name).unwrap();
+            root.join(name)
+        };
+        let place = root.join("key");
+        keep(&staged("first"), &place).unwrap();
+        let second = staged("second");
+        keep(&second, &place).unwrap();
+        assert_eq!(std::fs::read_to_string(place.join("db/trivy.db")).unwrap(), "first");
+        assert!(!second.exists());
+        // Something else that is in the way is no database.
+        std::fs::create_dir_all(root.join("other/x")).unwrap();
+        assert!(keep(&staged("third"), &root.join("other")).is_err());
+    }
+
+    #[test]
+    fn a_copy_of_a_read_only_database_can_be_written_to() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (_folder, path) = folder("2026-11-20T00:00:00Z", &["cargo::RustSec"]);
+        let file = path.join("db/trivy.db");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o444)).unwrap();
+        make_writable(&path).unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use xshell::{Shell, cmd};
 
 use super::debian::Archive;
 use super::tools::{Tool, Toolbox};
+use crate::engine::{Inspected, inspect};
 use crate::outcome::Stop;
 use crate::project::Project;
 use crate::tools::Runner;
@@ -66,12 +67,18 @@ pub(crate) struct Bases<'a> {
     docker: Tool,
     shell: Shell,
     policy: BTreeMap<String, BasePolicy>,
+    /// What the engine has of the policy's references.
+    here: BTreeMap<String, Option<Inspected>>,
 }
 
 impl<'a> Bases<'a> {
+    /// # Errors
+    /// [`Stop::Missing`] when the engine does not answer.
     pub(crate) fn new(project: &'a Project, runner: &'a Runner, toolbox: &'a Toolbox<'a>) -> Result<Self> {
-        let docker = toolbox.find("docker")?;
-        Ok(Self { project, runner, toolbox, docker, shell: Shell::new()?, policy: policy()? })
+        let (docker, policy) = (toolbox.find("docker")?, policy()?);
+        let references: Vec<_> = policy.values().flat_map(|base| [base.remote.clone(), base.local.clone()]).collect();
+        let here = inspect(runner, &docker, &references)?;
+        Ok(Self { project, runner, toolbox, docker, shell: Shell::new()?, policy, here })
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
@@ -84,13 +91,13 @@ impl<'a> Bases<'a> {
     /// [`Stop::Missing`] when neither is there, or when the home-made one is of another toolchain or recipe.
     pub(crate) fn find(&self, name: &str) -> Result<Base> {
         let policy = &self.policy[name];
-        if let Some((id, _)) = self.inspect(&policy.remote)? {
-            return Ok(Base { reference: policy.remote.clone(), id, local: false });
+        if let Some(found) = &self.here[&policy.remote] {
+            return Ok(Base { reference: policy.remote.clone(), id: found.id.clone(), local: false });
         }
         let next = "next: `cargo xtask setup`";
-        match self.inspect(&policy.local)? {
-            Some((id, recipe)) if recipe == self.recipe(policy)? => {
-                Ok(Base { reference: policy.local.clone(), id, local: true })
+        match &self.here[&policy.local] {
+            Some(found) if found.label(RECIPE_LABEL) == self.recipe(policy)? => {
+                Ok(Base { reference: policy.local.clone(), id: found.id.clone(), local: true })
             }
             Some(_) => {
                 Err(Stop::Missing(format!("base {name}: {} is of another recipe or toolchain; {next}", policy.local))
@@ -105,7 +112,7 @@ impl<'a> Bases<'a> {
     }
 
     /// As [`Bases::find`], and pulls or makes the base when it is not there.
-    pub(crate) fn find_or_make(&self, name: &str) -> Result<Base> {
+    pub(crate) fn find_or_make(&mut self, name: &str) -> Result<Base> {
         if let Ok(base) = self.find(name) {
             return Ok(base);
         }
@@ -121,23 +128,8 @@ impl<'a> Bases<'a> {
             );
             self.make(policy).with_context(|| format!("make base {name}, since {remote} could not be pulled"))?;
         }
+        self.here.extend(inspect(self.runner, &self.docker, &[policy.remote.clone(), policy.local.clone()])?);
         self.find(name)
-    }
-
-    fn inspect(&self, reference: &str) -> Result<Option<(String, String)>> {
-        let docker = &self.docker.program;
-        let format = format!("{{{{.Id}}}} {{{{index .Config.Labels \"{RECIPE_LABEL}\"}}}}");
-        let inspect = cmd!(self.shell, "{docker} image inspect --format {format} {reference}");
-        let captured = self.runner.capture(inspect, QUERY_LIMIT_SECONDS)?;
-        if !captured.status.success() {
-            if captured.stderr.contains("No such image") {
-                return Ok(None);
-            }
-            return Err(Stop::Missing(format!("docker image inspect {reference}: {}", captured.tail())).into());
-        }
-        let mut words = captured.stdout.split_whitespace();
-        let id = words.next().unwrap_or_default().to_owned();
-        Ok(Some((id, words.next().unwrap_or_default().to_owned())))
     }
 
     /// Everything that decides what a home-made base is: the recipe's files, and the host's compiler where it goes in.

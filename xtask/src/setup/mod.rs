@@ -4,6 +4,7 @@ pub(crate) mod bases;
 mod debian;
 mod fetch;
 pub(crate) mod tools;
+mod versions;
 
 use anyhow::Result;
 use clap::Args;
@@ -81,7 +82,7 @@ fn survey(context: &Context, change: bool) -> Result<(Option<Ready>, Vec<String>
     };
     let mut found = Vec::new();
     if engine.is_some() {
-        let bases = Bases::new(&context.project, &context.runner, &toolbox)?;
+        let mut bases = Bases::new(&context.project, &context.runner, &toolbox)?;
         for name in bases.names() {
             let base = if change { bases.find_or_make(&name) } else { bases.find(&name) };
             context.runner.interrupt().check()?;

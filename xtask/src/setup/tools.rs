@@ -11,6 +11,7 @@ use which::which_in;
 use xshell::{Shell, cmd};
 
 use super::fetch;
+use super::versions::{Identity, KnownVersions};
 use crate::outcome::Stop;
 use crate::project::Project;
 use crate::tools::Runner;
@@ -72,13 +73,14 @@ pub(crate) struct Toolbox<'a> {
     project: &'a Project,
     runner: &'a Runner,
     policy: BTreeMap<String, ToolPolicy>,
+    known: KnownVersions,
 }
 
 impl<'a> Toolbox<'a> {
     pub(crate) fn new(project: &'a Project, runner: &'a Runner) -> Result<Self> {
         let policy =
             toml::from_str(POLICY).map_err(|error| Stop::Repository(format!("xtask/policy/tools.toml: {error}")))?;
-        Ok(Self { project, runner, policy })
+        Ok(Self { project, runner, policy, known: KnownVersions::read(&project.out()) })
     }
 
     /// A program that works.
@@ -151,6 +153,19 @@ impl<'a> Toolbox<'a> {
 
     /// What the program says of itself; `None` when it does not run or does not know the subcommand (a missing plugin).
     fn version(&self, program: &Path, arguments: &[String], policy: &ToolPolicy) -> Result<Option<String>> {
+        // A plugin may come and go while the program that calls it stays the same.
+        let file = if arguments.is_empty() { Identity::of(program) } else { None };
+        if let Some(known) = file.as_ref().and_then(|file| self.known.version(program, file)) {
+            return Ok(Some(known));
+        }
+        let version = self.ask_version(program, arguments, policy)?;
+        if let (Some(file), Some(version)) = (file, &version) {
+            self.known.keep(program, file, version.clone())?;
+        }
+        Ok(version)
+    }
+
+    fn ask_version(&self, program: &Path, arguments: &[String], policy: &ToolPolicy) -> Result<Option<String>> {
         let shell = Shell::new()?;
         let ask = &policy.version;
         match self.runner.capture(cmd!(shell, "{program} {arguments...} {ask...}"), VERSION_LIMIT_SECONDS) {

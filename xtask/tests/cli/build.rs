@@ -7,8 +7,8 @@ fn an_image_that_only_the_build_cache_has_is_no_success() {
         r#"case "$call" in
   "docker buildx bake"*) echo '{"user":{}}' >"$(value_of --metadata-file "$@")"
     echo 'WARNING: No output specified. Build result will only remain in the build cache' >&2; exit 0 ;;
-  "docker image inspect --format {{.Id}} mini-user:local") echo 'Error: No such image: mini-user:local' >&2; exit 1 ;;
-esac"#,
+esac
+case "$call" in *" mini-user:local") gone=mini-user:local ;; esac"#,
     );
     let ended = workspace.xtask(&["build-images"]);
     assert_eq!(ended.code, 3, "{}", ended.all());
@@ -48,12 +48,7 @@ fn pull_is_off_with_its_reason_for_a_base_that_only_this_machine_has() {
         "git",
         "#!/bin/sh\ncase \"$1\" in hash-object) echo 1ec1be ;; *) PATH=${PATH#*:} exec git \"$@\" ;; esac\n",
     );
-    workspace.stub(
-        r#"case "$call" in
-  "docker image inspect --format "*" rust:"*) echo "No such image" >&2; exit 1 ;;
-  "docker image inspect --format "*" mini-base/rust:local") echo "sha256:local 1ec1be"; exit 0 ;;
-esac"#,
-    );
+    workspace.stub("gone=rust:*; recipe=1ec1be");
     let remote = workspace.xtask(&["build-images", "--dry-run", "--pull"]);
     assert_eq!(remote.code, 0, "{}", remote.all());
     assert!(remote.stdout.contains("pull: off: mini-base/rust:local was made on this machine"), "{}", remote.all());
@@ -83,4 +78,33 @@ fn a_member_that_the_dockerfiles_do_not_know_stops_before_docker_is_called() {
     assert_eq!(ended.code, 1, "{}", ended.all());
     assert!(ended.stdout.contains("add the line `!services/reports/Cargo.toml`"), "{}", ended.all());
     assert_eq!(workspace.calls(), "");
+}
+
+#[test]
+fn a_cache_that_the_builder_cannot_export_is_refused_before_anything_is_built() {
+    let workspace = Workspace::new();
+    for (arguments, flag) in [
+        (&["--cache", "registry.example/cache"][..], "--cache refused: the engine's own builder exports no cache"),
+        (&["--platform", "linux/riscv64"], "--platform refused: this builder builds linux/amd64"),
+    ] {
+        let ended = workspace.xtask(&[&["build-images"], arguments].concat());
+        assert_eq!(ended.code, 3, "{}", ended.all());
+        assert!(ended.stdout.contains(flag), "{}", ended.all());
+    }
+    assert!(!workspace.calls().contains(" bake "), "{}", workspace.calls());
+    let ended = workspace.xtask(&["build-images", "--cache", "registry.example/cache:tag"]);
+    assert!(ended.code == 2 && ended.stderr.contains("without a tag"), "{}", ended.all());
+}
+
+#[test]
+fn a_builder_of_ones_own_is_asked_for_what_it_can() {
+    let workspace = Workspace::new();
+    workspace.stub(
+        r#"case "$call" in "docker buildx inspect") printf 'Driver:        docker-container\nPlatforms:        linux/amd64, linux/arm64\n'; exit ;; esac"#,
+    );
+    let ended = workspace.xtask(&["build-images", "--dry-run", "--cache", "type=gha", "--platform", "linux/arm64"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    for words in ["type=gha,scope=mini-user,mode=max", "\"platforms\":[\"linux/arm64\"]", "SOURCE_DATE_EPOCH"] {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.all());
+    }
 }

@@ -18,6 +18,8 @@ fn calls_are_the_same_from_every_folder_of_a_checkout_with_blanks_in_its_path() 
         assert_eq!(ended.code, 0, "{}", ended.all());
         workspace.calls()[before..].to_owned()
     };
+    // The first run asks the programs for their versions, the later ones know them.
+    calls(".");
     let from_root = calls(".");
     assert_eq!(calls("services/user/src"), from_root);
     assert_eq!(calls("xtask"), from_root);
@@ -40,8 +42,8 @@ fn a_check_lists_everything_that_is_missing_at_once_and_changes_nothing() {
     workspace.stub(
         r#"case "$call" in
   "docker buildx version"|"docker compose version"*) exit 1 ;;
-  "docker image inspect"*) echo "No such image" >&2; exit 1 ;;
-esac"#,
+esac
+gone=*"#,
     );
     let ended = workspace.xtask(&["setup", "--check"]);
     assert_eq!(ended.code, 3, "{}", ended.all());

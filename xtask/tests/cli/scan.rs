@@ -1,3 +1,9 @@
+mod bolt;
+#[cfg(feature = "engine-tests")]
+mod drawn;
+#[cfg(feature = "engine-tests")]
+mod engine;
+
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -39,9 +45,9 @@ case "$call" in
     for reference in "$@"; do case "$reference" in
       mini-user:local) echo '{"Id":"sha256:user","RepoTags":["mini-user:local"],"Architecture":"amd64","Config":{"User":"65532:65532"}}' ;;
       postgres:*) echo '{"Id":"sha256:postgres","RepoTags":["postgres:17-trixie"],"Architecture":"amd64","Config":{"User":"postgres"}}' ;;
-      *) echo "Error: No such image: $reference" >&2; gone=1 ;;
+      *) echo "Error: No such image: $reference" >&2; failed=1 ;;
     esac; done
-    exit ${gone:-0} ;;
+    exit ${failed:-0} ;;
   "trivy image "*" sha256:user") cat "$STATE/image.json"; exit ;;
   "trivy image "*" sha256:postgres") echo '{"SchemaVersion":2,"Metadata":{"OS":{"Family":"debian","Name":"13.8"}},"Results":[{"Target":"debian","Class":"os-pkgs","Type":"debian","Packages":[{"Name":"libc6","Version":"2.41"}]}]}'; exit ;;
   "trivy fs "*) echo '{"SchemaVersion":2,"Results":[{"Target":"Cargo.lock","Class":"lang-pkgs","Type":"cargo","Packages":[{"Name":"mini-user","Version":"0.1.0"}]}]}'; exit ;;
@@ -135,81 +141,6 @@ fn write_database_of(folder: &Path, age_days: i64, bytes: &[u8]) {
     let metadata = json!({ "Version": 2, "UpdatedAt": format!("{time}T06:00:00Z"), "NextUpdate": "2999-01-01T00:00:00Z", "DownloadedAt": format!("{time}T06:00:00Z") });
     std::fs::write(folder.join("db/metadata.json"), metadata.to_string()).unwrap();
     std::fs::write(folder.join("db/trivy.db"), bytes).unwrap();
-}
-
-/// Writes trivy's database form: a bbolt file whose buckets all stand in one page.
-mod bolt {
-    /// A value, or a bucket in a bucket.
-    pub(super) enum Entry {
-        #[cfg_attr(not(feature = "engine-tests"), expect(dead_code, reason = "only real trivy reads values"))]
-        Value(Vec<u8>),
-        Bucket(Vec<u8>),
-    }
-
-    const HEADER: usize = 16;
-    const PAGE: usize = 4096;
-
-    pub(super) fn bucket(entries: &[(Vec<u8>, Entry)]) -> Entry {
-        // A bucket that stands within its parent has no page of its own: root 0, then the page itself.
-        Entry::Bucket([vec![0; 16], leaf(0, 0, entries)].concat())
-    }
-
-    pub(super) fn file(entries: &[(Vec<u8>, Entry)]) -> Vec<u8> {
-        let size = leaf(0, 0, entries).len();
-        let pages = size.div_ceil(PAGE).max(1);
-        let mut file = vec![0; 3 * PAGE];
-        for index in 0..2_u64 {
-            let page = usize::try_from(index).unwrap() * PAGE;
-            let mut meta = Vec::new();
-            for value in [0xED0C_DAED_u32, 2, 4096, 0] {
-                meta.extend(value.to_le_bytes());
-            }
-            for value in [3, 0, 2, 3 + pages as u64, 1 + index] {
-                meta.extend(u64::to_le_bytes(value));
-            }
-            let sum = meta
-                .iter()
-                .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-            meta.extend(sum.to_le_bytes());
-            file[page..page + 8].copy_from_slice(&index.to_le_bytes());
-            file[page + 8..page + 10].copy_from_slice(&4_u16.to_le_bytes());
-            file[page + HEADER..page + HEADER + meta.len()].copy_from_slice(&meta);
-        }
-        // An empty list of free pages.
-        file[2 * PAGE..2 * PAGE + 8].copy_from_slice(&2_u64.to_le_bytes());
-        file[2 * PAGE + 8..2 * PAGE + 10].copy_from_slice(&0x10_u16.to_le_bytes());
-        file.extend(leaf(3, u32::try_from(pages - 1).unwrap(), entries));
-        file.resize((3 + pages) * PAGE, 0);
-        file
-    }
-
-    fn leaf(id: u64, overflow: u32, entries: &[(Vec<u8>, Entry)]) -> Vec<u8> {
-        let mut sorted: Vec<_> = entries.iter().collect();
-        sorted.sort_by(|a, b| a.0.cmp(&b.0));
-        let mut page = id.to_le_bytes().to_vec();
-        page.extend(2_u16.to_le_bytes());
-        page.extend(u16::try_from(sorted.len()).unwrap().to_le_bytes());
-        page.extend(overflow.to_le_bytes());
-        let mut data: Vec<u8> = Vec::new();
-        for (index, (key, entry)) in sorted.iter().enumerate() {
-            let (flags, value) = match entry {
-                Entry::Value(value) => (0_u32, value),
-                Entry::Bucket(value) => (1, value),
-            };
-            let position = 16 * (sorted.len() - index) + data.len();
-            for field in [position, key.len(), value.len()] {
-                let field = u32::try_from(field).unwrap();
-                if page.len() == HEADER + 16 * index {
-                    page.extend(flags.to_le_bytes());
-                }
-                page.extend(field.to_le_bytes());
-            }
-            data.extend(key);
-            data.extend(value);
-        }
-        page.extend(data);
-        page
-    }
 }
 
 #[test]
@@ -437,7 +368,14 @@ fn a_database_is_fetched_once_and_used_by_the_next_run() {
         let ended = scanned.workspace.xtask(&["scan"]);
         assert_eq!(ended.code, 0, "{}", ended.all());
     }
-    assert_eq!(scanned.workspace.calls().matches("--download-db-only").count(), 1, "{}", scanned.workspace.calls());
+    let calls = scanned.workspace.calls();
+    assert_eq!(calls.matches("--download-db-only").count(), 1, "{calls}");
+    // What the scans used is still there: no folder that was only staged.
+    for scan in calls.lines().filter(|call| call.starts_with("trivy image ") && call.ends_with("sha256:user")) {
+        let (_, rest) = scan.split_once("--cache-dir ").unwrap();
+        let folder = rest.split(" --").next().unwrap();
+        assert!(Path::new(folder).join("db/trivy.db").is_file(), "{scan}");
+    }
     // Due again and out of reach: the old one is used, and its age judged.
     scanned.workspace.write("xtask/policy/scan.toml", &POLICY.replace("refresh-hours = 24", "refresh-hours = 0"));
     scanned.but("\"trivy image --download-db-only\"*) echo 'FATAL dial tcp: no such host' >&2; exit 1 ;;");
@@ -756,202 +694,4 @@ fn the_record_for_people_is_written_on_demand_alone() {
         assert!(record.contains(words), "{words}: {record}");
     }
     assert!(scanned.workspace.read("docs/scans/postgres.md").contains("debian 13.8: 1 packages"));
-}
-
-/// The real trivy on real images, with a database that holds one advisory.
-#[cfg(feature = "engine-tests")]
-mod engine {
-    use super::*;
-    use crate::workspace::stub_command;
-
-    /// An image of this test's own, called as nothing else on the machine is.
-    struct Shop {
-        workspace: Workspace,
-        database: PathBuf,
-        package: String,
-        auditable: PathBuf,
-    }
-
-    impl Drop for Shop {
-        fn drop(&mut self) {
-            let _ = stub_command("docker").args(["image", "rm", "--force", &self.tag()]).output();
-        }
-    }
-
-    impl Shop {
-        fn new(name: &str) -> Self {
-            let workspace = Workspace::new();
-            workspace.use_real_tools();
-            let package = format!("scan-test-{name}-{}", std::process::id());
-            workspace.write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"shop\", \"xtask\"]\n");
-            workspace.write("Cargo.lock", "");
-            let manifest = format!(
-                "[package]\nname = \"{package}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[package.metadata.image]\n[dependencies]\nsmallvec = \"1.6\"\n"
-            );
-            workspace.write("shop/Cargo.toml", &manifest);
-            workspace.write("shop/src/main.rs", "fn main() {\n    let few: smallvec::SmallVec<[u8; 4]> = smallvec::smallvec![1, 2, 3];\n    println!(\"{}\", few.len());\n}\n");
-            workspace.write("shop/Dockerfile", "FROM scratch\nUSER 65532:65532\n");
-            workspace.write("xtask/policy/scan.toml", POLICY);
-            let database = workspace.root.join("../db");
-            write_database_of(&database, 0, &advisory());
-            let auditable = auditable(&workspace);
-            let shop = Self { workspace, database, package, auditable };
-            std::fs::remove_file(shop.workspace.root.join("Cargo.lock")).unwrap();
-            shop.cargo(&["update", "--quiet", "-p", "smallvec", "--precise", "1.6.0"]);
-            shop
-        }
-
-        fn tag(&self) -> String {
-            format!("{}:local", self.package)
-        }
-
-        fn cargo(&self, arguments: &[&str]) {
-            self.run(stub_command("cargo").args(arguments));
-        }
-
-        fn run(&self, command: &mut std::process::Command) {
-            let command =
-                command.current_dir(&self.workspace.root).env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");
-            let output = command.output().unwrap();
-            assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-
-        /// Compiles the program, listing its dependencies or not, and gives its path.
-        fn compile(&self, listed: bool) -> PathBuf {
-            let build = ["build", "--quiet", "--release", "--workspace"];
-            if listed {
-                self.run(stub_command(self.auditable.to_str().unwrap()).arg("auditable").args(build));
-            } else {
-                self.cargo(&build);
-            }
-            self.workspace.root.join("target/release").join(&self.package)
-        }
-
-        /// An image of the program, with whatever else its Dockerfile says.
-        fn image(&self, program: &Path, more: &str) {
-            let context = self.workspace.root.join("context");
-            std::fs::create_dir_all(&context).unwrap();
-            std::fs::copy(program, context.join("program")).unwrap();
-            std::fs::write(context.join("key"), format!("token: {TOKEN}\n")).unwrap();
-            let dockerfile = format!("FROM scratch\nCOPY program /{}\n{more}USER 65532:65532\n", self.package);
-            std::fs::write(context.join("Dockerfile"), dockerfile).unwrap();
-            self.run(stub_command("docker").args(["build", "--quiet", "--tag", &self.tag()]).arg(&context));
-        }
-
-        fn scan(&self) -> Ended {
-            self.workspace.xtask(&["scan", &self.package, "--db", self.database.to_str().unwrap()])
-        }
-    }
-
-    /// Of the form that scanners look for, and good for nothing.
-    const TOKEN: &str = concat!("gh", "p_016C7wQ9fbL4cU3a8kJr2ZyXvN5tHs1dPqWe");
-
-    fn advisory() -> Vec<u8> {
-        let value =
-            |key: &str, value: Value| (key.as_bytes().to_vec(), bolt::Entry::Value(value.to_string().into_bytes()));
-        let bucket = |key: &str, entries: &[(Vec<u8>, bolt::Entry)]| (key.as_bytes().to_vec(), bolt::bucket(entries));
-        let source = "cargo::RustSec Advisory Database";
-        let found = json!({ "PatchedVersions": [">=0.6.14, <1.0.0", ">=1.6.1"], "VendorIDs": ["RUSTSEC-2021-0003"] });
-        let detail = json!({ "Title": "overflow in insert_many", "Severity": "CRITICAL" });
-        bolt::file(&[
-            bucket(source, &[bucket("smallvec", &[value("CVE-2021-25900", found)])]),
-            bucket(
-                "data-source",
-                &[value(source, json!({ "ID": "rustsec", "Name": "RustSec", "URL": "https://rustsec.org" }))],
-            ),
-            bucket("vulnerability", &[value("CVE-2021-25900", detail)]),
-        ])
-    }
-
-    /// cargo-auditable as `build-images --strategy host` fetched it, or compiled for this test.
-    fn auditable(workspace: &Workspace) -> PathBuf {
-        let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/xtask/tools/cargo-auditable");
-        if fetched.is_file() {
-            return fetched;
-        }
-        let root = workspace.root.join("../auditable");
-        let install = [
-            "install",
-            "--quiet",
-            "--locked",
-            "--version",
-            "0.7.7",
-            "--root",
-            root.to_str().unwrap(),
-            "cargo-auditable",
-        ];
-        let status = stub_command("cargo").args(install).env_remove("CARGO_TARGET_DIR").status().unwrap();
-        assert!(status.success());
-        root.join("bin/cargo-auditable")
-    }
-
-    #[test]
-    fn a_vulnerable_crate_fails_with_advisory_path_and_fix_and_the_printed_command_clears_it() {
-        let shop = Shop::new("vulnerable");
-        shop.image(&shop.compile(true), "");
-        let ended = shop.scan();
-        assert_eq!(ended.code, 1, "{}", ended.all());
-        let command = "cargo update -p smallvec@1.6.0 --precise 1.6.1";
-        for words in [
-            "CVE-2021-25900 (critical) in smallvec 1.6.0",
-            &format!("{} > smallvec", shop.package),
-            "fixed in",
-            command,
-        ] {
-            assert!(ended.stdout.contains(words), "{words}: {}", ended.all());
-        }
-        shop.cargo(&command.split(' ').skip(1).collect::<Vec<_>>());
-        // The lock file has moved on, and the image has not: that is no clean image.
-        let ended = shop.scan();
-        assert!(ended.stdout.contains("[not-covered]") && ended.stdout.contains("smallvec 1.6.1"), "{}", ended.all());
-        shop.image(&shop.compile(true), "");
-        let ended = shop.scan();
-        assert_eq!(ended.code, 0, "{}", ended.all());
-    }
-
-    #[test]
-    fn the_same_program_without_its_list_of_dependencies_is_not_covered() {
-        let shop = Shop::new("unlisted");
-        let program = shop.compile(false);
-        shop.image(&program, "");
-        let ended = shop.scan();
-        assert_eq!(ended.code, 1, "{}", ended.all());
-        assert!(
-            ended.stdout.contains("[not-covered]") && ended.stdout.contains("without cargo-auditable"),
-            "{}",
-            ended.all()
-        );
-        let listed = shop.compile(true);
-        shop.run(stub_command("objcopy").args(["--remove-section", ".dep-v0"]).arg(&listed));
-        shop.image(&listed, "");
-        let ended = shop.scan();
-        assert_eq!(ended.code, 1, "{}", ended.all());
-        assert!(ended.stdout.contains("[not-covered]"), "{}", ended.all());
-    }
-
-    #[test]
-    fn a_secret_in_a_layer_an_argument_and_a_variable_is_found_and_its_value_is_nowhere() {
-        let shop = Shop::new("secret");
-        shop.image(
-            &shop.compile(true),
-            &format!("COPY key /etc/key\nARG API_TOKEN={TOKEN}\nENV GITHUB_TOKEN={TOKEN} DATABASE_URL=postgres://u:{CANARY}@db/x\nLABEL note={TOKEN}\n"),
-        );
-        let ended = shop.scan();
-        assert_eq!(ended.code, 1, "{}", ended.all());
-        for place in [
-            "github-pat (critical) in /etc/key",
-            "github-pat (critical) in configuration",
-            "secret-variable (critical) in API_TOKEN",
-            "in GITHUB_TOKEN",
-            "in DATABASE_URL",
-        ] {
-            assert!(ended.stdout.contains(place), "{place}: {}", ended.all());
-        }
-        let mut texts = vec![ended.all()];
-        read_all(&shop.workspace.root.join("target/xtask/reports"), &mut texts);
-        read_all(&shop.workspace.root.join("target/xtask/scan"), &mut texts);
-        for text in texts {
-            assert!(!text.contains(TOKEN) && !text.contains(CANARY), "{text}");
-        }
-    }
 }

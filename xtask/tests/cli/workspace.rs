@@ -6,19 +6,27 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// What the stubs answer when a test says nothing else. `$LOG` and `$STATE` are paths of the test.
+/// What the stubs answer when a test says nothing else. `$LOG` and `$STATE` are paths of the test; `$gone` is a pattern of the
+/// images that the engine does not have, `$recipe` the label of those that were made here.
 const DEFAULTS: &str = r#"
 case "$call" in
   "docker version --format {{.Client.Version}}") echo 28.2.2 ;;
   "docker version --format {{.Server.Version}}") echo 20.10.24 ;;
   "docker buildx version") echo "github.com/docker/buildx v0.29.1 abc" ;;
   "docker compose version --short") echo 2.40.3 ;;
-  "docker image inspect --format "*"rust:"*) echo "sha256:rust " ;;
-  "docker image inspect --format "*"postgres:"*) echo "sha256:postgres " ;;
+  "docker buildx inspect") printf 'Driver:        docker\nBuildKit version: v0.8\nPlatforms:        linux/amd64\n' ;;
   "docker buildx bake "*)
     echo '{"user":{"containerimage.config.digest":"sha256:user","containerimage.digest":"sha256:user"}}' >"$(value_of --metadata-file "$@")" ;;
-  "docker image inspect --format {{.Id}} "*) echo sha256:user ;;
-  "docker image inspect --format {{json .Config}} "*) echo '{"User":"65532:65532"}' ;;
+  "docker image inspect --format {{json .}} "*)
+    shift 4
+    for reference in "$@"; do case "$reference" in
+      $gone) echo "Error: No such image: $reference" >&2; failed=1 ;;
+      mini-base/*) echo "{\"Id\":\"sha256:local\",\"Config\":{\"Labels\":{\"mini.base.recipe\":\"$recipe\"}}}" ;;
+      rust:*) echo '{"Id":"sha256:rust","Config":{}}' ;;
+      postgres:*) echo '{"Id":"sha256:postgres","Config":{}}' ;;
+      *) echo '{"Id":"sha256:user","RepoTags":["mini-user:local"],"Architecture":"amd64","Config":{"User":"65532:65532"}}' ;;
+    esac; done
+    exit ${failed:-0} ;;
   "docker create "*) echo c0ffee ;;
   "docker export "*) cp "$STATE/image.tar" "$(value_of --output "$@")" ;;
   "docker run "*" --version") echo "mini-user 0.1.0 (unversioned)" ;;
@@ -116,6 +124,7 @@ impl Workspace {
 LOG='{log}'; STATE='{state}'
 call="$(basename "$0") $*"
 printf '%s\n' "$call" >>"$LOG"
+gone=mini-base/*
 value_of() {{ wanted=$1; shift; while [ $# -gt 0 ]; do [ "$1" = "$wanted" ] && {{ echo "$2"; return; }}; shift; done; }}
 {cases}
 {DEFAULTS}"#,

@@ -1,9 +1,8 @@
-//! `cargo xtask bench`: figures beside their alternative, measured in one run and written only when told to.
+//! `cargo xtask bench images`: sizes beside a naive build.
 
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
-use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use xshell::{Shell, cmd};
 
@@ -17,31 +16,7 @@ const QUERY_LIMIT_SECONDS: u64 = 60;
 const NAIVE_TAG: &str = "mini-naive-user:local";
 const SIZE_FORMAT: &str = "{{.Size}}";
 
-/// Measure figures beside their alternative.
-#[derive(Debug, Args)]
-pub(crate) struct Bench {
-    #[command(subcommand)]
-    what: What,
-    /// Write the result into docs/.
-    #[arg(long, global = true)]
-    write: bool,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// The sizes of the images, beside a naive single-stage build of the same program on the same base.
-    Images,
-}
-
-impl Bench {
-    pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
-        match self.what {
-            What::Images => images(context, self.write),
-        }
-    }
-}
-
-fn images(context: &Context, write: bool) -> Result<Outcome> {
+pub(super) fn measure(context: &Context, write: bool) -> Result<Outcome> {
     eprintln!("bench images: builds the images, then a naive one beside them, about 3 minutes");
     let ready = setup::ready(context)?;
     let (_, built) = BuildImages::all().build(context, &ready)?;
@@ -51,8 +26,7 @@ fn images(context: &Context, write: bool) -> Result<Outcome> {
     outcome.evidence("images", build_images::evidence(&built));
     outcome.evidence("naive", json!({ "image": NAIVE_TAG, "bytes": naive_bytes }));
     if write {
-        let shell = Shell::new()?;
-        let date = context.runner.read(cmd!(shell, "date --utc +%F"), QUERY_LIMIT_SECONDS)?;
+        let date = super::today(context)?;
         let file = context.project.root.join("docs/images.md");
         std::fs::write(&file, document(&built, naive_bytes, &date, &ready)).with_context(|| format!("write {file}"))?;
         outcome.evidence("written", Value::from("docs/images.md"));

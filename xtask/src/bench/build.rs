@@ -1,0 +1,315 @@
+//! `cargo xtask bench build`: the times of builds beside their alternatives, all in one run on a clone of the checkout.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Value, json};
+use xshell::{Cmd, Shell, cmd};
+
+use crate::build_images;
+use crate::context::Context;
+use crate::outcome::{Outcome, Stop};
+use crate::setup::{self, Ready};
+
+const BUILD_LIMIT_SECONDS: u64 = 3600;
+const QUERY_LIMIT_SECONDS: u64 = 60;
+const DOCUMENT: &str = "docs/benchmarks.md";
+/// The service that is edited; the one with the most dependencies would do as well.
+const EDITED: &str = "user";
+const CHEF_BASE: &str = "mini-bench/chef:local";
+const EDITS: usize = 3;
+const UNCHANGED_RUNS: usize = 7;
+
+/// One row of the result: what was timed, beside what, and the ratio to reach.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    what: String,
+    seconds: f64,
+    beside: &'static str,
+    beside_seconds: f64,
+    reach: Option<f64>,
+}
+
+impl Row {
+    fn ratio(&self) -> f64 {
+        self.seconds / self.beside_seconds.max(f64::EPSILON)
+    }
+
+    fn evidence(&self) -> Value {
+        let round = |number: f64| (number * 100.0).round() / 100.0;
+        json!({
+            "what": self.what, "seconds": round(self.seconds), "beside": self.beside,
+            "beside_seconds": round(self.beside_seconds), "ratio": round(self.ratio()), "reach": self.reach,
+        })
+    }
+}
+
+pub(super) fn measure(context: &Context, write: bool) -> Result<Outcome> {
+    eprintln!(
+        "bench build: cold builds by cargo, in the container, on the host, by cargo-chef and naively, then edits; about 25 minutes. \
+         What is committed is measured; keep the machine quiet"
+    );
+    let ready = setup::ready(context)?;
+    let bench = Bench::new(context, &ready)?;
+    let mut rows = bench.cold()?;
+    rows.push(bench.unchanged()?);
+    rows.extend(bench.edits()?);
+    bench.end()?;
+    let mut outcome = Outcome::default();
+    outcome.checked("times compared", rows.len());
+    outcome.evidence("rows", rows.iter().map(Row::evidence).collect::<Value>());
+    outcome.evidence.extend(ready.evidence());
+    if write {
+        let text = document(&rows, &super::today(context)?, &machine(&ready));
+        let file = context.project.root.join(DOCUMENT);
+        std::fs::write(&file, text).with_context(|| format!("write {file}"))?;
+        outcome.evidence("written", DOCUMENT);
+    }
+    Ok(outcome)
+}
+
+/// A clone of the checkout that is edited and built, with its own target folders.
+struct Bench<'a> {
+    context: &'a Context,
+    ready: &'a Ready,
+    checkout: Utf8PathBuf,
+    shell: Shell,
+    /// `--bin mini-user --bin …`
+    bins: Vec<String>,
+    secrets: Vec<String>,
+}
+
+impl<'a> Bench<'a> {
+    fn new(context: &'a Context, ready: &'a Ready) -> Result<Self> {
+        let shell = Shell::new()?;
+        let folder = context.project.out().join("bench");
+        let checkout = folder.join("checkout");
+        shell.remove_path(&folder)?;
+        shell.create_dir(&folder)?;
+        let root = &context.project.root;
+        context.runner.read(cmd!(shell, "git clone --quiet {root} {checkout}"), QUERY_LIMIT_SECONDS)?;
+        // The same tools, found in the same way, without fetching them again.
+        let tools = checkout.join("target/xtask/tools");
+        shell.create_dir(&tools)?;
+        for tool in shell.read_dir(context.project.out().join("tools")).unwrap_or_default() {
+            shell.copy_file(tool, &tools)?;
+        }
+        shell.change_dir(&checkout);
+        let bins = context.project.images.iter().flat_map(|image| ["--bin".to_owned(), image.package.clone()]);
+        let ca = build_images::copy_ca_file(context)?;
+        let secrets = ca.into_iter().map(|file| format!("--secret=id=ca,src={file}")).collect();
+        Ok(Self { context, ready, checkout, bins: bins.collect(), secrets, shell })
+    }
+
+    fn end(&self) -> Result<()> {
+        let docker = &self.ready.docker.program;
+        self.context
+            .runner
+            .for_clean_up()
+            .read(cmd!(self.shell, "{docker} image rm {CHEF_BASE}"), QUERY_LIMIT_SECONDS)?;
+        self.shell.remove_path(self.context.project.out().join("bench"))?;
+        Ok(())
+    }
+
+    /// Everything compiled anew; downloads are there for whoever has a place to keep them.
+    fn cold(&self) -> Result<Vec<Row>> {
+        self.context.runner.run(cmd!(self.shell, "cargo fetch --quiet --locked"), BUILD_LIMIT_SECONDS)?;
+        let cargo = self.time(self.cargo())?;
+        let container = self.time(self.xtask(&["--no-cache"])?)?;
+        let host = self.time(self.xtask(&["--strategy", "host", "--no-cache"])?)?;
+        self.chef_base()?;
+        let mut chef = 0.0;
+        for image in &self.context.project.images {
+            chef += self.time(self.chef(&image.package, true))?;
+        }
+        let naive = self.time(self.naive(true))?;
+        let all = |how: &str| format!("cold, all images, {how}");
+        let row = |what, seconds, beside, beside_seconds, reach| Row { what, seconds, beside, beside_seconds, reach };
+        Ok(vec![
+            row(all("container"), container, "cargo build --release", cargo, Some(1.2)),
+            row(all("host"), host, "cargo build --release", cargo, None),
+            row(all("container"), container, "four cargo-chef Dockerfiles, one after the other", chef, Some(0.6)),
+            row(all("container"), container, "the naive Dockerfile, one image", naive, None),
+        ])
+    }
+
+    /// Nothing changed: the program alone, beside the cached bake of the same images.
+    fn unchanged(&self) -> Result<Row> {
+        self.time(self.xtask(&[])?)?;
+        let folder = self.checkout.join("target/xtask/bench-bake.json");
+        let plan = self.context.runner.read(self.xtask(&["--dry-run", "--format", "json"])?, QUERY_LIMIT_SECONDS)?;
+        let plan: Value = serde_json::from_str(&plan).context("read the plan of build-images")?;
+        let file = plan["evidence"]["bake_file"].as_str().context("the plan holds a bake file")?;
+        self.shell.write_file(&folder, file)?;
+        let (buildx, plugin) = (&self.ready.buildx.program, &self.ready.buildx.arguments);
+        let bake = || cmd!(self.shell, "{buildx} {plugin...} bake --file {folder} --progress quiet");
+        self.time(bake())?;
+        let (mut own, mut baked) = (Vec::new(), Vec::new());
+        for _ in 0..UNCHANGED_RUNS {
+            own.push(self.time(self.xtask(&[])?)?);
+            baked.push(self.time(bake())?);
+        }
+        Ok(Row {
+            what: "nothing changed, four images".to_owned(),
+            seconds: median(own),
+            beside: "cached `buildx bake` of the same",
+            beside_seconds: median(baked),
+            reach: Some(0.5),
+        })
+    }
+
+    /// The same edit, compiled by each.
+    fn edits(&self) -> Result<Vec<Row>> {
+        self.time(self.chef(&format!("mini-{EDITED}"), false))?;
+        let (mut cargo, mut container, mut host, mut chef, mut naive) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for edit in 0..EDITS {
+            self.edit(edit)?;
+            cargo.push(self.time(self.cargo())?);
+            container.push(self.time(self.xtask(&[EDITED])?)?);
+            host.push(self.time(self.xtask(&[EDITED, "--strategy", "host"])?)?);
+            chef.push(self.time(self.chef(&format!("mini-{EDITED}"), false))?);
+            if edit == 0 {
+                naive.push(self.time(self.naive(false))?);
+            }
+        }
+        let (cargo, container) = (median(cargo), median(container));
+        let edited = |how: &str| format!("`{EDITED}` edited, its image, {how}");
+        let row = |what, seconds, beside, beside_seconds, reach| Row { what, seconds, beside, beside_seconds, reach };
+        Ok(vec![
+            row(edited("host"), median(host), "cargo build --release", cargo, Some(1.1)),
+            row(edited("container"), container, "cargo build --release", cargo, Some(1.5)),
+            row(edited("container"), container, "its cargo-chef Dockerfile", median(chef), None),
+            row(edited("container"), container, "the naive Dockerfile", median(naive), None),
+        ])
+    }
+
+    /// Another function in the program each time, so that no earlier result fits.
+    fn edit(&self, number: usize) -> Result<()> {
+        let file = self.checkout.join("services").join(EDITED).join("src/main.rs");
+        let text = self.shell.read_file(&file)?;
+        let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos();
+        let edit = format!("\n#[used]\nstatic EDIT_{number}: u128 = {stamp};\n");
+        self.shell.write_file(&file, text + &edit).context("edit a service")
+    }
+
+    fn cargo(&self) -> Cmd<'_> {
+        let (bins, target) = (&self.bins, self.checkout.join("target"));
+        cmd!(self.shell, "cargo build --quiet --release --locked --workspace {bins...} --target-dir {target}")
+    }
+
+    /// `build-images` of the clone, by this very program.
+    fn xtask(&self, arguments: &[&str]) -> Result<Cmd<'_>> {
+        let program = std::env::current_exe().context("find this program's own file")?;
+        let manifest = self.checkout.join("xtask");
+        Ok(cmd!(self.shell, "{program} build-images {arguments...}").env("CARGO_MANIFEST_DIR", manifest))
+    }
+
+    fn chef_base(&self) -> Result<()> {
+        let base = format!("RUST_BASE={}", self.ready.rust.reference);
+        self.context
+            .runner
+            .run(self.build("docs/benchmarks/chef-base.Dockerfile", &base, CHEF_BASE, false, None), BUILD_LIMIT_SECONDS)
+    }
+
+    fn chef(&self, package: &str, no_cache: bool) -> Cmd<'_> {
+        let base = format!("CHEF_BASE={CHEF_BASE}");
+        let package = format!("PACKAGE={package}");
+        self.build("docs/benchmarks/chef.Dockerfile", &base, "", no_cache, Some(&package))
+    }
+
+    fn naive(&self, no_cache: bool) -> Cmd<'_> {
+        let base = format!("RUST_BASE={}", self.ready.rust.reference);
+        self.build("docs/naive/Dockerfile", &base, "", no_cache, None)
+    }
+
+    fn build(&self, file: &str, base: &str, tag: &str, no_cache: bool, argument: Option<&str>) -> Cmd<'_> {
+        let (buildx, plugin, secrets) = (&self.ready.buildx.program, &self.ready.buildx.arguments, &self.secrets);
+        let mut command = cmd!(
+            self.shell,
+            "{buildx} {plugin...} build --progress plain --file {file} --build-arg {base} {secrets...}"
+        );
+        if let Some(argument) = argument {
+            command = command.args(["--build-arg", argument]);
+        }
+        if no_cache {
+            command = command.arg("--no-cache");
+        }
+        // Without a tag the result stays in the build cache: nothing to remove afterwards.
+        if !tag.is_empty() {
+            command = command.args(["--load", "--tag", tag]);
+        }
+        command.arg(".")
+    }
+
+    /// How long a program runs, in seconds; it has to succeed.
+    fn time(&self, command: Cmd<'_>) -> Result<f64> {
+        let line = command.to_string();
+        eprintln!("$ {line}");
+        let started = Instant::now();
+        let captured = self.context.runner.capture(command, BUILD_LIMIT_SECONDS)?;
+        let seconds = started.elapsed().as_secs_f64();
+        if !captured.status.success() {
+            return Err(Stop::Repository(format!("`{line}` failed: {}", captured.tail())).into());
+        }
+        eprintln!("  {seconds:.2} s");
+        Ok(seconds)
+    }
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds.get(seconds.len() / 2).copied().unwrap_or_default()
+}
+
+fn machine(ready: &Ready) -> String {
+    let read = |path: &str| std::fs::read_to_string(Utf8Path::new(path)).unwrap_or_default();
+    let model = read("/proc/cpuinfo");
+    let model = model.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    format!("{cores} cores ({}), engine {}", model.trim_start_matches([' ', '\t', ':']), ready.engine)
+}
+
+fn document(rows: &[Row], date: &str, machine: &str) -> String {
+    let mut text = format!(
+        "# Build times\n\nMeasured on {date} by `cargo xtask bench build --write`, one run on {machine}. Ratios are what counts; seconds are this machine's.\n\n\
+         | what | seconds | beside | seconds | ratio | to reach |\n|---|---|---|---|---|---|\n"
+    );
+    for row in rows {
+        let reach = row.reach.map_or_else(String::new, |reach| {
+            format!("≤ {reach}: {}", if row.ratio() <= reach { "reached" } else { "missed" })
+        });
+        let _ = writeln!(
+            text,
+            "| {} | {:.2} | {} | {:.2} | {:.2} | {reach} |",
+            row.what,
+            row.seconds,
+            row.beside,
+            row.beside_seconds,
+            row.ratio()
+        );
+    }
+    text += "\nCold: nothing compiled; cargo's downloads are there for cargo and for this repository's Dockerfiles, while cargo-chef's and the\nnaive one download in their own layers, as they usually do. Edits: the median of three; nothing changed: of seven, alternating.\nThe Dockerfiles beside: [benchmarks/chef.Dockerfile](benchmarks/chef.Dockerfile), [naive/Dockerfile](naive/Dockerfile).\n";
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_says_whether_its_ratio_was_reached() {
+        let row = |seconds, reach| Row { what: "cold".into(), seconds, beside: "cargo", beside_seconds: 100.0, reach };
+        let text = document(&[row(110.0, Some(1.2)), row(130.0, Some(1.2)), row(1.0, None)], "2026-01-01", "2 cores");
+        assert!(text.contains("| cold | 110.00 | cargo | 100.00 | 1.10 | ≤ 1.2: reached |"), "{text}");
+        assert!(text.contains("| 1.30 | ≤ 1.2: missed |") && text.contains("| 0.01 |  |"), "{text}");
+    }
+
+    #[test]
+    fn the_median_is_the_one_in_the_middle() {
+        assert!((median(vec![9.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+        assert!(median(Vec::new()).abs() < f64::EPSILON);
+    }
+}
