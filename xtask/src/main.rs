@@ -14,6 +14,7 @@ mod interrupt;
 mod linters;
 mod outcome;
 mod project;
+mod push;
 mod report;
 mod scan;
 mod setup;
@@ -63,6 +64,7 @@ enum Command {
     AuditEnv(audit_env::AuditEnv),
     ComposeE2e(compose_e2e::ComposeE2e),
     Verify(verify::Verify),
+    Push(push::Push),
     Test(test::Test),
     Up(up::Up),
     Down(up::Down),
@@ -79,6 +81,7 @@ impl Command {
             Self::AuditEnv(_) => "audit-env",
             Self::ComposeE2e(_) => "compose-e2e",
             Self::Verify(_) => "verify",
+            Self::Push(_) => "push",
             Self::Test(_) => "test",
             Self::Up(_) => "up",
             Self::Down(_) => "down",
@@ -95,6 +98,7 @@ impl Command {
             Self::AuditEnv(command) => command.run(context),
             Self::ComposeE2e(command) => command.run(context),
             Self::Verify(command) => command.run(context),
+            Self::Push(command) => command.run(context),
             Self::Test(command) => command.run(context),
             Self::Up(command) => command.run(context),
             Self::Down(command) => command.run(context),
@@ -130,6 +134,9 @@ fn main() -> ExitCode {
     report::publish(context.as_ref(), &ending, cli.format);
     ExitCode::from(ending.exit_code())
 }
+
+#[cfg(test)]
+mod documented;
 
 #[cfg(test)]
 mod tests {

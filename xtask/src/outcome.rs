@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// The version of the reports' form; it changes when a field changes its meaning or goes.
@@ -58,7 +58,8 @@ pub(crate) struct Checked {
 }
 
 /// What a command should have looked at and could not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Unchecked {
     pub(crate) what: String,
     pub(crate) reason: String,
@@ -176,6 +177,8 @@ impl Ending<'_> {
         });
         let more = match self.result {
             Ok(outcome) => serde_json::to_value(outcome).unwrap_or_default(),
+            // A wrong command line is not repeated: there may be a password in it that belongs elsewhere.
+            Err(error) if self.exit_code() == 2 => json!({ "error": format!("{error:#}") }),
             Err(error) => json!({ "error": format!("{error:#}"), "rerun": self.rerun }),
         };
         if let (Value::Object(report), Value::Object(more)) = (&mut report, more) {

@@ -5,12 +5,14 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::audit_env;
-use crate::build_images::BuildImages;
+use crate::build_images::{BuildImages, BuiltImage};
 use crate::compose_e2e::ComposeE2e;
 use crate::context::Context;
 use crate::outcome::{Outcome, Stop};
+use crate::push::tree::Tree;
+use crate::push::verified::{self, Verified};
 use crate::scan::{self, DatabaseOptions};
-use crate::setup;
+use crate::setup::{self, Ready};
 
 /// Build the images, scan and audit them, and test the stack end to end: the main job.
 #[derive(Debug, Args)]
@@ -27,14 +29,43 @@ impl Verify {
         eprintln!(
             "verify: setup, build-images, scan, audit-env, compose-e2e; 5 to 10 minutes the first time, below one minute when nothing changed"
         );
+        verified::forget(&context.project)?;
+        // Outside a git repository everything can be verified, and nothing shipped.
+        let tree = Tree::read(context).ok();
         let ready = setup::ready(context)?;
         let (outcome, images) = BuildImages::all().build(context, &ready)?;
         let mut whole = Whole { outcome: Outcome { strict: self.strict, ..outcome }, failure: None };
         whole.add("scan", scan::check(context, &ready, &images, &self.database))?;
         whole.add("audit-env", audit_env::check(context, &ready, &images, &audit_env::Options::default()))?;
         whole.add("compose-e2e", ComposeE2e::whole().test(context, &ready, &images))?;
-        whole.end()
+        let mut outcome = whole.end()?;
+        if outcome.findings.is_empty() {
+            let ready_to_push = record(context, tree, &images, &ready, &outcome)?;
+            outcome.evidence("ready_to_push", ready_to_push);
+        }
+        Ok(outcome)
     }
+}
+
+/// Keeps what was verified for `push`, and says whether that can ship it.
+fn record(
+    context: &Context,
+    before: Option<Tree>,
+    images: &[BuiltImage],
+    ready: &Ready,
+    outcome: &Outcome,
+) -> Result<String> {
+    let Some(before) = before else { return Ok("no: this is no git repository with a commit".to_owned()) };
+    if Tree::read(context)? != before {
+        return Ok("no: the work tree changed during the run".to_owned());
+    }
+    let verdict = match (before.changes.is_empty(), outcome.unchecked.is_empty()) {
+        (false, _) => format!("no: the work tree differs from its commit ({})", before.described()),
+        (true, false) => "only with --allow-incomplete".to_owned(),
+        (true, true) => format!("yes: {}", before.head),
+    };
+    Verified::of(before, images, ready, outcome).store(&context.project)?;
+    Ok(verdict)
 }
 
 /// The steps' results so far.

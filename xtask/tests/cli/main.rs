@@ -7,5 +7,6 @@ mod audit;
 mod build;
 mod e2e;
 mod general;
+mod push;
 mod scan;
 mod workspace;

@@ -1,0 +1,248 @@
+//! `push` with an engine and a registry that fail in ways real ones rarely do.
+
+use serde_json::{Value, json};
+
+use crate::workspace::{CANARY, Ended, Workspace, stub_command};
+
+const PUSH: [&str; 2] = ["push", "registry.example:5000/shop"];
+const LOCK: &str = "images.lock.json";
+const REPOSITORY: &str = "registry.example:5000/shop/mini-user";
+
+/// An engine whose names are files, and a registry that takes what is pushed. `$STATE/held` is the image that the
+/// registry says it has.
+const HEALTHY: &str = r#"
+mkdir -p "$STATE/names"
+file() { printf '%s' "$STATE/names/$(printf '%s' "$1" | tr '/:' '__')"; }
+case "$call" in
+  "docker image inspect --format {{.Id}} sha256:user") echo sha256:user; exit ;;
+  "docker image inspect --format {{.Id}} "[a-z]*) cat "$(file "$5")" 2>/dev/null || { echo "Error: No such image: $5" >&2; exit 1; }; exit ;;
+  "docker image inspect --format {{json .RepoTags}} "*) echo '["mini-user:local"]'; exit ;;
+  "docker image inspect --format {{json .RepoDigests}} sha256:rust") echo '["rust@sha256:base"]'; exit ;;
+  "docker image tag "*) echo "$3" >"$(file "$4")"; exit ;;
+  "docker image rm "*) rm "$(file "$3")"; exit ;;
+  "docker buildx imagetools inspect --format "*) echo '{"digest":"sha256:manifest"}'; exit ;;
+  "docker buildx imagetools inspect --raw "*) echo '{"config":{"digest":"'$(cat "$STATE/held")'"}}'; exit ;;
+esac"#;
+
+/// A checkout of one commit with a remote that takes everything, as the last `verify` left it.
+struct Shipping {
+    workspace: Workspace,
+    head: String,
+}
+
+impl Shipping {
+    fn new() -> Self {
+        let workspace = Workspace::new();
+        workspace.write(".gitignore", "/target/\n/images.lock.json\n");
+        for arguments in [
+            &["init", "--quiet", "--initial-branch", "trunk"][..],
+            &["config", "user.email", "a@example.invalid"],
+            &["config", "user.name", "a"],
+            &["add", "--all"],
+            &["commit", "--quiet", "--message", "one"],
+        ] {
+            git(&workspace, arguments);
+        }
+        let head = git(&workspace, &["rev-parse", "HEAD"]);
+        let shipping = Self { workspace, head };
+        shipping.verified(json!({}));
+        shipping.workspace.stub(HEALTHY);
+        shipping.workspace.write("../../state/held", "sha256:user");
+        shipping
+    }
+
+    /// The record of the last `verify`, with some fields different.
+    fn verified(&self, but: Value) {
+        let mut record = json!({
+            "schema": 1, "date": "2026-11-25", "head": self.head, "changes": [],
+            "images": [{ "name": "user", "package": "mini-user", "id": "sha256:user", "revision": "abc" }],
+            "bases": { "rust": { "reference": "rust:1", "id": "sha256:rust", "made_here": false } },
+            "tools": { "trivy": { "version": "0.76.0", "origin": "path" } }, "engine": "20.10.24",
+            "database": { "updated": "2026-11-24", "key": "k" }, "unchecked": [],
+        });
+        if let (Value::Object(record), Value::Object(but)) = (&mut record, but) {
+            record.extend(but);
+        }
+        self.workspace.write("target/xtask/verified.json", &record.to_string());
+    }
+
+    /// Shell that runs before the healthy answers.
+    fn but(&self, cases: &str) {
+        self.workspace.stub(&format!("case \"$call\" in\n{cases}\nesac\n{HEALTHY}"));
+    }
+
+    fn short(&self) -> &str {
+        &self.head[..12]
+    }
+
+    fn lock(&self) -> Value {
+        serde_json::from_str(&self.workspace.read(LOCK)).unwrap()
+    }
+
+    /// Nothing was pushed, nothing was written, and the message says why.
+    fn refused(&self, ended: &Ended, why: &str) {
+        assert_eq!(ended.code, 3, "{}", ended.all());
+        assert!(ended.stdout.contains("refused: ") && ended.stdout.contains(why), "{}", ended.all());
+        assert!(!self.workspace.calls().contains("docker image push"), "{}", self.workspace.calls());
+        assert_eq!(self.workspace.read(LOCK), "");
+    }
+}
+
+fn git(workspace: &Workspace, arguments: &[&str]) -> String {
+    let output = stub_command("git").args(arguments).current_dir(&workspace.root).output().unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn the_verified_id_is_pushed_read_back_and_locked_and_its_names_are_gone_afterwards() {
+    let shipping = Shipping::new();
+    // Another build has moved the local tag meanwhile: what was verified ships all the same.
+    shipping.workspace.write("../../state/names/mini-user_local", "sha256:newer");
+    let ended = shipping.workspace.xtask(&PUSH);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    let calls = shipping.workspace.calls();
+    for tag in [shipping.short(), "trunk"] {
+        assert!(calls.contains(&format!("docker image tag sha256:user {REPOSITORY}:{tag}\n")), "{calls}");
+        assert!(calls.contains(&format!("docker image push {REPOSITORY}:{tag}\n")), "{calls}");
+        assert!(calls.contains(&format!("docker image rm {REPOSITORY}:{tag}\n")), "{calls}");
+    }
+    let lock = shipping.lock();
+    assert_eq!(lock["images"]["user"]["reference"], format!("{REPOSITORY}@sha256:manifest"));
+    assert_eq!(lock["images"]["user"]["tags"], json!([shipping.short(), "trunk"]));
+    assert_eq!((&lock["schema"], &lock["revision"]), (&json!(1), &json!(shipping.head)));
+    assert_eq!(lock["bases"]["rust"]["digest"], "sha256:base");
+    assert_eq!((&lock["database"]["updated"], &lock["unchecked"]), (&json!("2026-11-24"), &json!([])));
+    assert_eq!(git(&shipping.workspace, &["status", "--porcelain"]), "", "a push makes the next one impossible");
+}
+
+#[test]
+fn a_version_is_a_tag_only_of_the_commit_that_git_calls_so() {
+    let shipping = Shipping::new();
+    git(&shipping.workspace, &["tag", "v0.1.0"]);
+    assert_eq!(shipping.workspace.xtask(&PUSH).code, 0);
+    assert_eq!(shipping.lock()["images"]["user"]["tags"], json!([shipping.short(), "0.1.0", "trunk"]));
+}
+
+#[test]
+fn a_dry_run_says_what_would_go_where_and_does_nothing() {
+    let shipping = Shipping::new();
+    let ended = shipping.workspace.xtask(&[&PUSH[..], &["--dry-run"]].concat());
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    let step = format!("push sha256:user as {REPOSITORY}:{}", shipping.short());
+    assert!(ended.stdout.contains(&step), "{}", ended.all());
+    for word in ["image tag", "image push", "imagetools"] {
+        assert!(!shipping.workspace.calls().contains(word), "{}", shipping.workspace.calls());
+    }
+    assert_eq!(shipping.workspace.read(LOCK), "");
+}
+
+#[test]
+fn a_dirty_tree_is_refused_and_a_file_that_git_does_not_know_is_dirt() {
+    let shipping = Shipping::new();
+    shipping.workspace.write("notes", "");
+    shipping.refused(&shipping.workspace.xtask(&PUSH), "?? notes");
+}
+
+#[test]
+fn another_commit_than_the_verified_one_is_refused() {
+    let shipping = Shipping::new();
+    git(&shipping.workspace, &["commit", "--quiet", "--allow-empty", "--message", "two"]);
+    shipping.refused(&shipping.workspace.xtask(&PUSH), &format!("{} was verified", shipping.head));
+}
+
+#[test]
+fn without_a_verify_nothing_ships() {
+    let shipping = Shipping::new();
+    std::fs::remove_file(shipping.workspace.root.join("target/xtask/verified.json")).unwrap();
+    shipping.refused(&shipping.workspace.xtask(&PUSH), "next: `cargo xtask verify`");
+}
+
+#[test]
+fn a_verify_that_has_begun_takes_back_what_the_one_before_found() {
+    let shipping = Shipping::new();
+    shipping.but(r#""docker buildx bake"*) exit 1 ;;"#);
+    assert_eq!(shipping.workspace.xtask(&["verify"]).code, 1);
+    shipping.refused(&shipping.workspace.xtask(&PUSH), "the last `verify` did not end without findings");
+}
+
+#[test]
+fn an_incomplete_verify_ships_only_when_asked_for_and_the_lock_says_what_was_not_checked() {
+    let shipping = Shipping::new();
+    let unchecked = json!([{ "what": "vulnerabilities", "reason": "there is no database" }]);
+    shipping.verified(json!({ "unchecked": unchecked, "database": null }));
+    shipping.refused(&shipping.workspace.xtask(&PUSH), "vulnerabilities (there is no database)");
+    assert_eq!(shipping.workspace.xtask(&[&PUSH[..], &["--allow-incomplete"]].concat()).code, 0);
+    assert_eq!(shipping.lock()["unchecked"], unchecked);
+}
+
+#[test]
+fn an_image_that_is_gone_is_refused_and_not_built_again() {
+    let shipping = Shipping::new();
+    shipping.but(
+        r#""docker image inspect --format {{.Id}} sha256:user") echo "Error: No such image: sha256:user" >&2; exit 1 ;;"#,
+    );
+    shipping.refused(&shipping.workspace.xtask(&PUSH), "no longer in the engine: user (sha256:user)");
+    assert!(!shipping.workspace.calls().contains("bake"));
+}
+
+#[test]
+fn a_name_that_stands_for_another_image_on_this_machine_is_not_taken_from_it() {
+    let shipping = Shipping::new();
+    let name = format!("registry.example_5000_shop_mini-user_{}", shipping.short());
+    shipping.workspace.write(&format!("../../state/names/{name}"), "sha256:other");
+    shipping.refused(&shipping.workspace.xtask(&PUSH), "stands for sha256:other on this machine");
+    assert_eq!(shipping.workspace.read(&format!("../../state/names/{name}")), "sha256:other");
+}
+
+#[test]
+fn a_registry_that_has_another_image_afterwards_is_no_success_and_no_tag_moves() {
+    let shipping = Shipping::new();
+    shipping.workspace.write("../../state/held", "sha256:other");
+    let ended = shipping.workspace.xtask(&PUSH);
+    assert_eq!(ended.code, 3, "{}", ended.all());
+    assert!(ended.stdout.contains("the registry has sha256:other as "), "{}", ended.all());
+    let calls = shipping.workspace.calls();
+    assert!(!calls.contains(":trunk") && calls.contains("docker image rm"), "{calls}");
+    assert_eq!(shipping.workspace.read(LOCK), "");
+}
+
+#[test]
+fn a_half_push_leaves_the_lock_of_the_one_before_and_no_name() {
+    let shipping = Shipping::new();
+    shipping.workspace.write(LOCK, "the one before");
+    shipping.but(
+        r#""docker image push "*":trunk") echo 'denied: requested access to the resource is denied' >&2; exit 1 ;;"#,
+    );
+    let ended = shipping.workspace.xtask(&PUSH);
+    assert_eq!(ended.code, 3, "{}", ended.all());
+    assert!(ended.stdout.contains("denied: requested access"), "{}", ended.all());
+    assert!(ended.stdout.contains("`docker login registry.example:5000`"), "{}", ended.all());
+    assert_eq!(shipping.workspace.read(LOCK), "the one before");
+    let calls = shipping.workspace.calls();
+    assert!(calls.contains(&format!("docker image rm {REPOSITORY}:trunk")), "{calls}");
+}
+
+#[test]
+fn a_password_in_the_registry_is_a_usage_error_and_stands_nowhere() {
+    let shipping = Shipping::new();
+    let ended = shipping.workspace.xtask(&["push", &format!("ci:{CANARY}@registry.example")]);
+    assert_eq!(ended.code, 2, "{}", ended.all());
+    let report = shipping.workspace.read("target/xtask/reports/push.json");
+    assert!(report.contains("docker login"), "{report}");
+    for text in [ended.all(), report, shipping.workspace.calls()] {
+        assert!(!text.contains(CANARY), "{text}");
+    }
+}
+
+#[test]
+fn a_push_is_the_same_from_every_folder() {
+    let shipping = Shipping::new();
+    let arguments = [&PUSH[..], &["--dry-run"]].concat();
+    let plan = |folder| {
+        let ended = shipping.workspace.xtask_in(folder, &arguments);
+        assert_eq!(ended.code, 0, "{}", ended.all());
+        ended.stdout.lines().filter(|line| line.contains("sha256:user")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(plan("services/user/src"), plan("."));
+}
