@@ -10,6 +10,7 @@ mod compose_e2e;
 mod context;
 mod exception;
 mod interrupt;
+mod kubernetes_e2e;
 mod outcome;
 mod project;
 mod report;
@@ -60,6 +61,7 @@ enum Command {
     Scan(scan::Scan),
     AuditEnv(audit_env::AuditEnv),
     ComposeE2e(compose_e2e::ComposeE2e),
+    KubernetesE2e(kubernetes_e2e::KubernetesE2e),
     Verify(verify::Verify),
     Test(test::Test),
     Up(up::Up),
@@ -76,6 +78,7 @@ impl Command {
             Self::Scan(_) => "scan",
             Self::AuditEnv(_) => "audit-env",
             Self::ComposeE2e(_) => "compose-e2e",
+            Self::KubernetesE2e(_) => "kubernetes-e2e",
             Self::Verify(_) => "verify",
             Self::Test(_) => "test",
             Self::Up(_) => "up",
@@ -92,6 +95,7 @@ impl Command {
             Self::Scan(command) => command.run(context),
             Self::AuditEnv(command) => command.run(context),
             Self::ComposeE2e(command) => command.run(context),
+            Self::KubernetesE2e(command) => command.run(context),
             Self::Verify(command) => command.run(context),
             Self::Test(command) => command.run(context),
             Self::Up(command) => command.run(context),

@@ -9,12 +9,15 @@ use serde_json::Value;
 use xshell::{Shell, cmd};
 
 use super::contract::Contract;
+use super::kubernetes::kustomize;
 use super::places::{ComposePlace, DockerfilePlace, ImagePlace, NamedFile, Places};
+use super::policy::Policy;
 use crate::build_images::BuiltImage;
 use crate::context::Context;
 use crate::outcome::Stop;
 use crate::project::Project;
 use crate::setup::Ready;
+use crate::setup::tools::Toolbox;
 
 const QUERY_LIMIT_SECONDS: u64 = 60;
 /// A secret or a list of variables is short; what is longer is a wrong path.
@@ -27,7 +30,7 @@ pub(crate) const DOCUMENT: &str = "docs/deployment.md";
 pub(crate) const EXAMPLE: &str = ".env.example";
 
 /// Everything that the static audit looks at.
-pub(crate) fn places(context: &Context, ready: &Ready, images: &[BuiltImage]) -> Result<Places> {
+pub(crate) fn places(context: &Context, ready: &Ready, images: &[BuiltImage], policy: &Policy) -> Result<Places> {
     let mut places = of_repository(&context.project)?;
     for image in images {
         places.images.push(ImagePlace {
@@ -50,7 +53,27 @@ pub(crate) fn places(context: &Context, ready: &Ready, images: &[BuiltImage]) ->
             source: read(root, file)?.unwrap_or_default(),
         });
     }
+    manifests(context, policy, &mut places)?;
     Ok(places)
+}
+
+/// The manifests as kustomize renders them. Without kubectl the base alone can be read, which is not what is deployed.
+fn manifests(context: &Context, policy: &Policy, places: &mut Places) -> Result<()> {
+    match Toolbox::new(&context.project, &context.runner)?.find_or_fetch("kubectl") {
+        Ok(kubectl) => {
+            for folder in &policy.kubernetes.overlays {
+                places.kubernetes.push(kustomize::render(context, &kubectl, folder)?);
+            }
+        }
+        Err(error) if matches!(error.downcast_ref(), Some(Stop::Missing(_))) => {
+            let base = &policy.kubernetes.base;
+            places.kubernetes.push(kustomize::read_plain(&context.project.root, base)?);
+            let what = format!("{}; {base} alone was read", policy.kubernetes.overlays.join(" and "));
+            places.unread.push((what, format!("{error:#}")));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// The part that lies in files and needs no tool.

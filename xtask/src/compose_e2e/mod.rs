@@ -44,12 +44,27 @@ impl ComposeE2e {
 
     /// Tests the given images. The first error stays in front, whatever the tear-down says.
     pub(crate) fn test(&self, context: &Context, ready: &Ready, images: &[BuiltImage]) -> Result<Outcome> {
+        self.test_file(context, ready, images, None)
+    }
+
+    /// As [`ComposeE2e::test`], of another stack than `compose.yaml`: the text of its file, which the run keeps.
+    pub(crate) fn test_file(
+        &self,
+        context: &Context,
+        ready: &Ready,
+        images: &[BuiltImage],
+        text: Option<&str>,
+    ) -> Result<Outcome> {
         eprintln!("compose-e2e: stack up (10 s), journey (a few seconds), stack down");
         compile_journey(context)?;
         Run::remove_leftovers(context, &ready.docker)?;
         let run = Run::begin(context)?;
         secrets::write_env_file(context, ready, images, &run.env_file())?;
         let mut stack = Stack::new(context, ready, run.project.clone(), run.env_file(), images)?;
+        if let Some(text) = text {
+            std::fs::write(run.stack_file(), text).context("write the stack's file")?;
+            stack.set_file(run.stack_file());
+        }
         // The engine picks a free port, so two runs, or a developer's own stack, do not meet.
         stack.set("GATEWAY_PORT", "0");
         context.runner.interrupt().on_second(Some(run.manual_removal()));
