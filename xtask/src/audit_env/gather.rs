@@ -17,7 +17,6 @@ use crate::context::Context;
 use crate::outcome::Stop;
 use crate::project::Project;
 use crate::setup::Ready;
-use crate::setup::tools::Toolbox;
 
 const QUERY_LIMIT_SECONDS: u64 = 60;
 /// A secret or a list of variables is short; what is longer is a wrong path.
@@ -59,17 +58,14 @@ pub(crate) fn places(context: &Context, ready: &Ready, images: &[BuiltImage], po
 
 /// The manifests as kustomize renders them. Without kubectl the base alone can be read, which is not what is deployed.
 fn manifests(context: &Context, policy: &Policy, places: &mut Places) -> Result<()> {
-    match Toolbox::new(&context.project, &context.runner)?.find_or_fetch("kubectl") {
-        Ok(kubectl) => {
-            for folder in &policy.kubernetes.overlays {
-                places.kubernetes.push(kustomize::render(context, &kubectl, folder)?);
-            }
-        }
+    let folders = policy.kubernetes.folders(&context.project.root);
+    let rendered: Result<Vec<_>> = folders.iter().map(|folder| kustomize::render(context, folder)).collect();
+    match rendered {
+        Ok(rendered) => places.kubernetes.extend(rendered),
         Err(error) if matches!(error.downcast_ref(), Some(Stop::Missing(_))) => {
             let base = &policy.kubernetes.base;
             places.kubernetes.push(kustomize::read_plain(&context.project.root, base)?);
-            let what = format!("{}; {base} alone was read", policy.kubernetes.overlays.join(" and "));
-            places.unread.push((what, format!("{error:#}")));
+            places.unread.push((format!("{} ({base} alone was read)", folders.join(" and ")), format!("{error:#}")));
         }
         Err(error) => return Err(error),
     }

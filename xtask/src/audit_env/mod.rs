@@ -41,6 +41,9 @@ use crate::outcome::{Outcome, Stop};
 use crate::setup::{self, Ready};
 
 /// Hold the contract of each image against every place that sets or documents a variable, and against the running image.
+///
+/// The places: Dockerfiles, the image, Compose with its env files, each Kubernetes overlay as kubectl renders it, .env and its
+/// example, docs/deployment.md, workflow files. Without kubectl the Kubernetes base alone is read, and that is said.
 #[derive(Debug, Args)]
 pub(crate) struct AuditEnv {
     /// Which images (`user` or `mini-user`); all of them when none is named.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use camino::Utf8Path;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -90,6 +91,11 @@ pub(crate) struct OwnVariable {
 }
 
 impl KubernetesPolicy {
+    /// What is to be rendered: all of it, or nothing in a checkout that has no manifests at all.
+    pub(crate) fn folders(&self, root: &Utf8Path) -> &[String] {
+        if root.join(&self.base).is_dir() { &self.overlays } else { &[] }
+    }
+
     /// Whether a folder has to set a variable of a service that Compose leaves alone.
     pub(crate) fn is_own(&self, folder: &str, service: &str, variable: &str) -> bool {
         let takes = |list: &[String], one: &str| list.is_empty() || list.iter().any(|entry| entry == one);
@@ -137,6 +143,17 @@ mod tests {
         let policy = Policy::load().unwrap();
         assert!(policy.images.iter().all(|image| !image.repositories.is_empty()));
         assert!(Policy::parse(&format!("more = 1\n{TEXT}")).is_err());
+    }
+
+    #[test]
+    fn the_document_tells_how_every_secret_of_the_cluster_is_made() {
+        let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/deployment.md")).unwrap();
+        for (secret, keys) in Policy::load().unwrap().kubernetes.secrets {
+            for (key, variable) in keys {
+                let line = format!("\nsecret {secret} {key} \"${variable}\"\n");
+                assert!(document.contains(&line), "{line}");
+            }
+        }
     }
 
     #[test]

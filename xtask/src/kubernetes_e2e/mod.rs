@@ -12,8 +12,8 @@ use crate::audit_env::policy::Policy;
 use crate::build_images::BuildImages;
 use crate::compose_e2e::ComposeE2e;
 use crate::context::Context;
-use crate::outcome::Outcome;
-use crate::setup::{self, tools::Toolbox};
+use crate::outcome::{Checked, Outcome};
+use crate::setup;
 
 /// Run the containers of each Kubernetes overlay, with its own values, under the local engine, and the journey through them.
 ///
@@ -29,7 +29,6 @@ pub(crate) struct KubernetesE2e {
 impl KubernetesE2e {
     pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
         let ready = setup::ready(context)?;
-        let kubectl = Toolbox::new(&context.project, &context.runner)?.find_or_fetch("kubectl")?;
         let (_, images) = BuildImages::all().build(context, &ready)?;
         let policy = Policy::load()?.kubernetes;
         let folders = if self.overlay.is_empty() { &policy.overlays } else { &self.overlay };
@@ -37,21 +36,18 @@ impl KubernetesE2e {
         let mut outcome = Outcome::default();
         let mut evidence = Map::new();
         for folder in folders {
-            let cluster = Cluster::read(&kustomize::render(context, &kubectl, folder)?, &policy.secrets);
+            let cluster = Cluster::read(&kustomize::render(context, folder)?, &policy.secrets);
             let packages: Vec<_> = images.iter().map(|image| image.package.as_str()).collect();
             let stack = as_compose::render(&cluster, &packages, &policy.secrets, ready.postgres.local)?;
             let tested = ComposeE2e::whole().test_file(context, &ready, &images, Some(&stack.file.to_string()))?;
             outcome.findings.extend(tested.findings);
             for checked in tested.checked {
-                outcome
-                    .checked
-                    .push(crate::outcome::Checked { what: format!("{} of {folder}", checked.what), ..checked });
+                outcome.checked.push(Checked { what: format!("{} of {folder}", checked.what), ..checked });
             }
             let ran = json!({ "instead": stack.instead, "journey": tested.evidence.get("journey"), "logs": tested.evidence.get("logs") });
             evidence.insert(folder.clone(), ran);
         }
         outcome.evidence("overlays", Value::Object(evidence));
-        outcome.evidence("kubectl", kubectl.evidence());
         outcome.evidence.extend(ready.evidence());
         Ok(outcome)
     }

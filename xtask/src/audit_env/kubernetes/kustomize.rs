@@ -11,7 +11,7 @@ use crate::audit_env::places::{KubernetesPlace, SourceFile};
 use crate::audit_env::yaml::Node;
 use crate::context::Context;
 use crate::outcome::Stop;
-use crate::setup::tools::Tool;
+use crate::setup::tools::Toolbox;
 
 const RENDER_LIMIT_SECONDS: u64 = 60;
 const FILE: &str = "kustomization.yaml";
@@ -19,7 +19,20 @@ const FILE: &str = "kustomization.yaml";
 const PLAIN_FIELDS: [&str; 4] = ["apiVersion", "kind", "namespace", "resources"];
 
 /// By kubectl's own kustomize.
-pub(crate) fn render(context: &Context, kubectl: &Tool, folder: &str) -> Result<KubernetesPlace> {
+///
+/// # Errors
+/// [`Stop::Missing`] without kubectl.
+pub(crate) fn render(context: &Context, folder: &str) -> Result<KubernetesPlace> {
+    let text = render_text(context, folder)?;
+    let nodes = Node::parse_all(&text).map_err(|why| Stop::Repository(format!("the rendering of {folder} {why}")))?;
+    let documents = nodes.iter().map(Node::to_json).collect();
+    let sources = sources(&context.project.root, folder)?;
+    Ok(KubernetesPlace { folder: folder.to_owned(), documents, sources: sources.into() })
+}
+
+/// As [`render`], as kubectl writes it.
+pub(crate) fn render_text(context: &Context, folder: &str) -> Result<String> {
+    let kubectl = Toolbox::new(&context.project, &context.runner)?.find_or_fetch("kubectl")?;
     let shell = Shell::new()?;
     shell.change_dir(&context.project.root);
     let (program, arguments) = (&kubectl.program, &kubectl.arguments);
@@ -28,10 +41,7 @@ pub(crate) fn render(context: &Context, kubectl: &Tool, folder: &str) -> Result<
     if !captured.status.success() {
         return Err(Stop::Repository(format!("kustomize refuses {folder}: {}", captured.tail())).into());
     }
-    let documents =
-        documents(&captured.stdout).map_err(|why| Stop::Repository(format!("the rendering of {folder} {why}")))?;
-    let sources = sources(&context.project.root, folder)?;
-    Ok(KubernetesPlace { folder: folder.to_owned(), documents, sources: sources.into() })
+    Ok(captured.stdout)
 }
 
 /// Without kubectl: only a folder that lists manifests and changes nothing in them.
@@ -52,10 +62,6 @@ pub(crate) fn read_plain(root: &Utf8Path, folder: &str) -> Result<KubernetesPlac
     let sources = sources(root, folder)?;
     let documents = sources.iter().flat_map(|source| &source.documents).map(Node::to_json).collect();
     Ok(KubernetesPlace { folder: folder.to_owned(), documents, sources: sources.into() })
-}
-
-fn documents(text: &str) -> Result<Vec<Value>, String> {
-    Ok(Node::parse_all(text)?.iter().map(Node::to_json).collect())
 }
 
 /// The files of a folder and of the folders that it takes, its own first.
