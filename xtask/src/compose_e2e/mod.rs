@@ -9,7 +9,7 @@ mod run;
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
@@ -84,6 +84,17 @@ impl ComposeE2e {
 
     /// Tests the given images. The first error stays in front, whatever the tear-down says.
     pub(crate) fn test(&self, context: &Context, ready: &Ready, images: &[BuiltImage]) -> Result<Outcome> {
+        self.test_file(context, ready, images, None)
+    }
+
+    /// As [`ComposeE2e::test`], of another stack than `compose.yaml`: the text of its file, which the run keeps.
+    pub(crate) fn test_file(
+        &self,
+        context: &Context,
+        ready: &Ready,
+        images: &[BuiltImage],
+        text: Option<&str>,
+    ) -> Result<Outcome> {
         let faults = if self.faults.is_some() { ", faults (up to 4 minutes)" } else { "" };
         eprintln!("compose-e2e: stack up (10 s), hardening, journey (a few seconds){faults}, stack down");
         let client = Client::compile(context)?;
@@ -91,6 +102,10 @@ impl ComposeE2e {
         let run = Run::begin(context)?;
         secrets::write_env_file(context, ready, images, &run.env_file())?;
         let mut stack = Stack::new(context, ready, run.project.clone(), run.env_file(), images)?;
+        if let Some(text) = text {
+            std::fs::write(run.stack_file(), text).context("write the stack's file")?;
+            stack.set_file(run.stack_file());
+        }
         // A free port, so two runs, or a developer's own stack, do not meet. The engine picks it, and picks another one when
         // the container starts again: where that is part of the test, the port is picked here.
         let port = if self.faults.is_some() { free_port()? } else { 0 };

@@ -22,13 +22,14 @@ const QUERY_LIMIT_SECONDS: u64 = 60;
 /// What Compose itself waits for a container to end before it kills it; the services end faster.
 const STOP_TIMEOUT_SECONDS: u64 = 20;
 
-/// A stack of `compose.yaml` under one project name.
+/// A stack of `compose.yaml`, or of a file like it, under one project name.
 #[derive(Debug)]
 pub(crate) struct Stack<'a> {
     pub(crate) context: &'a Context,
     ready: &'a Ready,
     pub(crate) project: String,
     env_file: Utf8PathBuf,
+    file: Utf8PathBuf,
     /// `MINI_USER_IMAGE=sha256:…`: exactly the images that were built, whatever a tag says by now.
     variables: Vec<(String, String)>,
     shell: Shell,
@@ -47,7 +48,13 @@ impl<'a> Stack<'a> {
         let image = |image: &BuiltImage| (image_variable(&image.package), image.facts.id.clone());
         let mut variables: Vec<_> = images.iter().map(image).collect();
         variables.push(("POSTGRES_IMAGE".to_owned(), ready.postgres.reference.clone()));
-        Ok(Self { context, ready, project, env_file, variables, shell })
+        let file = context.project.root.join("compose.yaml");
+        Ok(Self { context, ready, project, env_file, file, variables, shell })
+    }
+
+    /// Takes another Compose file.
+    pub(crate) fn set_file(&mut self, file: Utf8PathBuf) {
+        self.file = file;
     }
 
     /// Sets a variable that `compose.yaml` interpolates.
@@ -57,8 +64,7 @@ impl<'a> Stack<'a> {
 
     fn compose(&self, arguments: &[&str]) -> Cmd<'_> {
         let (compose, plugin) = (&self.ready.compose.program, &self.ready.compose.arguments);
-        let (project, env_file) = (&self.project, &self.env_file);
-        let file = self.context.project.root.join("compose.yaml");
+        let (project, env_file, file) = (&self.project, &self.env_file, &self.file);
         let mut command = cmd!(
             self.shell,
             "{compose} {plugin...} --project-name {project} --env-file {env_file} --file {file} {arguments...}"
@@ -167,6 +173,6 @@ impl<'a> Stack<'a> {
 }
 
 /// `mini-user` → `MINI_USER_IMAGE`, the variable in compose.yaml.
-fn image_variable(package: &str) -> String {
+pub(crate) fn image_variable(package: &str) -> String {
     format!("{}_IMAGE", package.to_uppercase().replace('-', "_"))
 }

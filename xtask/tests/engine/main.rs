@@ -5,5 +5,6 @@
 
 mod checkout;
 mod images;
+mod kubernetes;
 mod program;
 mod stacks;
