@@ -47,6 +47,6 @@ SQL
   mv "$new/PG_VERSION" "$PGDATA/" && rmdir "$new"
 fi
 unset POSTGRES_PASSWORD
-# The folder for sockets is a mount of the stack; where nobody mounts it, the temporary folder serves.
-[ -d /var/run/postgresql ] || set -- -c unix_socket_directories=/tmp "$@"
-exec postgres -c listen_addresses='*' "$@"
+# The socket goes where every start finds the same rights. A tmpfs on /var/run/postgresql, which is no folder of this image, is
+# everybody's at the first start of a container and root's alone when runc 1.1 starts it again.
+exec postgres -c listen_addresses='*' -c unix_socket_directories=/tmp "$@"
