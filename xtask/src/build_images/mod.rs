@@ -3,6 +3,7 @@
 pub(crate) mod archive;
 mod budget;
 mod conformance;
+mod failure;
 mod fingerprint;
 mod host;
 pub(crate) mod image;
@@ -244,11 +245,15 @@ fn bake(context: &Context, ready: &Ready, plan: &BuildPlan) -> Result<BTreeMap<S
     let progress = if context.terminal { "auto" } else { "plain" };
     let command =
         cmd!(shell, "{buildx} {plugin...} bake --file {file} --metadata-file {metadata} --progress {progress}");
-    let built = context.runner.run(command, BUILD_LIMIT_SECONDS).context("build the images");
+    eprintln!("$ {command}");
+    let built = context.runner.capture_lines(command, BUILD_LIMIT_SECONDS, |line| eprintln!("{line}"));
     let text = shell.read_file(&metadata).unwrap_or_default();
     shell.remove_path(&file)?;
     shell.remove_path(&metadata)?;
-    built?;
+    let built = built.context("build the images")?;
+    if !built.status.success() {
+        return Err(failure::stop(built.status, &built.stderr).into());
+    }
     let metadata: BTreeMap<String, Value> =
         serde_json::from_str(&text).map_err(|error| Stop::Missing(format!("buildx left no metadata: {error}")))?;
     Ok(metadata.into_iter().filter_map(|(target, value)| Some((target, built_id(&value)?))).collect())
