@@ -8,6 +8,8 @@ mod fingerprint;
 mod host;
 pub(crate) mod image;
 mod inputs;
+#[cfg(test)]
+mod oracle;
 mod plan;
 mod program;
 mod staging;

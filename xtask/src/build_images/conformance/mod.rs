@@ -16,6 +16,7 @@ use super::{BuiltImage, image::ImageFacts};
 use crate::context::Context;
 use crate::exception::{Date, Exceptions};
 use crate::outcome::{Finding, Outcome, Place, Stop};
+use crate::project::ImagePackage;
 
 const GOLDEN_FOLDER: &str = "xtask/policy/images";
 
@@ -57,7 +58,7 @@ pub(super) fn judge(
     outcome
         .findings
         .extend(exceptions.judge(|exception| names.contains(&exception.scope.split('/').next().unwrap_or_default())));
-    outcome.findings.extend(policy.stale_limits(project.images.iter().map(|image| image.name())));
+    outcome.findings.extend(policy.stale_limits(project.images.iter().map(ImagePackage::name)));
     outcome.checked("images conform", built.len());
     Ok(())
 }

@@ -76,8 +76,7 @@ fn user(facts: &ImageFacts, found: &mut Vec<Difference>) {
 /// Entrypoint and healthcheck in exec form, each a program that is in the image.
 fn programs(facts: &ImageFacts, found: &mut Vec<Difference>) {
     let is_program = |path: &str| {
-        let is_it = |file: &&ImageFile| file.path == path && file.kind == Kind::File && file.mode & EXECUTABLE != 0;
-        facts.files.iter().find(is_it).is_some()
+        facts.files.iter().any(|file| file.path == path && file.kind == Kind::File && file.mode & EXECUTABLE != 0)
     };
     let entrypoint: Vec<_> = texts(&facts.config["Entrypoint"]).collect();
     match entrypoint.first() {

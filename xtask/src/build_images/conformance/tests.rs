@@ -135,14 +135,17 @@ fn every_required_label_has_to_say_something() {
 
 #[test]
 fn a_canary_is_found_in_every_place_under_its_name_and_never_shown() {
-    let url = format!("postgres://shop:{CANARY}@db/shop");
-    let table: [(&str, Box<dyn Fn(&mut ImageFacts)>); 8] = [
+    type Plant = Box<dyn Fn(&mut ImageFacts)>;
+    let table: [(&str, Plant); 8] = [
         (
             "environment/DATABASE_URL",
             Box::new(|facts| facts.config["Env"] = json!(["DATABASE_URL=postgres://db/shop"])),
         ),
         ("environment/NPM_TOKEN", Box::new(|facts| facts.config["Env"] = json!([format!("NPM_TOKEN={CANARY}")]))),
-        ("environment/BACKEND", Box::new(|facts| facts.config["Env"] = json!([format!("BACKEND={url}")]))),
+        (
+            "environment/BACKEND",
+            Box::new(|facts| facts.config["Env"] = json!([format!("BACKEND=postgres://shop:{CANARY}@db/shop")])),
+        ),
         ("labels/deploy-token", Box::new(|facts| facts.config["Labels"]["deploy-token"] = json!(CANARY))),
         (
             "onbuild/DB_PASSWORD",
@@ -213,4 +216,47 @@ fn an_unknown_key_in_a_golden_is_an_error() {
     let text = Golden::of(&facts()).render();
     assert!(Golden::parse(&text.replace("user =", "users =")).is_err());
     assert!(Golden::parse(&text.replace("owner =", "owned =")).is_err());
+}
+
+/// A real image with a canary in every place that a Dockerfile has for one, as the engine itself stores it.
+#[cfg(feature = "engine-tests")]
+#[test]
+fn canaries_in_a_real_image_are_found_and_none_is_shown() {
+    use camino::Utf8Path;
+    use xshell::{Shell, cmd};
+
+    use crate::build_images::archive::Archive;
+    use crate::interrupt::Interrupt;
+    use crate::tools::Runner;
+
+    const LIMIT_SECONDS: u64 = 120;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = Utf8Path::from_path(folder.path()).unwrap();
+    let dockerfile = format!(
+        "FROM scratch\nARG API_KEY={CANARY}\nENV NPM_TOKEN={CANARY}\nLABEL deploy-token={CANARY}\nONBUILD ENV DB_PASSWORD={CANARY}\n\
+         COPY Dockerfile /etc/sh\nUSER nonroot\n"
+    );
+    std::fs::write(folder.join("Dockerfile"), dockerfile).unwrap();
+    let (shell, runner) = (Shell::new().unwrap(), Runner::new(Interrupt::default(), false));
+    let (tag, unpacked) = (format!("mini-conformance-test:{}", std::process::id()), folder.join("unpacked"));
+    std::fs::create_dir(&unpacked).unwrap();
+    let file = folder.join("image.tar");
+    let build = cmd!(shell, "docker build --quiet --tag {tag} {folder}").env("DOCKER_BUILDKIT", "0");
+    runner.read(build, LIMIT_SECONDS).unwrap();
+    let saved = runner.read(cmd!(shell, "docker image save --output {file} {tag}"), LIMIT_SECONDS);
+    runner.read(cmd!(shell, "docker image rm {tag}"), LIMIT_SECONDS).unwrap();
+    saved.unwrap();
+    let archive = Archive::read(&shell, &runner, &file, &unpacked).unwrap();
+    let planted = ImageFacts { files: archive.files, config: archive.config, history: archive.history, ..facts() };
+    let found = rules::broken(&planted);
+    for place in ["history/API_KEY", "environment/NPM_TOKEN", "labels/deploy-token", "onbuild/DB_PASSWORD"] {
+        assert!(
+            found.iter().any(|difference| difference.rule == "image-secret" && difference.about == place),
+            "{place}: {found:?}"
+        );
+    }
+    for rule in ["image-user", "image-entrypoint", "image-healthcheck", "image-shell", "image-label", "image-history"] {
+        assert!(names(&found).contains(&rule), "{rule}: {found:?}");
+    }
+    assert!(!format!("{found:?}").contains(CANARY), "{found:?}");
 }
