@@ -254,6 +254,7 @@ mod tests {
             size_bytes: 1,
             files: vec![],
             config: Value::Null,
+            history: vec![],
             version_line: String::new(),
             contract: Value::Null,
         };
