@@ -138,3 +138,27 @@ fn a_probe_over_http_is_held_to_the_paths_that_the_program_answers() {
     assert_found(&probes("/readyz"), "k8s/base/order.yaml", "wrong-probe", "restarts it when");
     assert_found(&probes("/health"), "k8s/base/order.yaml", "wrong-probe", "asks for something that");
 }
+
+/// What Kubernetes sets and Compose does not is written down in the policy, for the overlays that it is for.
+#[test]
+fn a_variable_of_one_overlay_alone_has_to_be_there_and_is_allowed_nowhere_else() {
+    let with = |folder: &str, name: Option<&str>| {
+        found(|places| {
+            places.kubernetes[0].folder = folder.into();
+            let data = &mut object(places, "ConfigMap", "gateway")["data"];
+            name.into_iter().for_each(|name| data[name] = "10.0.0.0/8".into());
+        })
+    };
+    let production = "k8s/overlays/production";
+    assert_eq!(with(production, Some("TRUSTED_PROXIES")), Vec::<String>::new());
+    assert_found(
+        &with(production, None),
+        "k8s/base/gateway.yaml",
+        "different-setting",
+        "TRUSTED_PROXIES of gateway is to be",
+    );
+    let misspelt = with(production, Some("TRUSTED_PROXY"));
+    assert_found(&misspelt, "k8s/base/gateway.yaml", "unknown-variable", "TRUSTED_PROXY of gateway");
+    let elsewhere = with("k8s/overlays/local", Some("TRUSTED_PROXIES"));
+    assert_found(&elsewhere, "k8s/base/gateway.yaml", "different-setting", "is set here and not in compose.yaml");
+}

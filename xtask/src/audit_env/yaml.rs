@@ -1,4 +1,4 @@
-//! YAML files as trees that know their lines: workflow files, and where in compose.yaml a thing stands.
+//! YAML files as trees that know their lines: manifests, workflow files, and where in compose.yaml a thing stands.
 
 use std::collections::BTreeMap;
 

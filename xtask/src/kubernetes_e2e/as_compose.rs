@@ -95,7 +95,7 @@ fn service(container: &Container, deployment: &Deployment, secrets: &Secrets) ->
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "pull_policy": "never",
-        "restart": "no",
+        "restart": "unless-stopped",
         "networks": networks,
         "tmpfs": temporary,
         "stop_grace_period": format!("{}s", container.grace_seconds),

@@ -90,3 +90,19 @@ fn the_journey_passes_on_the_values_of_the_manifests() {
         assert!(steps > 20, "{overlay}: {report}");
     }
 }
+
+/// The networks follow the policies: without the flow from order to product, no order can be made.
+#[test]
+fn a_flow_that_no_policy_allows_is_a_journey_that_fails() {
+    let folder = format!("target/xtask/without-a-flow-{}", std::process::id());
+    let patch = r#"[{ "op": "remove", "path": "/spec/egress/0" }]"#;
+    let kustomization = format!(
+        "resources: [../../../k8s/base]\npatches:\n- target: {{ kind: NetworkPolicy, name: order }}\n  patch: '{patch}'\n"
+    );
+    std::fs::create_dir_all(root().join(&folder)).unwrap();
+    std::fs::write(root().join(&folder).join("kustomization.yaml"), kustomization).unwrap();
+    let output = xtask(&root()).args(["kubernetes-e2e", "--overlay", &folder]).output().unwrap();
+    std::fs::remove_dir_all(root().join(&folder)).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("step `create an order`"), "{}", text(&output.stderr));
+}
