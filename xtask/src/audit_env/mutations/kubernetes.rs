@@ -109,6 +109,9 @@ fn environment(mutants: &mut Mutants<'_>, at: usize, name: &str, of: &Value) {
             ("misspell the key of", "key", format!("{key}_X").into()),
             ("make optional", "optional", Value::Bool(true)),
         ] {
+            if reference[field] == value {
+                continue;
+            }
             set(what, &|list| list[index]["valueFrom"]["secretKeyRef"][field] = Value::clone(&value));
         }
         set("take from a ConfigMap", &|list| {
