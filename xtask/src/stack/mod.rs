@@ -94,6 +94,12 @@ impl<'a> Stack<'a> {
         Ok(self.inspect()?.iter().map(readiness::container_state).collect())
     }
 
+    /// The state of one service's container.
+    pub(crate) fn container(&self, service: &str) -> Result<ContainerState> {
+        let found = self.state()?.into_iter().find(|container| container.service == service);
+        found.with_context(|| format!("the stack has no service {service}"))
+    }
+
     /// What the engine says of every container of the project, also of those that have ended.
     pub(crate) fn inspect(&self) -> Result<Vec<Value>> {
         let label = format!("label=com.docker.compose.project={}", self.project);

@@ -27,7 +27,11 @@ fn left_behind() -> String {
 }
 
 fn start() -> Child {
-    xtask(&root()).arg("compose-e2e").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    start_with(&[])
+}
+
+fn start_with(options: &[&str]) -> Child {
+    xtask(&root()).arg("compose-e2e").args(options).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Reads the run's progress until it says `words`, then goes on draining it in the background.
@@ -43,7 +47,10 @@ fn wait_for(child: &mut Child, words: &str) {
 }
 
 fn interrupt_at(words: &str, signal: &str, code: i32) {
-    let mut child = start();
+    interrupt(start(), words, signal, code);
+}
+
+fn interrupt(mut child: Child, words: &str, signal: &str, code: i32) {
     wait_for(&mut child, words);
     let sent = program("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
@@ -129,12 +136,17 @@ fn runs_meet_neither_each_other_nor_leave_anything_whatever_ends_them() {
     interrupt_at("journey: register:", "TERM", 143);
     assert_eq!(left_behind(), "", "after SIGTERM in the journey");
 
-    let mut killed = start();
-    wait_for(&mut killed, "journey: register:");
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    assert_ne!(left_behind(), "", "a killed run cannot clean up, so this test would prove nothing");
-    let output = start().wait_with_output().unwrap();
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-    assert_eq!(left_behind(), "", "the next run removes what the killed one left");
+    interrupt(start_with(&["--faults=order-frozen"]), "order is paused", "INT", 130);
+    assert_eq!(left_behind(), "", "after an interrupt while a container is paused");
+
+    for (options, words) in [(&[][..], "journey: register:"), (&["--faults=order-frozen"], "order is paused")] {
+        let mut killed = start_with(options);
+        wait_for(&mut killed, words);
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        assert_ne!(left_behind(), "", "a killed run cannot clean up, so this test would prove nothing");
+        let output = start().wait_with_output().unwrap();
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(left_behind(), "", "the next run removes what the one killed at `{words}` left");
+    }
 }

@@ -37,6 +37,10 @@ pub(crate) struct Case {
 
 /// From the gateway while a service is away.
 const SERVICE_AWAY: &[u16] = &[502, 503, 504];
+/// From the gateway when `UPSTREAM_TIMEOUT` is over.
+const NO_ANSWER_IN_TIME: &[u16] = &[504];
+/// From a service whose database, or whose catalogue, does not answer.
+const UNAVAILABLE: &[u16] = &[503];
 /// While the gateway itself is away.
 const GATEWAY_AWAY: &[u16] = &[0, 502, 503, 504];
 
@@ -48,25 +52,25 @@ pub(super) const CASES: [Case; 16] = [
     case(
         "order-frozen",
         Fault::Freeze { service: "order", seconds: 12 },
-        SERVICE_AWAY,
+        NO_ANSWER_IN_TIME,
         "504 after UPSTREAM_TIMEOUT, no hang",
     ),
     case(
         "product-frozen",
         Fault::Freeze { service: "product", seconds: 4 },
-        SERVICE_AWAY,
+        UNAVAILABLE,
         "orders get 503 after PRODUCT_TIMEOUT",
     ),
     case("order-slow", Fault::Slow("order"), &[], "slower answers, no failed request"),
-    case("database-killed", Fault::Kill("order-db"), SERVICE_AWAY, "a committed order survives SIGKILL"),
-    case("database-frozen", Fault::Freeze { service: "order-db", seconds: 4 }, SERVICE_AWAY, "503, then as before"),
+    case("database-killed", Fault::Kill("order-db"), UNAVAILABLE, "a committed order survives SIGKILL"),
+    case("database-frozen", Fault::Freeze { service: "order-db", seconds: 4 }, UNAVAILABLE, "503, then as before"),
     case(
         "database-cut-off",
         Fault::CutOff { service: "order-db", seconds: 5 },
-        SERVICE_AWAY,
+        UNAVAILABLE,
         "dead connections are given up",
     ),
-    case("user-database-killed", Fault::Kill("user-db"), SERVICE_AWAY, "only log-ins suffer"),
+    case("user-database-killed", Fault::Kill("user-db"), UNAVAILABLE, "only log-ins suffer"),
     case("rolling-restart", Fault::RollingRestart, GATEWAY_AWAY, "a restart of everything loses nothing"),
     case("keys-rotated", Fault::RotateKeys, SERVICE_AWAY, "tokens from before stay valid: no 401"),
     case("burst", Fault::Burst, &[429], "429 with Retry-After, which is true"),
@@ -87,5 +91,13 @@ mod tests {
         let names: std::collections::BTreeSet<_> = CASES.iter().map(|case| case.name).collect();
         assert_eq!(names.len(), CASES.len());
         assert!(CASES.iter().all(|case| !case.allowed.contains(&500) && !case.promise.is_empty()));
+    }
+
+    #[test]
+    fn every_fault_is_documented() {
+        let document = include_str!("../../../../docs/testing.md");
+        for case in &CASES {
+            assert!(document.contains(case.name), "docs/testing.md does not name {}", case.name);
+        }
     }
 }

@@ -3,14 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use xshell::{Cmd, Shell, cmd};
 
 use super::case::Fault;
 use crate::build_images::BuiltImage;
 use crate::setup::Ready;
 use crate::stack::Stack;
-use crate::stack::readiness::ContainerState;
 
 const ENGINE_LIMIT_SECONDS: u64 = 60;
 const SLOW_PULSES: u32 = 8;
@@ -47,11 +46,6 @@ struct Hands<'a> {
 }
 
 impl Hands<'_> {
-    fn container(&self, service: &str) -> Result<ContainerState> {
-        let found = self.stack.state()?.into_iter().find(|container| container.service == service);
-        found.with_context(|| format!("the stack has no service {service}"))
-    }
-
     /// Run to its end even after an interrupt: a frozen container would be in the way of the tear-down.
     fn engine(&self, command: Cmd<'_>) -> Result<()> {
         self.stack.context.runner.for_clean_up().read(command, ENGINE_LIMIT_SECONDS).map(drop)
@@ -61,7 +55,7 @@ impl Hands<'_> {
     /// nothing restarts it.
     fn kill(&self, service: &str) -> Result<()> {
         let (docker, image) = (&self.ready.docker.program, &self.ready.postgres.id);
-        let pid = self.container(service)?.pid.to_string();
+        let pid = self.stack.container(service)?.pid.to_string();
         self.engine(cmd!(
             self.shell,
             "{docker} run --rm --label mini.xtask=probe --pid host --network none --user 0 --entrypoint kill {image} -KILL {pid}"
@@ -69,15 +63,16 @@ impl Hands<'_> {
     }
 
     fn freeze(&self, service: &str, milliseconds: u64) -> Result<()> {
-        let (docker, id) = (&self.ready.docker.program, self.container(service)?.id);
+        let (docker, id) = (&self.ready.docker.program, self.stack.container(service)?.id);
         self.engine(cmd!(self.shell, "{docker} pause {id}"))?;
+        eprintln!("{service} is paused for {milliseconds} ms");
         let held = self.hold(milliseconds);
         self.engine(cmd!(self.shell, "{docker} unpause {id}"))?;
         held
     }
 
     fn cut_off(&self, service: &str, seconds: u64) -> Result<()> {
-        let (docker, id) = (&self.ready.docker.program, self.container(service)?.id);
+        let (docker, id) = (&self.ready.docker.program, self.stack.container(service)?.id);
         let network = format!("{}_{service}", self.stack.project);
         self.engine(cmd!(self.shell, "{docker} network disconnect {network} {id}"))?;
         let held = self.hold(seconds * 1000);

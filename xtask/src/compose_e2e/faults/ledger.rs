@@ -140,5 +140,4 @@ fn shown(found: &[String]) -> String {
 }
 
 #[cfg(test)]
-#[path = "ledger_tests.rs"]
 mod tests;

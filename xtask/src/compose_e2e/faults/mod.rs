@@ -3,6 +3,7 @@
 mod case;
 mod inject;
 mod ledger;
+mod orders;
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,7 +11,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
-use xshell::{Shell, cmd};
 
 use self::case::{CASES, Case, Fault};
 use self::ledger::{Broken, KINDS, Record};
@@ -20,7 +20,6 @@ use crate::build_images::BuiltImage;
 use crate::outcome::{Finding, Outcome, Place, Stop};
 use crate::setup::Ready;
 use crate::stack::Stack;
-use crate::stack::readiness::ContainerState;
 
 /// The value of `--faults` without a name.
 pub(super) const ALL: &str = "all";
@@ -32,7 +31,6 @@ const RECOVERY_LIMIT_SECONDS: u64 = 30;
 const LOAD_LIMIT_SECONDS: u64 = 180;
 /// With the time in which open orders are still tried.
 const CLIENT_LIMIT_SECONDS: u64 = 300;
-const QUERY_LIMIT_SECONDS: u64 = 60;
 const POLL_MILLISECONDS: u64 = 100;
 
 /// The cases that `--faults[=NAME]` means.
@@ -126,7 +124,7 @@ impl Bench<'_> {
 
     fn case(&self, case: &Case) -> Result<Ended> {
         let log = self.run.client_log(self.stack.context, case.name);
-        let restarts = |service: &str| self.container(service).map(|container| container.restarts);
+        let restarts = |service: &str| self.stack.container(service).map(|container| container.restarts);
         let before = if let Fault::Kill(service) = case.fault { Some((service, restarts(service)?)) } else { None };
         let recovered = if case.fault == Fault::Burst { self.burst(&log)? } else { self.under_load(case, &log)? };
         let mut records = read(&log)?;
@@ -219,53 +217,6 @@ impl Bench<'_> {
             thread::sleep(Duration::from_millis(POLL_MILLISECONDS));
         }
         Ok(None)
-    }
-
-    /// The orders of this case, straight from the database: idempotency key and id.
-    fn orders(&self, case: &Case) -> Result<Vec<(String, String)>> {
-        let query = format!("SELECT idempotency_key, id FROM orders WHERE idempotency_key LIKE '{}-%'", prefix(case));
-        let rows = self.sql(&query)?;
-        rows.lines()
-            .map(|row| row.split_once('|').map(|(key, id)| (key.to_owned(), id.to_owned())))
-            .map(|row| row.context("psql printed a row that is none"))
-            .collect()
-    }
-
-    fn sql(&self, query: &str) -> Result<String> {
-        let id = self.container("order-db")?.id;
-        let shell = Shell::new()?;
-        let docker = &self.ready.docker.program;
-        // Over TCP, with the password that only the container knows.
-        let script = "PGPASSWORD=$POSTGRES_PASSWORD exec psql --host 127.0.0.1 --username order --dbname order --no-align --tuples-only --quiet --set ON_ERROR_STOP=1 --command \"$1\"";
-        self.stack
-            .context
-            .runner
-            .read(cmd!(shell, "{docker} exec {id} sh -c {script} sql {query}"), QUERY_LIMIT_SECONDS)
-    }
-
-    fn container(&self, service: &str) -> Result<ContainerState> {
-        let found = self.stack.state()?.into_iter().find(|container| container.service == service);
-        found.with_context(|| format!("the stack has no service {service}"))
-    }
-
-    /// The negative control, in the real database: an order that is deleted and one that is doubled behind the shop's back must
-    /// both be found, or a run without findings would mean nothing.
-    fn control(&self, case: &Case) -> Result<Vec<Broken>> {
-        let records = read(&self.run.client_log(self.stack.context, case.name))?;
-        let orders = self.orders(case)?;
-        let [(lost, _), (doubled, _), ..] = orders.as_slice() else { bail!("the control needs two orders") };
-        self.sql(&format!(
-            "DELETE FROM order_items USING orders WHERE order_id = orders.id AND idempotency_key = '{lost}'"
-        ))?;
-        self.sql(&format!("DELETE FROM orders WHERE idempotency_key = '{lost}'"))?;
-        self.sql("ALTER TABLE orders DROP CONSTRAINT orders_one_per_idempotency_key")?;
-        self.sql(&format!(
-            "INSERT INTO orders (id, user_id, status, currency, total_amount, idempotency_key) SELECT gen_random_uuid(), user_id, status, currency, total_amount, idempotency_key FROM orders WHERE idempotency_key = '{doubled}'"
-        ))?;
-        let found = ledger::judge(case, &records, &self.orders(case)?);
-        let rules: Vec<_> = found.iter().map(|(rule, _)| *rule).collect();
-        let missed = ["order-lost", "order-twice"].into_iter().filter(|rule| !rules.contains(rule));
-        Ok(missed.map(|rule| ("control-failed", format!("the check did not notice a planted {rule}"))).collect())
     }
 }
 

@@ -12,6 +12,7 @@ use xshell::{Shell, cmd};
 
 use super::Figures;
 use crate::context::Context;
+use crate::outcome::Stop;
 use crate::setup::Ready;
 use crate::stack::Stack;
 
@@ -54,10 +55,16 @@ fn one(stack: &Stack<'_>, ready: &Ready, container: &Value) -> Result<Option<u64
         let started = runner.read(cmd!(shell, "{docker} start {id}"), ENGINE_LIMIT_SECONDS);
         started.map(|_| probe.join().unwrap_or_default())
     })?;
+    context.runner.interrupt().check()?;
+    let Some(first) = first else {
+        let name = container.pointer("/Config/Labels/com.docker.compose.service").unwrap_or(&Value::Null);
+        let text = format!("{name} was started again and did not answer within {ANSWER_LIMIT_SECONDS} s");
+        return Err(Stop::TimedOut(text).into());
+    };
     let started = runner.read(cmd!(shell, "{docker} inspect --format {STARTED_FORMAT} {id}"), ENGINE_LIMIT_SECONDS)?;
     let started = milliseconds_of_day(&started).with_context(|| format!("`{started}` is no time"))?;
     // Both are times of today, or of either side of midnight.
-    Ok(first.map(|first| (first + DAY_MILLISECONDS - started) % DAY_MILLISECONDS))
+    Ok(Some((first + DAY_MILLISECONDS - started) % DAY_MILLISECONDS))
 }
 
 fn addresses(container: &Value) -> Vec<SocketAddr> {
