@@ -45,6 +45,7 @@ impl<'a> Remote<'a> {
     /// # Errors
     /// The first failure. What was pushed by revision before it stays, unnamed by anything that moves.
     pub(super) fn push(&self, images: &[ImagePush]) -> Result<Vec<Digest>> {
+        self.refuse_taken_names(images)?;
         let mut digests = Vec::new();
         for image in images {
             digests.push(self.push_as(image, &image.by_revision())?);
@@ -61,16 +62,27 @@ impl<'a> Remote<'a> {
         Ok(digests)
     }
 
+    /// A name that stands for another image on this machine is somebody's: it is not taken from it.
+    fn refuse_taken_names(&self, images: &[ImagePush]) -> Result<()> {
+        let engine = Images::new(self.context, self.docker)?;
+        for image in images {
+            for reference in [vec![image.by_revision()], image.moving()].concat() {
+                if let Some(other) = engine.id(&reference)?.filter(|other| *other != image.id) {
+                    let text = format!(
+                        "refused: {reference} stands for {other} on this machine, and {} would take its place; next: `docker image rm {reference}`",
+                        image.id
+                    );
+                    return Err(Stop::Missing(text).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Pushes one image under one name. The name stands in the local engine only meanwhile.
     fn push_as(&self, image: &ImagePush, reference: &str) -> Result<Digest> {
         let (docker, id) = (&self.docker.program, &image.id);
         let before = Images::new(self.context, self.docker)?.id(reference)?;
-        if let Some(other) = before.as_ref().filter(|before| *before != id) {
-            let text = format!(
-                "refused: {reference} stands for {other} on this machine, and {id} would take its place; next: `docker image rm {reference}`"
-            );
-            return Err(Stop::Missing(text).into());
-        }
         if before.is_none() {
             let tag = cmd!(self.shell, "{docker} image tag {id} {reference}");
             self.context.runner.read(tag, QUERY_LIMIT_SECONDS)?;
