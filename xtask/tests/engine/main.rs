@@ -6,4 +6,5 @@
 mod checkout;
 mod images;
 mod program;
+mod shipping;
 mod stacks;
