@@ -19,8 +19,8 @@ use self::registry::{Registry, Tags};
 use self::remote::Remote;
 use self::tree::Tree;
 use self::verified::Verified;
-use crate::build_images::image::Images;
 use crate::context::Context;
+use crate::engine;
 use crate::outcome::{Outcome, Stop};
 use crate::setup;
 use crate::setup::tools::{Tool, Toolbox};
@@ -80,13 +80,10 @@ impl Push {
 /// [`Stop::Missing`] names every verified image that is no longer in the engine: it is not built again, since that would
 /// be another image.
 fn all_there(context: &Context, docker: &Tool, images: &[ImagePush]) -> Result<()> {
-    let engine = Images::new(context, docker)?;
-    let mut gone = Vec::new();
-    for image in images {
-        if engine.id(&image.id)?.is_none() {
-            gone.push(format!("{} ({})", image.name, image.id));
-        }
-    }
+    let ids: Vec<_> = images.iter().map(|image| image.id.clone()).collect();
+    let found = engine::inspect(&context.runner, docker, &ids)?;
+    let gone = images.iter().filter(|image| found[&image.id].is_none());
+    let gone: Vec<_> = gone.map(|image| format!("{} ({})", image.name, image.id)).collect();
     if gone.is_empty() {
         return Ok(());
     }

@@ -6,15 +6,15 @@ use xshell::{Shell, cmd};
 
 use super::plan::ImagePush;
 use super::registry::Registry;
-use crate::build_images::image::Images;
 use crate::context::Context;
+use crate::engine;
 use crate::outcome::Stop;
 use crate::setup::tools::Tool;
+use crate::tools::Runner;
 
 const PUSH_LIMIT_SECONDS: u64 = 1800;
 const QUERY_LIMIT_SECONDS: u64 = 120;
 const MANIFEST_FORMAT: &str = "{{json .Manifest}}";
-const NAMES_FORMAT: &str = "{{json .RepoTags}}";
 const DIGESTS_FORMAT: &str = "{{json .RepoDigests}}";
 
 /// The digest of a manifest in a registry. It is no image id, and the two are never compared as if they were one thing.
@@ -45,6 +45,7 @@ impl<'a> Remote<'a> {
     /// # Errors
     /// The first failure. What was pushed by revision before it stays, unnamed by anything that moves.
     pub(super) fn push(&self, images: &[ImagePush]) -> Result<Vec<Digest>> {
+        self.refuse_taken_names(images)?;
         let mut digests = Vec::new();
         for image in images {
             digests.push(self.push_as(image, &image.by_revision())?);
@@ -61,17 +62,30 @@ impl<'a> Remote<'a> {
         Ok(digests)
     }
 
+    /// A name that stands for another image on this machine is somebody's: it is not taken from it.
+    fn refuse_taken_names(&self, images: &[ImagePush]) -> Result<()> {
+        let names = |image: &ImagePush| [vec![image.by_revision()], image.moving()].concat();
+        let all: Vec<_> = images.iter().flat_map(names).collect();
+        let found = engine::inspect(&self.context.runner, self.docker, &all)?;
+        for image in images {
+            for reference in names(image) {
+                if let Some(other) = found[&reference].as_ref().filter(|other| other.id != image.id) {
+                    let text = format!(
+                        "refused: {reference} stands for {} on this machine, and {} would take its place; next: `docker image rm {reference}`",
+                        other.id, image.id
+                    );
+                    return Err(Stop::Missing(text).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Pushes one image under one name. The name stands in the local engine only meanwhile.
     fn push_as(&self, image: &ImagePush, reference: &str) -> Result<Digest> {
         let (docker, id) = (&self.docker.program, &image.id);
-        let before = Images::new(self.context, self.docker)?.id(reference)?;
-        if let Some(other) = before.as_ref().filter(|before| *before != id) {
-            let text = format!(
-                "refused: {reference} stands for {other} on this machine, and {id} would take its place; next: `docker image rm {reference}`"
-            );
-            return Err(Stop::Missing(text).into());
-        }
-        if before.is_none() {
+        let named = self.names(&self.context.runner, id)?.iter().any(|name| name == reference);
+        if !named {
             let tag = cmd!(self.shell, "{docker} image tag {id} {reference}");
             self.context.runner.read(tag, QUERY_LIMIT_SECONDS)?;
         }
@@ -84,7 +98,7 @@ impl<'a> Remote<'a> {
             )
         });
         let digest = pushed.and_then(|_| self.read_back(image, reference));
-        let removed = if before.is_none() { self.remove_name(id, reference) } else { Ok(()) };
+        let removed = if !named { self.remove_name(id, reference) } else { Ok(()) };
         // The first error stays in front.
         let digest = digest?;
         removed?;
@@ -118,14 +132,17 @@ impl<'a> Remote<'a> {
     /// Takes the name away again, unless it is the image's only one: then the image would go with it.
     fn remove_name(&self, id: &str, reference: &str) -> Result<()> {
         let (docker, runner) = (&self.docker.program, self.context.runner.for_clean_up());
-        let names = cmd!(self.shell, "{docker} image inspect --format {NAMES_FORMAT} {id}");
-        let names: Vec<String> =
-            serde_json::from_str(&runner.read(names, QUERY_LIMIT_SECONDS)?).context("read an image's names")?;
-        if !names.iter().any(|name| name != reference) {
+        if !self.names(&runner, id)?.iter().any(|name| name != reference) {
             eprintln!("push: {reference} stays on this machine, as the only name of {id}");
             return Ok(());
         }
         runner.read(cmd!(self.shell, "{docker} image rm {reference}"), QUERY_LIMIT_SECONDS).map(drop)
+    }
+
+    /// All names of an image in the local engine.
+    fn names(&self, runner: &Runner, id: &str) -> Result<Vec<String>> {
+        let found = engine::inspect(runner, self.docker, &[id.to_owned()])?;
+        Ok(found.into_values().flatten().flat_map(|image| image.tags).collect())
     }
 
     /// The digest by which a registry has a base; `None` for one that none has, or that is gone.

@@ -7,4 +7,5 @@ mod checkout;
 mod images;
 mod kubernetes;
 mod program;
+mod shipping;
 mod stacks;

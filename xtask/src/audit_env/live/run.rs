@@ -203,8 +203,12 @@ impl<'a> Audit<'a> {
         for name in names {
             commands.extend(["-c".to_owned(), format!("CREATE DATABASE \"{name}\"")]);
         }
-        let create =
-            cmd!(shell, "{docker} exec {container} psql --quiet -U {DATABASE_USER} -d {DATABASE_USER} {commands...}");
+        // Over TCP: where the socket lies differs between the images.
+        let psql = "PGPASSWORD=$POSTGRES_PASSWORD exec psql --host 127.0.0.1 --quiet \"$@\"";
+        let create = cmd!(
+            shell,
+            "{docker} exec {container} sh -c {psql} psql -U {DATABASE_USER} -d {DATABASE_USER} {commands...}"
+        );
         runner.read(create, ENGINE_LIMIT_SECONDS).map(drop)
     }
 

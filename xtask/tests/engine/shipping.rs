@@ -1,0 +1,278 @@
+//! The workflows' own `cargo xtask` lines, run in order on a clean clone against a real registry on loopback, as the owner of
+//! the CI would see them.
+
+#[path = "../cli/scan/bolt.rs"]
+#[expect(dead_code, reason = "this suite writes one database and reads none")]
+mod bolt;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::program::{docker_ok, program, root, text, xtask};
+
+const USER: &str = "ci";
+const PASSWORD: &str = "S3CR3T-c4n4ry";
+/// The password as htpasswd keeps it (bcrypt); it is this test's own and opens nothing else.
+const HTPASSWD: &str = "ci:$2b$04$byeCixBysfOSapgvVfL52eDd1C/0XAgGTK82yne2IRwQeV22H1/Am\n";
+
+/// Debian's registry on a free loopback port, with or without a password.
+struct Registry {
+    child: Child,
+    host: String,
+}
+
+impl Registry {
+    fn start(folder: &Path, with_password: bool) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        let shown = folder.display();
+        let mut config = format!(
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {shown}/data\nhttp:\n  addr: 127.0.0.1:0\n  secret: test\n"
+        );
+        if with_password {
+            std::fs::write(folder.join("htpasswd"), HTPASSWD).unwrap();
+            config += &format!("auth:\n  htpasswd:\n    realm: test\n    path: {shown}/htpasswd\n");
+        }
+        std::fs::write(folder.join("config.yml"), config).unwrap();
+        let mut serve = program(registry_program());
+        serve.arg("serve").arg(folder.join("config.yml")).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = serve.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let line = lines.find(|line| line.contains("listening on ")).expect("the registry says where it listens");
+        // It would stop at a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let host = line.split("listening on ").nth(1).unwrap().split(['"', ' ', ',']).next().unwrap().to_owned();
+        Self { child, host }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// On PATH, or taken out of Debian's package; nothing is installed.
+fn registry_program() -> PathBuf {
+    if program("docker-registry").arg("--version").output().is_ok() {
+        return "docker-registry".into();
+    }
+    let folder = root().join("target/xtask/engine-tests");
+    let found = folder.join("unpacked/usr/bin/docker-registry");
+    if found.is_file() {
+        return found;
+    }
+    let own = tempfile::tempdir().unwrap();
+    // The machine's sources, and lists and files of this test's own.
+    for part in ["lists/partial", "cache/archives/partial"] {
+        std::fs::create_dir_all(own.path().join(part)).unwrap();
+    }
+    let settings = [
+        format!("Dir::State::Lists={}/lists", own.path().display()),
+        format!("Dir::Cache={}/cache", own.path().display()),
+        "APT::Sandbox::User=root".to_owned(),
+    ];
+    for words in [&["update"][..], &["download", "docker-registry"]] {
+        let mut apt = program("apt-get");
+        apt.arg("-qq").args(settings.iter().flat_map(|setting| ["-o", setting])).args(words);
+        let output = apt.current_dir(own.path()).output().unwrap();
+        assert!(output.status.success(), "apt-get {}: {}", words.join(" "), text(&output.stderr));
+    }
+    let entries = std::fs::read_dir(own.path()).unwrap().map(|entry| entry.unwrap().path());
+    let package = entries.into_iter().find(|path| path.extension().is_some_and(|e| e == "deb")).expect("a package");
+    std::fs::create_dir_all(&folder).unwrap();
+    let unpacked = program("dpkg").arg("-x").arg(package).arg(folder.join("unpacked")).status().unwrap();
+    assert!(unpacked.success());
+    found
+}
+
+/// A clean clone, on the branch `main`, with what a second run on the same machine has: the tools and the facts of images.
+struct Clone {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+    docker_config: PathBuf,
+    registry: String,
+    database: PathBuf,
+}
+
+impl Clone {
+    fn new(registry: &Registry) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a clean clone");
+        let clone = program("git").args(["clone", "--quiet"]).arg(root()).arg(&path).status().unwrap();
+        assert!(clone.success());
+        git(&path, &["checkout", "--quiet", "-B", "main"]);
+        let own = path.join("target/xtask");
+        std::fs::create_dir_all(&own).unwrap();
+        let tools = root().join("target/xtask/tools");
+        std::fs::create_dir_all(&tools).unwrap();
+        std::os::unix::fs::symlink(tools, own.join("tools")).unwrap();
+        for kept in ["built", "images"] {
+            if root().join("target/xtask").join(kept).is_dir() {
+                let copied = program("cp").arg("-r").arg(root().join("target/xtask").join(kept)).arg(&own).status();
+                assert!(copied.unwrap().success());
+            }
+        }
+        // A database of today that knows every source and no advisory: what the real ones find is no question of this test.
+        let database = folder.path().join("database");
+        std::fs::create_dir_all(database.join("db")).unwrap();
+        let sources = ["cargo::RustSec", "debian 13"].map(|name| (name.as_bytes().to_vec(), bolt::bucket(&[])));
+        std::fs::write(database.join("db/trivy.db"), bolt::file(&sources)).unwrap();
+        let today = text(&program("date").args(["--utc", "+%F"]).output().unwrap().stdout);
+        let at = format!("{}T00:00:00Z", today.trim());
+        let metadata =
+            format!(r#"{{"Version":2,"UpdatedAt":"{at}","NextUpdate":"2999-01-01T00:00:00Z","DownloadedAt":"{at}"}}"#);
+        std::fs::write(database.join("db/metadata.json"), metadata).unwrap();
+        let docker_config = folder.path().join("docker");
+        std::fs::create_dir_all(&docker_config).unwrap();
+        Self { _folder: folder, path, docker_config, registry: format!("{}/shop", registry.host), database }
+    }
+
+    fn run(&self, words: &[String]) -> Output {
+        let mut command = xtask(&self.path);
+        // What is compiled of the dependencies serves both checkouts.
+        command.env("CARGO_TARGET_DIR", root().join("target")).env("DOCKER_CONFIG", &self.docker_config);
+        command.args(words).output().unwrap()
+    }
+
+    /// Runs the lines of a job, which must all succeed, and gives them.
+    fn run_job(&self, workflow: &str, job: &str) {
+        for words in job_lines(workflow, job) {
+            let words = self.here(words);
+            let output = self.run(&words);
+            assert!(output.status.success(), "{}: {}", words.join(" "), both(&output));
+        }
+    }
+
+    /// What GitHub's machines have and this one need not: its cache, a registry's name, a database fetched today.
+    fn here(&self, mut words: Vec<String>) -> Vec<String> {
+        if let Some(at) = words.iter().position(|word| word == "--cache") {
+            words.drain(at..at + 2);
+        }
+        for word in &mut words {
+            *word = word.replace("$REGISTRY", &self.registry);
+        }
+        if ["scan", "verify"].contains(&words[0].as_str()) {
+            words.extend(["--db".to_owned(), self.database.to_str().unwrap().to_owned()]);
+        }
+        words
+    }
+
+    fn log_in(&self, host: &str) {
+        let mut login = program("docker");
+        login.env("DOCKER_CONFIG", &self.docker_config).args(["login", host, "--username", USER, "--password-stdin"]);
+        let mut login = login.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        login.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
+        assert!(login.wait().unwrap().success());
+    }
+
+    fn lock(&self) -> Option<Value> {
+        let text = std::fs::read_to_string(self.path.join("images.lock.json")).ok()?;
+        Some(serde_json::from_str(&text).unwrap())
+    }
+
+    fn commit(&self, file: &str, text: &str) {
+        std::fs::write(self.path.join(file), text).unwrap();
+        let names = ["-c", "user.name=a", "-c", "user.email=a@example.invalid"];
+        git(&self.path, &[&names[..], &["commit", "--quiet", "--all", "--message", "another state"]].concat());
+    }
+}
+
+fn git(checkout: &Path, arguments: &[&str]) {
+    let output = program("git").args(arguments).current_dir(checkout).output().unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", text(&output.stderr));
+}
+
+fn both(output: &Output) -> String {
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+/// The words behind `cargo xtask` in each step of a job that is nothing else.
+fn job_lines(workflow: &str, job: &str) -> Vec<Vec<String>> {
+    let yaml = std::fs::read_to_string(root().join(".github/workflows").join(workflow)).unwrap();
+    let start = yaml.find(&format!("\n  {job}:\n")).unwrap_or_else(|| panic!("{workflow} has no job {job}"));
+    let lines = yaml[start + 1..].lines().skip(1).take_while(|line| line.is_empty() || line.starts_with("   "));
+    let calls = lines.filter_map(|line| line.split_once("run: cargo xtask "));
+    let words = calls.map(|(_, rest)| rest.split_whitespace().map(|word| word.trim_matches('"').to_owned()).collect());
+    let words: Vec<_> = words.collect();
+    assert!(words.len() > 1, "{workflow} {job}: {words:?}");
+    words
+}
+
+#[test]
+fn what_main_ships_can_be_pulled_by_the_locks_digests_and_pull_requests_compare_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(folder.path(), true);
+    let clone = Clone::new(&registry);
+    let lines = job_lines("main.yml", "ship");
+    let (push, before) = lines.split_last().unwrap();
+    assert_eq!(push[0], "push");
+    for words in before {
+        let output = clone.run(&clone.here(words.clone()));
+        assert!(output.status.success(), "{}: {}", words.join(" "), both(&output));
+    }
+    let refused = clone.run(&clone.here(push.clone()));
+    assert_eq!(refused.status.code(), Some(3), "without a password: {}", both(&refused));
+    assert!(both(&refused).contains(&format!("`docker login {}`", registry.host)), "{}", both(&refused));
+    assert_eq!(clone.lock(), None);
+
+    clone.log_in(&registry.host);
+    let pushed = clone.run(&clone.here(push.clone()));
+    assert!(pushed.status.success(), "{}", both(&pushed));
+    let lock = clone.lock().expect("a lock");
+    let images = lock["images"].as_object().unwrap();
+    assert_eq!(images.len(), 4, "{lock}");
+    for (name, image) in images {
+        let reference = image["reference"].as_str().unwrap();
+        let mut pull = program("docker");
+        let pulled =
+            pull.env("DOCKER_CONFIG", &clone.docker_config).args(["pull", "--quiet", reference]).output().unwrap();
+        assert!(pulled.status.success(), "{name}: {}", text(&pulled.stderr));
+        let id = docker_ok(&["image", "inspect", "--format", "{{.Id}}", reference]);
+        docker_ok(&["image", "rm", reference]);
+        assert_eq!(image["id"], *id, "{name}");
+        let sbom = std::fs::read_to_string(clone.path.join(image["sbom"].as_str().unwrap())).unwrap();
+        assert!(sbom.contains(&id) && sbom.contains("CycloneDX"), "{name}");
+    }
+    assert_eq!(lock["unchecked"], serde_json::json!([]));
+    let names = docker_ok(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
+    assert!(!names.contains(&registry.host), "{names}");
+    assert!(!both(&pushed).contains(PASSWORD) && !lock.to_string().contains(PASSWORD));
+
+    // As the artefact of main's run reaches a pull request.
+    let baseline = clone.path.join("target/baseline");
+    std::fs::create_dir_all(&baseline).unwrap();
+    std::fs::copy(clone.path.join("target/xtask/reports/verify.json"), baseline.join("verify.json")).unwrap();
+    clone.run_job("pull-request.yml", "images");
+    clone.run_job("weekly.yml", "scan");
+}
+
+#[test]
+fn a_failing_build_fails_the_job_and_an_unreachable_database_is_no_finding() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(folder.path(), false);
+    let clone = Clone::new(&registry);
+    let lines = job_lines("main.yml", "ship");
+
+    let policy = std::fs::read_to_string(clone.path.join("xtask/policy/scan.toml")).unwrap();
+    let start = policy.find("repositories = ").unwrap();
+    let end = start + policy[start..].find(']').unwrap() + 1;
+    let unreachable = format!("{}repositories = [\"127.0.0.1:1/none\"]{}", &policy[..start], &policy[end..]);
+    clone.commit("xtask/policy/scan.toml", &unreachable);
+    let scan = clone.run(&["scan".to_owned()]);
+    assert_eq!(scan.status.code(), Some(3), "{}", both(&scan));
+    assert!(both(&scan).contains("there is no database") && !both(&scan).contains("finding: "), "{}", both(&scan));
+
+    let main = clone.path.join("services/user/src/main.rs");
+    let source = std::fs::read_to_string(&main).unwrap();
+    clone.commit("services/user/src/main.rs", &format!("{source}\ncompile_error!(\"not today\");\n"));
+    let build = clone.run(&clone.here(lines[0].clone()));
+    assert_eq!(build.status.code(), Some(1), "{}", both(&build));
+    assert!(both(&build).contains("not today"), "{}", both(&build));
+    let push = clone.run(&clone.here(lines.last().unwrap().clone()));
+    assert_eq!(push.status.code(), Some(3), "{}", both(&push));
+    assert_eq!(clone.lock(), None);
+}
