@@ -25,6 +25,18 @@ pub(crate) struct Step<'a> {
     pub(crate) body: Option<Value>,
 }
 
+/// How one request went.
+#[derive(Debug, Default)]
+pub(crate) struct Attempt {
+    pub(crate) milliseconds: u64,
+    /// 0 when there was no answer.
+    pub(crate) status: u16,
+    /// The answer is a problem document.
+    pub(crate) problem: bool,
+    pub(crate) retry_after_seconds: Option<u64>,
+    pub(crate) body: Value,
+}
+
 impl<'a> Step<'a> {
     pub(crate) fn get(name: &'a str, path: &'a str) -> Self {
         Self { name, method: "GET", path, token: None, idempotency_key: None, body: None }
@@ -52,6 +64,10 @@ impl Client {
             .proxy(None)
             .build();
         Self { agent: config.into(), base_url: base_url.trim_end_matches('/').to_owned() }
+    }
+
+    pub(crate) fn base_url(&self) -> &str {
+        &self.base_url
     }
 
     /// Sends the step and gives the body of the answer (`null` when there is none).
@@ -86,6 +102,25 @@ impl Client {
             );
         }
         Ok(body)
+    }
+
+    /// Sends the step and takes whatever comes, also nothing.
+    pub(crate) fn attempt(&self, step: &Step<'_>) -> Attempt {
+        let started = Instant::now();
+        let answer = self.send(step).and_then(|mut response| {
+            let text = response.body_mut().read_to_string()?;
+            Ok((response, text))
+        });
+        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let Ok((response, text)) = answer else { return Attempt { milliseconds, ..Attempt::default() } };
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        Attempt {
+            milliseconds,
+            status: response.status().as_u16(),
+            problem: header("content-type") == Some("application/problem+json"),
+            retry_after_seconds: header("retry-after").and_then(|seconds| seconds.parse().ok()),
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+        }
     }
 
     fn send(&self, step: &Step<'_>) -> Result<ureq::http::Response<ureq::Body>> {

@@ -20,7 +20,22 @@ pub(crate) fn walk(client: &Client, secrets: &Secrets) -> Result<()> {
     other_customer(client, &order, &run)
 }
 
-fn log_in(client: &Client, name: &str, username: &str, password: &str) -> Result<String> {
+/// The part of the journey that changes nothing and needs no account.
+pub(crate) fn look(client: &Client) -> Result<()> {
+    client.expect(200, &Step::get("gateway is alive", "/healthz"))?;
+    client.expect(200, &Step::get("gateway would serve", "/readyz"))?;
+    client.expect(200, &Step::get("version", "/version"))?;
+    let list = client.expect(200, &Step::get("list products", "/products?limit=1"))?;
+    ensure!(list["items"].is_array(), "the list of products has no items: {list}");
+    for path in ["/users/me", "/orders"] {
+        client.expect(401, &Step::get("no token", path))?;
+        client.expect(401, &Step::get("a token that is none", path).token("none"))?;
+    }
+    client.expect(404, &Step::get("a path that leads nowhere", "/nowhere"))?;
+    Ok(())
+}
+
+pub(crate) fn log_in(client: &Client, name: &str, username: &str, password: &str) -> Result<String> {
     let body =
         client.expect(200, &Step::post(name, "/users/login", json!({ "username": username, "password": password })))?;
     text(&body, "/access_token")
@@ -104,7 +119,7 @@ fn other_customer(client: &Client, order: &str, run: &str) -> Result<()> {
     Ok(())
 }
 
-fn text(body: &Value, pointer: &str) -> Result<String> {
+pub(crate) fn text(body: &Value, pointer: &str) -> Result<String> {
     let found = body.pointer(pointer).and_then(Value::as_str).map(ToOwned::to_owned);
     found.with_context(|| format!("the answer has no text at {pointer}"))
 }

@@ -1,32 +1,62 @@
-//! Walks the journey of the mini shop against a base URL, as a customer, an administrator and an attacker would.
+//! Talks to a mini shop at a base URL as its clients would: the journey, a load with a log, a burst, and clients that are slow.
 //!
-//! One JSON object per request on standard output, one line for people on standard error; ends with 1 at the first step
-//! that answers otherwise than it should.
+//! The journey prints one JSON object per request on standard output and one line for people on standard error, and ends with
+//! 1 at the first step that answers otherwise than it should. The others write each request into a log and judge nothing.
 
+mod burst;
 mod client;
 mod journey;
+mod load;
+mod log;
 mod secrets;
+mod slow;
 mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::client::Client;
 use crate::secrets::Secrets;
 
-/// Walk the journey of the mini shop.
+/// Be a client of the mini shop.
 #[derive(Debug, Parser)]
 #[command(name = "mini-e2e", version)]
 struct Arguments {
     /// Where the gateway answers, such as http://127.0.0.1:8080.
-    #[arg(long)]
+    #[arg(long, global = true, default_value = "http://127.0.0.1:8080")]
     base_url: String,
-    /// An env file with ADMIN_USERNAME (default admin), ADMIN_PASSWORD and JWT_SIGNING_KEY.
-    #[arg(long)]
-    secrets: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Walk the journey: makes users, a product and an order.
+    Journey {
+        /// An env file with ADMIN_USERNAME (default admin), ADMIN_PASSWORD and JWT_SIGNING_KEY.
+        #[arg(long, required_unless_present = "read_only")]
+        secrets: Option<PathBuf>,
+        /// Only what changes nothing and needs no account.
+        #[arg(long, conflicts_with = "secrets")]
+        read_only: bool,
+    },
+    /// Place orders, log in and list products until a file appears; every order is tried until it has its 201.
+    Load(load::Load),
+    /// Ask as fast as possible until the rate limit answers, then once more after the time that it names.
+    Burst {
+        /// Where each request is written, as one JSON object a line.
+        #[arg(long)]
+        log: PathBuf,
+    },
+    /// Open connections that send their request a byte at a time, and wait until each is closed.
+    Slow {
+        /// Where each connection is written, as one JSON object a line.
+        #[arg(long)]
+        log: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -40,7 +70,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let secrets = Secrets::read(&arguments.secrets)?;
     let client = Client::new(&arguments.base_url);
-    journey::walk(&client, &secrets)
+    match &arguments.command {
+        Command::Journey { secrets: Some(secrets), .. } => journey::walk(&client, &Secrets::read(secrets)?),
+        Command::Journey { secrets: None, .. } => journey::look(&client),
+        Command::Load(load) => load.run(&client),
+        Command::Burst { log } => burst::run(&client, log),
+        Command::Slow { log } => slow::run(&arguments.base_url, log),
+    }
 }

@@ -11,6 +11,7 @@ mod context;
 mod engine;
 mod exception;
 mod interrupt;
+mod kubernetes_e2e;
 mod linters;
 mod outcome;
 mod project;
@@ -63,6 +64,7 @@ enum Command {
     Scan(scan::Scan),
     AuditEnv(audit_env::AuditEnv),
     ComposeE2e(compose_e2e::ComposeE2e),
+    KubernetesE2e(kubernetes_e2e::KubernetesE2e),
     Verify(verify::Verify),
     Push(push::Push),
     Test(test::Test),
@@ -80,6 +82,7 @@ impl Command {
             Self::Scan(_) => "scan",
             Self::AuditEnv(_) => "audit-env",
             Self::ComposeE2e(_) => "compose-e2e",
+            Self::KubernetesE2e(_) => "kubernetes-e2e",
             Self::Verify(_) => "verify",
             Self::Push(_) => "push",
             Self::Test(_) => "test",
@@ -97,6 +100,7 @@ impl Command {
             Self::Scan(command) => command.run(context),
             Self::AuditEnv(command) => command.run(context),
             Self::ComposeE2e(command) => command.run(context),
+            Self::KubernetesE2e(command) => command.run(context),
             Self::Verify(command) => command.run(context),
             Self::Push(command) => command.run(context),
             Self::Test(command) => command.run(context),

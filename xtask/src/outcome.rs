@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const REPORT_SCHEMA: u32 = 1;
 
 /// Where something stands: a file (with the line where the parser knows it), an image, a container, a variable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Place {
     pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -273,6 +273,7 @@ fn a_slip_in_compose_is_found_with_what_was_meant() {
 fn a_service_that_nobody_starts_and_an_image_that_nobody_knows_are_found() {
     let gone = found(|places| {
         places.compose[0].rendered["services"].as_object_mut().unwrap().remove("order");
+        places.kubernetes.clear();
     });
     assert_found(&gone, "image of order", "required-unset", "no place starts order");
     let foreign = found(|places| {

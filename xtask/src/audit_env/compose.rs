@@ -1,7 +1,7 @@
 //! The rendered form of a Compose file as deployments. `config --no-interpolate` has already carried out Compose's own
 //! rules: anchors, extensions, overrides, short and long forms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -10,6 +10,9 @@ use super::places::{ComposePlace, Deployment, Healthcheck, MountedSecret, NamedF
 use super::template::{Reference, Template};
 use super::yaml::Node;
 use crate::outcome::Place;
+
+/// The engine gives every container this; a size of its own says that the program uses it.
+const SHARED_MEMORY: &str = "/dev/shm";
 
 /// What one Compose file says.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +93,9 @@ impl Reader<'_> {
             networks: service["networks"].as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default(),
             profiles: strings(&service["profiles"]),
             read_only: service["read_only"].as_bool().unwrap_or_default(),
+            user: scalar(&service["user"]),
+            writable: writable(service),
+            ..Deployment::default()
         }
     }
 
@@ -213,6 +219,24 @@ fn scalar(value: &Value) -> Option<String> {
 
 fn strings(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+}
+
+/// Volumes and memory that are not mounted read-only, in either form.
+fn writable(service: &Value) -> BTreeSet<String> {
+    let listed = |key: &str| service[key].as_array().cloned().unwrap_or_default();
+    let temporary =
+        listed("tmpfs").into_iter().filter_map(|entry| entry.as_str()?.split(':').next().map(ToOwned::to_owned));
+    let volume = |entry: Value| match &entry {
+        Value::String(text) => {
+            let mut parts = text.split(':').skip(1);
+            let target = parts.next()?.to_owned();
+            (!parts.any(|options| options.split(',').any(|one| one == "ro"))).then_some(target)
+        }
+        _ if entry["read_only"].as_bool().unwrap_or_default() => None,
+        _ => entry["target"].as_str().map(ToOwned::to_owned),
+    };
+    let shared = (!service["shm_size"].is_null()).then(|| SHARED_MEMORY.to_owned());
+    temporary.chain(listed("volumes").into_iter().filter_map(volume)).chain(shared).collect()
 }
 
 fn healthcheck(value: &Value) -> Healthcheck {

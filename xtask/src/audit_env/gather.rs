@@ -9,7 +9,9 @@ use serde_json::Value;
 use xshell::{Shell, cmd};
 
 use super::contract::Contract;
+use super::kubernetes::kustomize;
 use super::places::{ComposePlace, DockerfilePlace, ImagePlace, NamedFile, Places};
+use super::policy::Policy;
 use crate::build_images::BuiltImage;
 use crate::context::Context;
 use crate::outcome::Stop;
@@ -27,7 +29,7 @@ pub(crate) const DOCUMENT: &str = "docs/deployment.md";
 pub(crate) const EXAMPLE: &str = ".env.example";
 
 /// Everything that the static audit looks at.
-pub(crate) fn places(context: &Context, ready: &Ready, images: &[BuiltImage]) -> Result<Places> {
+pub(crate) fn places(context: &Context, ready: &Ready, images: &[BuiltImage], policy: &Policy) -> Result<Places> {
     let mut places = of_repository(&context.project)?;
     for image in images {
         places.images.push(ImagePlace {
@@ -50,7 +52,24 @@ pub(crate) fn places(context: &Context, ready: &Ready, images: &[BuiltImage]) ->
             source: read(root, file)?.unwrap_or_default(),
         });
     }
+    manifests(context, policy, &mut places)?;
     Ok(places)
+}
+
+/// The manifests as kustomize renders them. Without kubectl the base alone can be read, which is not what is deployed.
+fn manifests(context: &Context, policy: &Policy, places: &mut Places) -> Result<()> {
+    let folders = policy.kubernetes.folders(&context.project.root);
+    let rendered: Result<Vec<_>> = folders.iter().map(|folder| kustomize::render(context, folder)).collect();
+    match rendered {
+        Ok(rendered) => places.kubernetes.extend(rendered),
+        Err(error) if matches!(error.downcast_ref(), Some(Stop::Missing(_))) => {
+            let base = &policy.kubernetes.base;
+            places.kubernetes.push(kustomize::read_plain(&context.project.root, base)?);
+            places.unread.push((format!("{} ({base} alone was read)", folders.join(" and ")), format!("{error:#}")));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// The part that lies in files and needs no tool.

@@ -3,22 +3,26 @@
 
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod cases_kubernetes;
 mod compose;
 mod contract;
 mod dockerfile;
 mod env_file;
 mod example;
 mod gather;
+mod image_user;
+pub(crate) mod kubernetes;
 pub(crate) mod live;
 mod matrix;
 #[cfg(test)]
 mod mutations;
 mod nearest;
-mod places;
-mod policy;
+pub(crate) mod places;
+pub(crate) mod policy;
 mod rules;
 mod tables;
-mod template;
+pub(crate) mod template;
 mod value_type;
 mod view;
 mod yaml;
@@ -37,6 +41,9 @@ use crate::outcome::{Outcome, Stop};
 use crate::setup::{self, Ready};
 
 /// Hold the contract of each image against every place that sets or documents a variable, and against the running image.
+///
+/// The places: Dockerfiles, the image, Compose with its env files, each Kubernetes overlay as kubectl renders it, .env and its
+/// example, docs/deployment.md, workflow files. Without kubectl the Kubernetes base alone is read, and that is said.
 #[derive(Debug, Args)]
 pub(crate) struct AuditEnv {
     /// Which images (`user` or `mini-user`); all of them when none is named.
@@ -84,7 +91,7 @@ pub(crate) fn check(context: &Context, ready: &Ready, images: &[BuiltImage], opt
         if options.only_static { "" } else { ", then try each new image (20 s)" }
     );
     let policy = Policy::load()?;
-    let mut places = gather::places(context, ready, images)?;
+    let mut places = gather::places(context, ready, images, &policy)?;
     let mut outcome = Outcome::default();
     if options.write {
         let written = write(context, &mut places, &policy)?;
@@ -168,7 +175,14 @@ fn report(
     outcome.checked("contracts", images().count());
     outcome.checked("variables", images().map(|image| image.contract.variables.len()).sum());
     outcome.checked("settings", view.deployments().map(|(_, deployment)| deployment.settings.len()).sum());
-    let texts = view.places.dockerfiles.len() + view.places.workflows.len() + view.places.compose.len();
+    for (what, reason) in &view.places.unread {
+        outcome.unchecked(what, reason);
+    }
+    outcome.checked("Kubernetes renderings", view.clusters.len());
+    let texts = view.places.dockerfiles.len()
+        + view.places.workflows.len()
+        + view.places.compose.len()
+        + view.places.kubernetes.len();
     let files = usize::from(view.example.is_some())
         + usize::from(view.env.is_some())
         + usize::from(view.places.document.is_some());

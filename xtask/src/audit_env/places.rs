@@ -1,12 +1,14 @@
 //! Everything that the static audit looks at, as one plain value, and the form in which a place that starts containers
-//! gives its settings to the rules. Compose gives them today; a reader of Kubernetes manifests gives the same.
+//! gives its settings to the rules, whether it is Compose or Kubernetes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::contract::Contract;
 use super::template::Template;
+use super::yaml::Node;
 use crate::outcome::Place;
 
 #[derive(Debug, Clone, Default)]
@@ -14,6 +16,9 @@ pub(crate) struct Places {
     pub(crate) images: Vec<ImagePlace>,
     pub(crate) dockerfiles: Vec<DockerfilePlace>,
     pub(crate) compose: Vec<ComposePlace>,
+    pub(crate) kubernetes: Vec<KubernetesPlace>,
+    /// What could not be read, and why.
+    pub(crate) unread: Vec<(String, String)>,
     /// The files that the Compose files name, by their path as Compose writes it.
     pub(crate) files: BTreeMap<String, NamedFile>,
     pub(crate) example: Option<Vec<u8>>,
@@ -53,6 +58,24 @@ pub(crate) struct ComposePlace {
     pub(crate) source: String,
 }
 
+/// Manifests as kustomize renders them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KubernetesPlace {
+    /// The folder that was rendered: `k8s/overlays/local`.
+    pub(crate) folder: String,
+    pub(crate) documents: Vec<Value>,
+    /// The files that it was rendered from, for lines; those of an overlay come before those of its base. Shared, since the
+    /// mutation run copies the places some two thousand times.
+    pub(crate) sources: Arc<[SourceFile]>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct SourceFile {
+    pub(crate) file: String,
+    pub(crate) text: String,
+    pub(crate) documents: Vec<Node>,
+}
+
 /// A file that a container is to get: variables or a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NamedFile {
@@ -67,9 +90,9 @@ pub(crate) struct NamedFile {
 }
 
 /// Something that starts a container of an image with variables.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Deployment {
-    /// The name by which others reach it: the Compose service.
+    /// The name by which others reach it: the service of Compose or of Kubernetes.
     pub(crate) name: String,
     pub(crate) file: String,
     pub(crate) place: Option<Place>,
@@ -87,6 +110,14 @@ pub(crate) struct Deployment {
     /// Started only for somebody who asks for one of these; `local` marks what never leaves a developer's machine.
     pub(crate) profiles: Vec<String>,
     pub(crate) read_only: bool,
+    /// As it is written: a number, a name, both with a group.
+    pub(crate) user: Option<String>,
+    /// Where the container may write.
+    pub(crate) writable: BTreeSet<String>,
+    /// What stands only for other values to be made of.
+    pub(crate) parts: BTreeSet<String>,
+    /// The ports under which others reach it, where they may differ from those on which it listens.
+    pub(crate) reached_on: Option<Vec<u16>>,
 }
 
 /// One variable that a place sets.

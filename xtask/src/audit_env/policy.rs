@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use camino::Utf8Path;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -20,6 +21,7 @@ pub(crate) struct Policy {
     #[serde(default, rename = "image")]
     pub(crate) images: Vec<ForeignImage>,
     pub(crate) live: LivePolicy,
+    pub(crate) kubernetes: KubernetesPolicy,
     #[serde(default, rename = "exception")]
     exceptions: Vec<Spanned<Exception>>,
 }
@@ -34,6 +36,9 @@ pub(crate) struct ForeignImage {
     /// The ports that it listens on.
     pub(crate) ports: Vec<u16>,
     pub(crate) login: Login,
+    /// The variable that says where it keeps its data.
+    #[serde(default)]
+    pub(crate) data: Option<String>,
     variables: Vec<Variable>,
 }
 
@@ -53,6 +58,51 @@ pub(crate) struct LivePolicy {
     pub(crate) samples: BTreeMap<String, String>,
     /// What libraries read, and a value that would disturb them.
     pub(crate) nonsense: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct KubernetesPolicy {
+    /// The folders that are rendered and held to the contracts.
+    pub(crate) overlays: Vec<String>,
+    /// What is read where no kubectl can be had.
+    pub(crate) base: String,
+    /// The Secrets that somebody makes outside the manifests: each key, and the variable of `.env` with the same value.
+    pub(crate) secrets: BTreeMap<String, BTreeMap<String, String>>,
+    /// The least time in which an ending service behind a Service still serves.
+    pub(crate) least_drain: String,
+    /// What Kubernetes sets and Compose does not.
+    #[serde(default)]
+    pub(crate) own: Vec<OwnVariable>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OwnVariable {
+    pub(crate) variable: String,
+    /// The services, all when empty.
+    #[serde(default)]
+    pub(crate) services: Vec<String>,
+    /// The folders in which it has to be, all when empty.
+    #[serde(default)]
+    pub(crate) overlays: Vec<String>,
+    #[expect(dead_code, reason = "the reason is for the reader of the policy; it must be there")]
+    pub(crate) reason: String,
+}
+
+impl KubernetesPolicy {
+    /// What is to be rendered: all of it, or nothing in a checkout that has no manifests at all.
+    pub(crate) fn folders(&self, root: &Utf8Path) -> &[String] {
+        if root.join(&self.base).is_dir() { &self.overlays } else { &[] }
+    }
+
+    /// Whether a folder has to set a variable of a service that Compose leaves alone.
+    pub(crate) fn is_own(&self, folder: &str, service: &str, variable: &str) -> bool {
+        let takes = |list: &[String], one: &str| list.is_empty() || list.iter().any(|entry| entry == one);
+        self.own
+            .iter()
+            .any(|own| own.variable == variable && takes(&own.services, service) && takes(&own.overlays, folder))
+    }
 }
 
 impl Policy {
@@ -93,6 +143,17 @@ mod tests {
         let policy = Policy::load().unwrap();
         assert!(policy.images.iter().all(|image| !image.repositories.is_empty()));
         assert!(Policy::parse(&format!("more = 1\n{TEXT}")).is_err());
+    }
+
+    #[test]
+    fn the_document_tells_how_every_secret_of_the_cluster_is_made() {
+        let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/deployment.md")).unwrap();
+        for (secret, keys) in Policy::load().unwrap().kubernetes.secrets {
+            for (key, variable) in keys {
+                let line = format!("\nsecret {secret} {key} \"${variable}\"\n");
+                assert!(document.contains(&line), "{line}");
+            }
+        }
     }
 
     #[test]

@@ -54,6 +54,36 @@ impl Template {
         Self { parts: vec![Part::Reference(Reference { name: name.to_owned(), rule: Rule::Plain })] }
     }
 
+    /// A text in which no `$` means anything.
+    pub(crate) fn of_text(text: impl Into<String>) -> Self {
+        Self { parts: vec![Part::Text(text.into())] }
+    }
+
+    /// What comes from elsewhere: without it the container does not start, or starts without the variable.
+    pub(crate) fn of_source(name: String, required: bool) -> Self {
+        let rule = if required { Rule::Required { blank_too: false } } else { Rule::Plain };
+        Self { parts: vec![Part::Reference(Reference { name, rule })] }
+    }
+
+    /// Both, one after the other.
+    pub(crate) fn append(&mut self, other: Self) {
+        for part in other.parts {
+            match (self.parts.last_mut(), part) {
+                (Some(Part::Text(text)), Part::Text(more)) => text.push_str(&more),
+                (_, part) => self.parts.push(part),
+            }
+        }
+    }
+
+    /// The value as another language writes it.
+    pub(crate) fn write(&self, text: &dyn Fn(&str) -> String, reference: &dyn Fn(&Reference) -> String) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(one) => text(one),
+            Part::Reference(one) => reference(one),
+        };
+        self.parts.iter().map(part).collect()
+    }
+
     /// The text, when nothing is taken from a variable.
     pub(crate) fn literal(&self) -> Option<String> {
         self.parts

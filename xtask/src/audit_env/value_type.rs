@@ -46,7 +46,7 @@ impl ValueType {
             "integer" => integer(text),
             "boolean" if matches!(text, "true" | "false") => Ok(()),
             "boolean" => Err("is neither true nor false".to_owned()),
-            "duration" => duration(text),
+            "duration" => milliseconds(text).map(drop),
             "base64-32" => key(text),
             other => match other.strip_prefix("enum:") {
                 Some(words) if words.split('|').any(|word| word == text) => Ok(()),
@@ -154,7 +154,11 @@ fn integer(text: &str) -> Result<(), String> {
     whole_number(text).map(drop).ok_or_else(|| "is not a whole number".to_owned())
 }
 
-fn duration(text: &str) -> Result<(), String> {
+/// A duration in milliseconds.
+///
+/// # Errors
+/// Why it is none.
+pub(crate) fn milliseconds(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let milliseconds_per_unit = match unit {
@@ -169,7 +173,7 @@ fn duration(text: &str) -> Result<(), String> {
     }
     let milliseconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(milliseconds_per_unit));
     match milliseconds {
-        Some(milliseconds) if milliseconds <= YEAR_MILLISECONDS => Ok(()),
+        Some(milliseconds) if milliseconds <= YEAR_MILLISECONDS => Ok(milliseconds),
         _ => Err("is longer than a year".to_owned()),
     }
 }

@@ -6,6 +6,7 @@ use super::compose::Stack;
 use super::contract::{Contract, Variable};
 use super::dockerfile::Dockerfile;
 use super::env_file::EnvFile;
+use super::kubernetes::Cluster;
 use super::places::{Deployment, Places};
 use super::policy::{ForeignImage, Policy};
 use super::template::Template;
@@ -18,7 +19,10 @@ const MARK: char = '\u{1}';
 pub(crate) struct View<'a> {
     pub(crate) places: &'a Places,
     pub(crate) policy: &'a Policy,
+    /// What Compose starts, then what Kubernetes starts.
     pub(crate) stacks: Vec<Stack>,
+    /// What the manifests say beyond that; each of them has its stack at the end of `stacks`.
+    pub(crate) clusters: Vec<Cluster>,
     /// The contracts that the policy writes down, one for each of its images.
     pub(crate) foreign: Vec<Contract>,
     pub(crate) dockerfiles: Vec<(&'a str, &'a str, Dockerfile)>,
@@ -75,10 +79,14 @@ impl Findings {
 impl<'a> View<'a> {
     pub(crate) fn new(places: &'a Places, policy: &'a Policy) -> Self {
         let parse = |bytes: &Vec<u8>| EnvFile::parse(bytes, false);
+        let clusters: Vec<_> =
+            places.kubernetes.iter().map(|place| Cluster::read(place, &policy.kubernetes.secrets)).collect();
+        let composed = places.compose.iter().map(|place| Stack::read(place, &places.files));
         Self {
             places,
             policy,
-            stacks: places.compose.iter().map(|place| Stack::read(place, &places.files)).collect(),
+            stacks: composed.chain(clusters.iter().map(|cluster| cluster.stack.clone())).collect(),
+            clusters,
             foreign: policy.images.iter().map(ForeignImage::contract).collect(),
             dockerfiles: places
                 .dockerfiles

@@ -1,9 +1,8 @@
-//! YAML files as trees that know their lines: workflow files, and where in compose.yaml a thing stands.
+//! YAML files as trees that know their lines: manifests, workflow files, and where in compose.yaml a thing stands.
 
 use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
-#[cfg(test)]
 use serde_json::{Map, Value};
 
 /// A file of more events than this is no workflow and no stack.
@@ -46,6 +45,27 @@ impl Node {
         }
     }
 
+    /// Reads every document of a file; one that is empty is none.
+    ///
+    /// # Errors
+    /// What is wrong and on which line.
+    pub(crate) fn parse_all(text: &str) -> Result<Vec<Self>, String> {
+        let mut reader = Reader { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), events: 0 };
+        let mut documents = Vec::new();
+        loop {
+            match reader.next()? {
+                (Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing, _) => {}
+                (Event::StreamEnd, _) => break,
+                (event, span) => documents.push(reader.node(event, span)?),
+            }
+        }
+        // What stands for an empty document is an empty plain scalar.
+        documents.retain(
+            |node| !matches!(&node.content, Content::Scalar { text, plain: true } if text.is_empty() || text == "~"),
+        );
+        Ok(documents)
+    }
+
     /// The value of a key, also of one that a merge (`<<`) brings in.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         let Content::Mapping(entries) = &self.content else { return None };
@@ -64,23 +84,29 @@ impl Node {
             .collect()
     }
 
-    /// The line of the deepest part of a path that the file has; `environment` may be a list of `NAME=value`.
+    /// The line of the deepest part of a path that the file has.
     pub(crate) fn line_of(&self, path: &[&str]) -> Option<u32> {
+        self.deepest(path).1
+    }
+
+    /// How many steps of a path the file has, and the line of the last of them. In a list a step is an item by its `name`, or
+    /// the name in a `NAME=value`.
+    pub(crate) fn deepest(&self, path: &[&str]) -> (usize, Option<u32>) {
         let mut node = self;
         let mut line = None;
-        for step in path {
+        for (depth, step) in path.iter().enumerate() {
             let next = match &node.content {
                 Content::List(nodes) => nodes.iter().find(|node| match &node.content {
                     Content::Scalar { text, .. } => text.split('=').next() == Some(step),
-                    _ => false,
+                    _ => node.get("name").and_then(Self::text) == Some(step),
                 }),
                 _ => node.get(step),
             };
-            let Some(next) = next else { break };
+            let Some(next) = next else { return (depth, line) };
             line = Some(next.line);
             node = next;
         }
-        line
+        (path.len(), line)
     }
 
     pub(crate) fn text(&self) -> Option<&str> {
@@ -90,9 +116,7 @@ impl Node {
         }
     }
 
-    /// The tree as JSON, merges carried out and plain scalars taken for what they stand for: what a test has instead of
-    /// Compose's own rendering.
-    #[cfg(test)]
+    /// The tree as JSON, merges carried out and plain scalars taken for what they stand for.
     pub(crate) fn to_json(&self) -> Value {
         match &self.content {
             Content::List(nodes) => nodes.iter().map(Self::to_json).collect(),
@@ -201,6 +225,17 @@ mod tests {
             root.to_json()["services"],
             json!({ "a": { "FOO": "1", "n": 5, "environment": ["X=1", "Y"] }, "b": { "t": true, "e": null, "q": "5", "r": "1.5" } })
         );
+    }
+
+    #[test]
+    fn every_document_is_read_and_an_empty_one_is_none() {
+        let documents = Node::parse_all("---\na: 1\n---\n---\n# nothing\n---\nb: [{ name: x, c: 2 }]\n...\n").unwrap();
+        let read: Vec<_> = documents.iter().map(Node::to_json).collect();
+        assert_eq!(read, [json!({ "a": 1 }), json!({ "b": [{ "name": "x", "c": 2 }] })]);
+        assert_eq!(documents[1].deepest(&["b", "x", "c"]), (3, Some(7)));
+        assert_eq!(documents[1].deepest(&["b", "y"]), (1, Some(7)));
+        assert!(Node::parse_all("").unwrap().is_empty());
+        assert!(Node::parse_all("a: 1\n---\nb: [").is_err());
     }
 
     #[test]

@@ -21,6 +21,17 @@ pub(crate) struct Fingerprint(BTreeMap<String, u64>);
 pub(crate) struct Built {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) id: String,
+    /// The image id of the build before, if it was another: growth is told against it.
+    #[serde(default)]
+    pub(crate) previous: Option<String>,
+}
+
+impl Built {
+    /// The record of a build that follows `last`. An image that came out the same keeps what it was compared with.
+    pub(crate) fn after(last: Option<Self>, fingerprint: Fingerprint, id: String) -> Self {
+        let previous = last.and_then(|last| if last.id == id { last.previous } else { Some(last.id) });
+        Self { fingerprint, id, previous }
+    }
 }
 
 impl Fingerprint {
@@ -114,6 +125,16 @@ mod tests {
 
     fn fingerprint(inputs: &[(&str, &str)]) -> Fingerprint {
         Fingerprint(inputs.iter().map(|(name, content)| ((*name).to_owned(), hash(content.as_bytes()))).collect())
+    }
+
+    #[test]
+    fn a_build_is_compared_with_the_last_one_that_gave_another_image() {
+        let build = |last, id: &str| Built::after(last, Fingerprint::default(), id.to_owned());
+        let first = build(None, "one");
+        assert_eq!(first.previous, None);
+        let second = build(Some(first), "two");
+        assert_eq!(second.previous.as_deref(), Some("one"));
+        assert_eq!(build(Some(second), "two").previous.as_deref(), Some("one"));
     }
 
     #[test]

@@ -61,10 +61,22 @@ pub(crate) fn compile(context: &Context, toolbox: &Toolbox<'_>, images: &[ImageP
     Ok(programs)
 }
 
-/// What decides a host-built program beside its sources.
+/// What decides a host-built program beside its sources: the compiler, the flags that it is given here, and every
+/// configuration file that cargo reads for this workspace. Good for hashing; a person's file may hold what is not for showing.
 pub(crate) fn compiler(context: &Context) -> Result<String> {
     let shell = Shell::new()?;
-    context.runner.read(cmd!(shell, "rustc -vV"), QUERY_LIMIT_SECONDS)
+    let mut text = context.runner.read(cmd!(shell, "rustc -vV"), QUERY_LIMIT_SECONDS)?;
+    text += &flags(context)?;
+    let home = context.project.environment.cargo_home.as_deref();
+    text += &cargo_configuration(&context.project.root, home);
+    Ok(text)
+}
+
+/// The files that cargo merges, nearest first: those of the folders above, then the person's own.
+fn cargo_configuration(root: &Utf8Path, home: Option<&Utf8Path>) -> String {
+    let folders = root.ancestors().map(|folder| folder.join(".cargo")).chain(home.map(Utf8Path::to_owned));
+    let files = folders.flat_map(|folder| ["config.toml", "config"].map(|name| folder.join(name)));
+    files.filter_map(|file| Some(format!("{file}\n{}\n", std::fs::read_to_string(&file).ok()?))).collect()
 }
 
 fn host_triple(context: &Context, shell: &Shell) -> Result<String> {
@@ -111,4 +123,25 @@ fn forget_changed_members(context: &Context, target: &Utf8Path, triple: &str) ->
     std::fs::create_dir_all(target)?;
     // Written before the build: a build that is cut short leaves cargo without fingerprints, which is the safe side.
     std::fs::write(&record, serde_json::to_string(&now)?).with_context(|| format!("write {record}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_that_configures_cargo_decides_the_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let (root, home) = (folder.join("a/shop"), folder.join("home"));
+        let read = || cargo_configuration(&root, Some(&home));
+        let mut before = read();
+        for file in ["a/shop/.cargo/config.toml", "a/.cargo/config", "home/config.toml"] {
+            let path = folder.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "[profile.release]\nopt-level = 0\n").unwrap();
+            assert_ne!(read(), before, "{file}");
+            before = read();
+        }
+    }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use xshell::{Shell, cmd};
 
+use super::archive::{Archive, ImageFile};
 use super::plan::ImagePlan;
 use super::program;
 use crate::context::Context;
@@ -23,12 +24,14 @@ const PROGRAM_LIMIT_SECONDS: u64 = 20;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ImageFacts {
     pub(crate) id: String,
-    /// The bytes of all files, uncompressed.
+    /// The bytes of all files of all layers, uncompressed: image stores disagree about `.Size`.
     pub(crate) size_bytes: u64,
-    /// The paths of all files that the image brings along.
-    pub(crate) files: Vec<String>,
-    /// `Config` of `docker image inspect`.
+    /// Every entry of every layer.
+    pub(crate) files: Vec<ImageFile>,
+    /// User, entrypoint, variables, labels, healthcheck, as the image's own configuration has them.
     pub(crate) config: Value,
+    /// What made each step, as the builder noted it.
+    pub(crate) history: Vec<String>,
     /// What the program prints for `--version`.
     pub(crate) version_line: String,
     /// What the program prints for `env --format json`: its contract.
@@ -62,11 +65,11 @@ impl<'a> Images<'a> {
 
     /// The facts of an image id, read once and kept.
     pub(crate) fn facts(&self, package: &str, id: &str) -> Result<ImageFacts> {
-        let store = self.store(id);
-        if let Some(known) = std::fs::read(&store).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+        if let Some(known) = self.kept(id) {
             return Ok(known);
         }
         let facts = self.read_facts(package, id)?;
+        let store = self.store(id);
         // Renamed into place: another build may be reading.
         let staged = Utf8PathBuf::from(format!("{store}.{}", std::process::id()));
         self.shell.write_file(&staged, serde_json::to_vec_pretty(&facts)?)?;
@@ -78,35 +81,44 @@ impl<'a> Images<'a> {
         self.context.project.out().join("images").join(format!("{}.json", id.trim_start_matches("sha256:")))
     }
 
+    /// What is kept of an image id; asks nobody.
+    pub(crate) fn kept(&self, id: &str) -> Option<ImageFacts> {
+        std::fs::read(self.store(id)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    }
+
     fn read_facts(&self, package: &str, id: &str) -> Result<ImageFacts> {
-        let found = inspect(&self.context.runner, self.docker, &[id.to_owned()])?.into_values().flatten().next();
-        let found = found.ok_or_else(|| Stop::Missing(format!("{id} is gone from the engine")))?;
-        let (files, size_bytes) = self.files(package, id)?;
+        let archive = self.saved(package, id)?;
         let version_line = self.ask(id, &["--version"])?;
         let contract = self.ask(id, &["env", "--format", "json"])?;
         let contract = serde_json::from_str(&contract)
             .map_err(|error| Stop::Repository(format!("{package} env --format json prints no JSON: {error}")))?;
-        Ok(ImageFacts { id: id.to_owned(), size_bytes, files, config: found.config, version_line, contract })
+        Ok(ImageFacts {
+            id: id.to_owned(),
+            size_bytes: archive.files.iter().map(|file| file.size_bytes).sum(),
+            files: archive.files,
+            config: archive.config,
+            history: archive.history,
+            version_line,
+            contract,
+        })
     }
 
-    /// Lists the image's files by exporting a container that never runs, and checks the program among them.
-    fn files(&self, package: &str, id: &str) -> Result<(Vec<String>, u64)> {
+    /// Reads the image out of its archive, without a container, and checks the program in it.
+    fn saved(&self, package: &str, id: &str) -> Result<Archive> {
         let (docker, runner) = (&self.docker.program, &self.context.runner);
-        let folder = self.context.project.out().join("images").join(format!("export-{package}-{}", std::process::id()));
+        let folder = self.context.project.out().join("images").join(format!("saved-{package}-{}", std::process::id()));
         self.shell.remove_path(&folder)?;
         self.shell.create_dir(&folder)?;
-        let archive = folder.join("files.tar");
-        let container = runner.read(cmd!(self.shell, "{docker} create --network none {id}"), ENGINE_LIMIT_SECONDS)?;
-        let exported =
-            runner.read(cmd!(self.shell, "{docker} export --output {archive} {container}"), ENGINE_LIMIT_SECONDS);
-        runner.for_clean_up().read(cmd!(self.shell, "{docker} rm {container}"), ENGINE_LIMIT_SECONDS)?;
-        exported?;
-        let listing = runner.read(cmd!(self.shell, "tar -tvf {archive}"), ENGINE_LIMIT_SECONDS)?;
-        let listed = parse_listing(&listing);
-        runner.read(cmd!(self.shell, "tar -xf {archive} -C {folder} {package}"), ENGINE_LIMIT_SECONDS)?;
-        program::check(package, &std::fs::read(folder.join(package)).context("read the exported program")?)?;
+        let read = || -> Result<Archive> {
+            let file = folder.join("image.tar");
+            runner.read(cmd!(self.shell, "{docker} image save --output {file} {id}"), ENGINE_LIMIT_SECONDS)?;
+            let archive = Archive::read(&self.shell, runner, &file, &folder)?;
+            program::check(package, &archive.program(&self.shell, runner, package)?)?;
+            Ok(archive)
+        };
+        let archive = read();
         self.shell.remove_path(&folder)?;
-        Ok((listed.iter().map(|(path, _)| path.clone()).collect(), listed.iter().map(|(_, size)| size).sum()))
+        archive
     }
 
     /// Runs the image's program, locked down, and gives what it prints.
@@ -124,23 +136,6 @@ impl<'a> Images<'a> {
         Err(Stop::Repository(format!("the image {id} fails on `{asked}` ({}): {}", captured.status, captured.tail()))
             .into())
     }
-}
-
-/// What docker itself puts into every container, so that it does not count as the image's.
-const ENGINE_FILES: [&str; 6] = [".dockerenv", "dev/", "etc/", "proc/", "sys/", "run/"];
-
-/// The files in the output of `tar -tvf`, with their sizes in bytes.
-fn parse_listing(listing: &str) -> Vec<(String, u64)> {
-    let mut files = Vec::new();
-    for line in listing.lines().filter(|line| !line.starts_with('d')) {
-        // mode owner/group size date time name
-        let words: Vec<_> = line.split_whitespace().collect();
-        let [_, _, size, _, _, name, ..] = words.as_slice() else { continue };
-        if !ENGINE_FILES.iter().any(|own| name.starts_with(own)) {
-            files.push((format!("/{name}"), size.parse().unwrap_or(0)));
-        }
-    }
-    files
 }
 
 /// Proves that an image holds the program that its plan means.
@@ -171,12 +166,6 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_listing_gives_files_and_sizes_without_the_engines_own() {
-        let listing = "-rwxr-xr-x 0/0               0 2026-01-01 00:00 .dockerenv\ndrwxr-xr-x 0/0               0 2026-01-01 00:00 dev/\n-rwxr-xr-x 0/0               0 2026-01-01 00:00 dev/console\n-rwxr-xr-x 0/0         4312345 1970-01-01 00:00 mini-user\nlrwxrwxrwx 0/0               0 2026-01-01 00:00 etc/mtab -> /proc/mounts";
-        assert_eq!(parse_listing(listing), [("/mini-user".to_owned(), 4_312_345)]);
-    }
-
-    #[test]
     fn an_older_program_under_a_new_tag_is_refused() {
         let plan = ImagePlan {
             name: "user".into(),
@@ -190,6 +179,7 @@ mod tests {
             size_bytes: 1,
             files: vec![],
             config: Value::Null,
+            history: vec![],
             version_line: "mini-user 0.1.0 (old)".into(),
             contract: json!({ "service": "mini-user" }),
         };

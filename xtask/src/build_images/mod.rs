@@ -1,11 +1,17 @@
 //! `cargo xtask build-images`: plan, build with one bake, and prove what came out.
 
+pub(crate) mod archive;
+mod budget;
 mod cache;
+mod conformance;
+mod failure;
 mod fingerprint;
 mod host;
 pub(crate) mod image;
 mod inputs;
 mod ledger;
+#[cfg(test)]
+mod oracle;
 mod plan;
 mod program;
 mod progress;
@@ -27,13 +33,11 @@ use self::plan::{BuildPlan, ImagePlan, Strategy};
 use self::screen::Screen;
 use crate::context::Context;
 use crate::engine::{self, Inspected};
-use crate::outcome::{Finding, Outcome, Place, Stop};
+use crate::outcome::{Outcome, Stop};
 use crate::setup::tools::Toolbox;
 use crate::setup::{self, Ready, bases};
 
 const BUILD_LIMIT_SECONDS: u64 = 3600;
-/// No image may be larger (backlog P8-01 asks for small ones; design figure).
-const SIZE_LIMIT_BYTES: u64 = 12_000_000;
 
 /// Build the images of the services, tagged mini-<service>:local.
 #[derive(Debug, Args)]
@@ -116,9 +120,9 @@ impl BuildImages {
             return Ok((outcome, Vec::new()));
         }
         let built = self.build_changed(context, ready, plan, &mut outcome)?;
-        for image in &built {
-            outcome.findings.extend(size_finding(image));
-        }
+        let (images, records) = (Images::new(context, &ready.docker)?, Records::new(&context.project, self.strategy));
+        let before = |image: &BuiltImage| images.kept(&records.last(&image.name)?.previous?);
+        conformance::judge(context, &built, before, &mut outcome)?;
         outcome.checked("images proved", built.len());
         outcome.evidence("strategy", self.strategy.name());
         outcome.evidence("images", evidence(&built));
@@ -172,7 +176,8 @@ impl BuildImages {
             }
             let said = bake(context, ready, &plan)?;
             for image in prove(&images, &plan, &said)? {
-                let record = Built { fingerprint: fingerprints[&image.name].clone(), id: image.facts.id.clone() };
+                let record =
+                    Built::after(records.last(&image.name), fingerprints[&image.name].clone(), image.facts.id.clone());
                 records.store(&image.name, &record)?;
                 built.push(image);
             }
@@ -303,9 +308,9 @@ fn bake(context: &Context, ready: &Ready, plan: &BuildPlan) -> Result<BTreeMap<S
     let text = shell.read_file(&metadata).unwrap_or_default();
     shell.remove_path(&file)?;
     shell.remove_path(&metadata)?;
-    let status = built.context("build the images")?.status;
-    if !status.success() {
-        return Err(Stop::Repository(format!("the build failed with {status}, see above")).into());
+    let built = built.context("build the images")?;
+    if !built.status.success() {
+        return Err(failure::stop(built.status, &built.stderr).into());
     }
     let metadata: BTreeMap<String, Value> =
         serde_json::from_str(&text).map_err(|error| Stop::Missing(format!("buildx left no metadata: {error}")))?;
@@ -346,17 +351,6 @@ fn proved(images: &Images<'_>, image: &ImagePlan, id: &str) -> Result<BuiltImage
     let facts = images.facts(&image.package, id)?;
     check_identity(image, &facts)?;
     Ok(BuiltImage { name: image.name.clone(), package: image.package.clone(), facts })
-}
-
-fn size_finding(image: &BuiltImage) -> Option<Finding> {
-    (image.facts.size_bytes > SIZE_LIMIT_BYTES).then(|| Finding {
-        rule: "image-too-large",
-        place: Place::new(format!("{}:local", image.package)),
-        message: format!("{} bytes, the limit is {SIZE_LIMIT_BYTES}", image.facts.size_bytes),
-        next_step:
-            "see what grew with `cargo bloat`, or raise the limit in xtask/src/build_images/mod.rs with the reason"
-                .to_owned(),
-    })
 }
 
 pub(crate) fn evidence(images: &[BuiltImage]) -> Value {

@@ -146,10 +146,10 @@ impl BuildPlan {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn plan() -> BuildPlan {
+    pub(in crate::build_images) fn plan() -> BuildPlan {
         BuildPlan {
             strategy: Strategy::Container,
             context: "/a b/shop".into(),

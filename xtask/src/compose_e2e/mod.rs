@@ -1,12 +1,22 @@
 //! `cargo xtask compose-e2e`: the stack on the images that were just built, the journey through it, and always down again.
 
+mod client;
+mod deployment;
+mod faults;
+mod hardening;
+mod measure;
 mod run;
 
+use std::net::{Ipv4Addr, TcpListener};
+
 use anyhow::{Context as _, Result};
+use camino::Utf8PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 use xshell::{Shell, cmd};
 
+use self::client::Client;
+use self::faults::Bench;
 pub(crate) use self::run::Run;
 use crate::build_images::{BuildImages, BuiltImage};
 use crate::context::Context;
@@ -16,27 +26,57 @@ use crate::stack::readiness::{self, ContainerState};
 use crate::stack::{Stack, secrets};
 
 const READY_LIMIT_SECONDS: u64 = 120;
-const JOURNEY_LIMIT_SECONDS: u64 = 120;
-const COMPILE_LIMIT_SECONDS: u64 = 900;
 /// How much of each container's log goes on the screen after a failure.
 const EVIDENCE_LOG_LINES: &str = "30";
 const QUERY_LIMIT_SECONDS: u64 = 60;
 
-/// Bring the stack up on the hardened images, run the end-to-end journey, and tear it down.
+/// Bring the stack up on the hardened images, assert the hardening, run the end-to-end journey, and tear it down.
 #[derive(Debug, Args)]
 pub(crate) struct ComposeE2e {
     /// Leave the stack running, and say how to reach it and how to end it.
     #[arg(long)]
     keep: bool,
+    /// Break the stack on purpose under a load, every fault (4 minutes) or one by its name.
+    #[arg(long, value_name = "FAULT", num_args = 0..=1, require_equals = true, default_missing_value = faults::ALL)]
+    faults: Option<String>,
+    /// Make this run's figures the baseline of this machine, in docs/testing/baseline.json.
+    #[arg(long)]
+    record: bool,
+    /// Write the figures and what became worse into docs/testing/.
+    #[arg(long)]
+    write: bool,
+    /// Walk the journey through a deployment that is there already, such as http://127.0.0.1:8080; starts nothing.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["keep", "faults", "record", "write"])]
+    base_url: Option<String>,
+    /// With --base-url beyond loopback: the whole journey, which makes users, a product and an order.
+    #[arg(long, requires = "base_url")]
+    allow_writes: bool,
+    /// With --base-url: an env file with ADMIN_PASSWORD and JWT_SIGNING_KEY of the deployment; by default .env.
+    #[arg(long, value_name = "FILE", requires = "base_url")]
+    secrets: Option<Utf8PathBuf>,
 }
 
 impl ComposeE2e {
     /// What `verify` runs.
     pub(crate) fn whole() -> Self {
-        Self { keep: false }
+        Self {
+            keep: false,
+            faults: None,
+            record: false,
+            write: false,
+            base_url: None,
+            allow_writes: false,
+            secrets: None,
+        }
     }
 
     pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
+        if let Some(name) = &self.faults {
+            faults::select(name)?;
+        }
+        if let Some(url) = &self.base_url {
+            return deployment::test(context, url, self.allow_writes, self.secrets.as_ref());
+        }
         let ready = setup::ready(context)?;
         let (_, images) = BuildImages::all().build(context, &ready)?;
         self.test(context, &ready, &images)
@@ -44,16 +84,35 @@ impl ComposeE2e {
 
     /// Tests the given images. The first error stays in front, whatever the tear-down says.
     pub(crate) fn test(&self, context: &Context, ready: &Ready, images: &[BuiltImage]) -> Result<Outcome> {
-        eprintln!("compose-e2e: stack up (10 s), journey (a few seconds), stack down");
-        compile_journey(context)?;
+        self.test_file(context, ready, images, None)
+    }
+
+    /// As [`ComposeE2e::test`], of another stack than `compose.yaml`: the text of its file, which the run keeps.
+    pub(crate) fn test_file(
+        &self,
+        context: &Context,
+        ready: &Ready,
+        images: &[BuiltImage],
+        text: Option<&str>,
+    ) -> Result<Outcome> {
+        let faults = if self.faults.is_some() { ", faults (up to 4 minutes)" } else { "" };
+        eprintln!("compose-e2e: stack up (10 s), hardening, journey (a few seconds){faults}, stack down");
+        let client = Client::compile(context)?;
         Run::remove_leftovers(context, &ready.docker)?;
         let run = Run::begin(context)?;
         secrets::write_env_file(context, ready, images, &run.env_file())?;
         let mut stack = Stack::new(context, ready, run.project.clone(), run.env_file(), images)?;
-        // The engine picks a free port, so two runs, or a developer's own stack, do not meet.
-        stack.set("GATEWAY_PORT", "0");
+        if let Some(text) = text {
+            std::fs::write(run.stack_file(), text).context("write the stack's file")?;
+            stack.set_file(run.stack_file());
+        }
+        // A free port, so two runs, or a developer's own stack, do not meet. The engine picks it, and picks another one when
+        // the container starts again: where that is part of the test, the port is picked here.
+        let port = if self.faults.is_some() { free_port()? } else { 0 };
+        stack.set("GATEWAY_PORT", &port.to_string());
         context.runner.interrupt().on_second(Some(run.manual_removal()));
-        let result = drive(&stack, ready, images, &run);
+        let bench = Bench { stack: &stack, ready, images, client: &client, run: &run };
+        let result = self.drive(&bench);
         if let Err(error) = &result {
             eprintln!("compose-e2e: failed: {error:#}");
             show_evidence(&stack, ready);
@@ -85,44 +144,69 @@ impl ComposeE2e {
         outcome.evidence("logs", logs.strip_prefix(&context.project.root).unwrap_or(&logs).as_str());
         Ok(outcome)
     }
-}
 
-/// Compiled before anything is started, so that a compile error leaves nothing to clean up.
-fn compile_journey(context: &Context) -> Result<()> {
-    let shell = Shell::new()?;
-    shell.change_dir(&context.project.root);
-    context
-        .runner
-        .run(cmd!(shell, "cargo build --quiet --locked --package mini-e2e"), COMPILE_LIMIT_SECONDS)
-        .context("compile the journey")
-}
-
-fn drive(stack: &Stack<'_>, ready: &Ready, images: &[BuiltImage], run: &Run) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
-    stack.up()?;
-    let start_up = readiness::wait_until_ready(stack, READY_LIMIT_SECONDS)?;
-    let containers = stack.state()?;
-    check_identities(&containers, images)?;
-    let steps = walk(stack, run)?;
-    let requests = steps.len();
-    // A service that fell over during the journey and came back is still a failure.
-    for container in stack.state()? {
-        if let readiness::Verdict::Failed(why) = readiness::judge(&container) {
-            return Err(Stop::Repository(why).into());
+    fn drive(&self, bench: &Bench<'_>) -> Result<Outcome> {
+        let Bench { stack, ready, images, client, run } = bench;
+        let mut outcome = Outcome::default();
+        stack.up()?;
+        let start_up = readiness::wait_until_ready(stack, READY_LIMIT_SECONDS)?;
+        let containers = stack.state()?;
+        check_identities(&containers, images)?;
+        hardening::check(stack, ready, &mut outcome)?;
+        let services: Vec<_> =
+            containers.iter().filter(|c| images.iter().any(|image| image.name == c.service)).cloned().collect();
+        let mut figures = measure::resident(stack.context, ready, &services, measure::IDLE)?;
+        let steps = client.journey(stack.context, &stack.gateway_url()?, Some(&run.env_file()))?;
+        // A service that fell over during the journey and came back is still a failure.
+        for container in stack.state()? {
+            if let readiness::Verdict::Failed(why) = readiness::judge(&container) {
+                return Err(Stop::Repository(why).into());
+            }
         }
+        figures.extend(measure::resident(stack.context, ready, &services, measure::PEAK)?);
+        self.measure(bench, &services, &steps, figures, &mut outcome)?;
+        if let Some(name) = &self.faults {
+            bench.run(name, &mut outcome)?;
+        }
+        outcome.checked("containers started", containers.len());
+        outcome.checked("requests sent", steps.len());
+        outcome.evidence("project", run.project.as_str());
+        outcome.evidence(
+            "containers",
+            containers.iter().map(|c| json!({ "service": c.service, "image": c.image })).collect::<Value>(),
+        );
+        let seconds = |(service, seconds): &(String, f64)| json!({ "service": service, "seconds": (seconds * 100.0).round() / 100.0 });
+        outcome.evidence("ready_after", start_up.iter().map(seconds).collect::<Value>());
+        outcome.evidence("journey", steps);
+        outcome.evidence.extend(ready.evidence());
+        Ok(outcome)
     }
-    outcome.checked("containers started", containers.len());
-    outcome.checked("requests sent", requests);
-    outcome.evidence("project", run.project.as_str());
-    outcome.evidence(
-        "containers",
-        containers.iter().map(|c| json!({ "service": c.service, "image": c.image })).collect::<Value>(),
-    );
-    let seconds = |(service, seconds): &(String, f64)| json!({ "service": service, "seconds": (seconds * 100.0).round() / 100.0 });
-    outcome.evidence("ready_after", start_up.iter().map(seconds).collect::<Value>());
-    outcome.evidence("journey", steps);
-    outcome.evidence.extend(ready.evidence());
-    Ok(outcome)
+
+    /// The figures that need the stack for themselves, then the report of all.
+    fn measure(
+        &self,
+        bench: &Bench<'_>,
+        services: &[ContainerState],
+        steps: &[Value],
+        mut figures: measure::Figures,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let names: Vec<_> = services.iter().map(|container| container.service.clone()).collect();
+        let (started, unreachable) = measure::start_ups(bench.stack, bench.ready, &names)?;
+        if !unreachable.is_empty() {
+            let text = format!("off for {} because their addresses are not reached from here", unreachable.join(", "));
+            outcome.evidence("start_up", text);
+        }
+        figures.extend(started);
+        figures.extend(measure::journey(steps));
+        figures.extend(measure::image_sizes(bench.images));
+        measure::report(bench.stack.context, bench.ready, &figures, self.record, self.write, outcome)
+    }
+}
+
+/// A port that nobody listens on now. Should somebody take it before the stack does, `up` says so.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Each container must run the image that was built, not one that a tag stood for earlier.
@@ -137,27 +221,6 @@ fn check_identities(containers: &[ContainerState], images: &[BuiltImage]) -> Res
         }
     }
     Ok(())
-}
-
-/// Runs the journey and gives its steps, one JSON object per request.
-fn walk(stack: &Stack<'_>, run: &Run) -> Result<Vec<Value>> {
-    let shell = Shell::new()?;
-    shell.change_dir(&stack.context.project.root);
-    let url = stack.gateway_url()?;
-    let env_file = run.env_file();
-    // The administrator's password reaches the journey by file, as a secret should.
-    let command = cmd!(shell, "cargo run --quiet --locked --package mini-e2e -- --base-url {url} --secrets {env_file}");
-    let captured =
-        stack.context.runner.capture_lines(command, JOURNEY_LIMIT_SECONDS, |line| eprintln!("journey: {line}"))?;
-    let steps = captured.stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
-    let steps = steps.map_err(|error| Stop::Repository(format!("the journey printed no JSON: {error}")))?;
-    if !captured.status.success() {
-        return Err(Stop::Repository(format!("the journey failed: {}", captured.tail())).into());
-    }
-    if steps.is_empty() {
-        return Err(Stop::Repository("the journey sent no request".to_owned()).into());
-    }
-    Ok(steps)
 }
 
 /// What a person needs to see why it failed: each container's state, and the end of its log.
@@ -191,6 +254,7 @@ mod tests {
             size_bytes: 1,
             files: vec![],
             config: Value::Null,
+            history: vec![],
             version_line: String::new(),
             contract: Value::Null,
         };

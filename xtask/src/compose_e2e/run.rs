@@ -38,9 +38,19 @@ impl Run {
         self.folder.join("env")
     }
 
+    /// Where a stack lies that is not `compose.yaml`.
+    pub(crate) fn stack_file(&self) -> Utf8PathBuf {
+        self.folder.join("stack.json")
+    }
+
     /// The logs outlive the run.
     pub(crate) fn logs_file(&self, context: &Context) -> Utf8PathBuf {
         context.project.out().join("e2e").join(format!("{}.log", self.project))
+    }
+
+    /// The log of the client in one fault case; it outlives the run, too.
+    pub(crate) fn client_log(&self, context: &Context, case: &str) -> Utf8PathBuf {
+        context.project.out().join("e2e").join(format!("{}.{case}.jsonl", self.project))
     }
 
     /// What removes this run's stack by hand.

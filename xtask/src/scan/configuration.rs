@@ -1,4 +1,5 @@
-//! One folder with everything that trivy checks as configuration: the Dockerfiles, and what the images themselves are set to.
+//! One folder with everything that trivy checks as configuration: the Dockerfiles, what the images themselves are set to, and the
+//! Kubernetes manifests as they are rendered.
 //!
 //! trivy loads its checks anew in each process, which takes longer than looking at an image. One run over one folder keeps
 //! four images as fast as one.
@@ -17,20 +18,45 @@ use super::trivy::Subject;
 /// Files to check, by the unit that each is about.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Configurations {
-    files: BTreeMap<String, String>,
+    files: BTreeMap<String, File>,
+    /// What could not be had, and why.
+    pub(super) missing: Vec<(String, String)>,
 }
+
+/// trivy tells by its name what a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct File {
+    name: &'static str,
+    text: String,
+}
+
+const DOCKERFILE: &str = "Dockerfile";
+const MANIFEST: &str = "manifest.yaml";
 
 impl Configurations {
     /// A Dockerfile of the repository, called by its path.
     pub(super) fn add_dockerfile(&mut self, root: &Utf8Path, path: &Utf8Path) -> Result<()> {
         let text = std::fs::read_to_string(root.join(path)).with_context(|| format!("read {path}"))?;
-        self.files.insert(path.to_string(), text);
+        self.files.insert(path.to_string(), File { name: DOCKERFILE, text });
         Ok(())
     }
 
     /// What an image is set to, as the last stage of a Dockerfile that would set the same. No value of a variable is in it.
     pub(super) fn add_image(&mut self, unit: &str, config: &Value) {
-        self.files.insert(unit.to_owned(), as_dockerfile(config));
+        self.files.insert(unit.to_owned(), File { name: DOCKERFILE, text: as_dockerfile(config) });
+    }
+
+    /// What is deployed from a folder, or why nobody knows.
+    pub(super) fn add_manifests(&mut self, folder: &str, rendered: Result<String>) {
+        match rendered {
+            Ok(text) => drop(self.files.insert(folder.to_owned(), File { name: MANIFEST, text })),
+            Err(why) => self.missing.push((folder.to_owned(), format!("{why:#}"))),
+        }
+    }
+
+    /// Whether the lines of a unit are those of a file of the repository.
+    pub(super) fn has_lines(&self, unit: &str) -> bool {
+        self.files.get(unit).is_some_and(|file| file.name == DOCKERFILE)
     }
 
     pub(super) fn units(&self) -> impl Iterator<Item = &String> {
@@ -40,25 +66,25 @@ impl Configurations {
     /// Writes the folder; the caller deletes it.
     pub(super) fn stage(&self, folder: &Utf8Path) -> Result<Subject> {
         let mut hasher = DefaultHasher::new();
-        for (index, (unit, text)) in self.files.iter().enumerate() {
+        for (index, (unit, File { name, text })) in self.files.iter().enumerate() {
             hasher.write(unit.as_bytes());
             hasher.write_usize(text.len());
             hasher.write(text.as_bytes());
             let place = folder.join(index.to_string());
             std::fs::create_dir_all(&place).with_context(|| format!("make the folder {place}"))?;
-            std::fs::write(place.join("Dockerfile"), text).with_context(|| format!("write into {place}"))?;
+            std::fs::write(place.join(name), text).with_context(|| format!("write into {place}"))?;
         }
         Ok(Subject::Configuration { folder: folder.to_owned(), content: format!("{:016x}", hasher.finish()) })
     }
 
     /// Takes trivy's report apart again: one report per unit. A unit that trivy does not mention was not checked.
     pub(super) fn reports(&self, report: &Report) -> BTreeMap<String, Option<Report>> {
-        let of = |index: usize| {
-            let place = Utf8PathBuf::from(index.to_string()).join("Dockerfile");
+        let of = |index: usize, file: &File| {
+            let place = Utf8PathBuf::from(index.to_string()).join(file.name);
             let targets: Vec<Target> = report.targets.iter().filter(|target| target.name == place).cloned().collect();
             (!targets.is_empty()).then(|| Report { targets, ..Report::default() })
         };
-        self.files.keys().enumerate().map(|(index, unit)| (unit.clone(), of(index))).collect()
+        self.files.iter().enumerate().map(|(index, (unit, file))| (unit.clone(), of(index, file))).collect()
     }
 }
 
@@ -93,6 +119,7 @@ fn as_dockerfile(config: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Stop;
     use serde_json::json;
 
     #[test]
@@ -118,6 +145,17 @@ mod tests {
             Report { targets: vec![Target { name: "1/Dockerfile".into(), ..Target::default() }], ..Report::default() };
         let reports = configurations.reports(&report);
         assert!(reports["user"].is_some() && reports["order"].is_none(), "{reports:?}");
+    }
+
+    #[test]
+    fn manifests_are_a_unit_without_lines_and_one_that_cannot_be_had_is_named() {
+        let mut configurations = Configurations::default();
+        configurations.add_manifests("k8s/a", Ok("kind: Namespace\n".to_owned()));
+        configurations.add_manifests("k8s/b", Err(Stop::Missing("no kubectl".into()).into()));
+        let target = Target { name: "0/manifest.yaml".into(), ..Target::default() };
+        let reports = configurations.reports(&Report { targets: vec![target], ..Report::default() });
+        assert!(reports["k8s/a"].is_some() && !configurations.has_lines("k8s/a"), "{reports:?}");
+        assert_eq!(configurations.missing, [("k8s/b".to_owned(), "no kubectl".to_owned())]);
     }
 
     #[test]

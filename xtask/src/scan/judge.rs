@@ -146,6 +146,9 @@ impl Judge<'_> {
             self.verdict.units.iter_mut().for_each(|unit| unit.examined = false);
         }
         let Ok(scanned) = &seen.scanned[CONFIGURATION] else { return };
+        for (name, why) in &seen.configurations.missing {
+            self.outcome.unchecked(format!("configuration of {name}"), why);
+        }
         let mut checked = 0;
         for (name, report) in seen.configurations.reports(&scanned.report) {
             let Some(report) = report else {
@@ -164,7 +167,9 @@ impl Judge<'_> {
                 None => {
                     let mut unit = UnitReport::new(&name, Owner::Service);
                     unit.examined = failed.is_none();
-                    unit.seen.push("as trivy checks a Dockerfile".to_owned());
+                    let is_file = seen.configurations.has_lines(&name);
+                    unit.seen.push(format!("as trivy checks {}", if is_file { "a Dockerfile" } else { "manifests" }));
+                    items.iter_mut().filter(|_| !is_file).for_each(|item| item.line = None);
                     self.verdict.units.push(unit);
                     Owner::Service
                 }

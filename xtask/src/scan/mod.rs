@@ -32,6 +32,8 @@ use self::judge::{Judge, Verdict};
 use self::policy::{Owner, Policy};
 use self::trivy::{Subject, Trivy};
 use self::work::{CONFIGURATION, LOCK_UNIT, Seen};
+use crate::audit_env;
+use crate::audit_env::kubernetes::kustomize;
 use crate::build_images::BuiltImage;
 use crate::context::Context;
 use crate::exception::Date;
@@ -155,6 +157,12 @@ impl Run<'_> {
         for package in self.images.iter().filter_map(|image| image.package.as_deref()) {
             if let Some(known) = self.context.project.images.iter().find(|known| known.package == package) {
                 configurations.add_dockerfile(&self.context.project.root, &known.folder.join("Dockerfile"))?;
+            }
+        }
+        if self.whole {
+            let policy = audit_env::policy::Policy::load()?.kubernetes;
+            for folder in policy.folders(&self.context.project.root) {
+                configurations.add_manifests(folder, kustomize::render_text(self.context, folder));
             }
         }
         let folder = work::Folder::new(self.context)?;

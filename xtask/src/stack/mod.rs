@@ -7,6 +7,7 @@ use std::fs::File;
 
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
+use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
 use self::readiness::ContainerState;
@@ -21,13 +22,14 @@ const QUERY_LIMIT_SECONDS: u64 = 60;
 /// What Compose itself waits for a container to end before it kills it; the services end faster.
 const STOP_TIMEOUT_SECONDS: u64 = 20;
 
-/// A stack of `compose.yaml` under one project name.
+/// A stack of `compose.yaml`, or of a file like it, under one project name.
 #[derive(Debug)]
 pub(crate) struct Stack<'a> {
     pub(crate) context: &'a Context,
     ready: &'a Ready,
     pub(crate) project: String,
     env_file: Utf8PathBuf,
+    file: Utf8PathBuf,
     /// `MINI_USER_IMAGE=sha256:…`: exactly the images that were built, whatever a tag says by now.
     variables: Vec<(String, String)>,
     shell: Shell,
@@ -46,7 +48,13 @@ impl<'a> Stack<'a> {
         let image = |image: &BuiltImage| (image_variable(&image.package), image.facts.id.clone());
         let mut variables: Vec<_> = images.iter().map(image).collect();
         variables.push(("POSTGRES_IMAGE".to_owned(), ready.postgres.reference.clone()));
-        Ok(Self { context, ready, project, env_file, variables, shell })
+        let file = context.project.root.join("compose.yaml");
+        Ok(Self { context, ready, project, env_file, file, variables, shell })
+    }
+
+    /// Takes another Compose file.
+    pub(crate) fn set_file(&mut self, file: Utf8PathBuf) {
+        self.file = file;
     }
 
     /// Sets a variable that `compose.yaml` interpolates.
@@ -56,8 +64,7 @@ impl<'a> Stack<'a> {
 
     fn compose(&self, arguments: &[&str]) -> Cmd<'_> {
         let (compose, plugin) = (&self.ready.compose.program, &self.ready.compose.arguments);
-        let (project, env_file) = (&self.project, &self.env_file);
-        let file = self.context.project.root.join("compose.yaml");
+        let (project, env_file, file) = (&self.project, &self.env_file, &self.file);
         let mut command = cmd!(
             self.shell,
             "{compose} {plugin...} --project-name {project} --env-file {env_file} --file {file} {arguments...}"
@@ -84,6 +91,11 @@ impl<'a> Stack<'a> {
 
     /// The state of every container of the project, also of those that have ended.
     pub(crate) fn state(&self) -> Result<Vec<ContainerState>> {
+        Ok(self.inspect()?.iter().map(readiness::container_state).collect())
+    }
+
+    /// What the engine says of every container of the project, also of those that have ended.
+    pub(crate) fn inspect(&self) -> Result<Vec<Value>> {
         let label = format!("label=com.docker.compose.project={}", self.project);
         let docker = &self.ready.docker.program;
         let list = cmd!(self.shell, "{docker} ps --all --quiet --no-trunc --filter {label}");
@@ -96,6 +108,13 @@ impl<'a> Stack<'a> {
         readiness::parse_inspect(&inspected)
     }
 
+    /// compose.yaml as Compose reads it, without the values of variables.
+    pub(crate) fn promises(&self) -> Result<Value> {
+        let config = self.compose(&["config", "--no-interpolate", "--format", "json"]);
+        let text = self.context.runner.read(config, QUERY_LIMIT_SECONDS)?;
+        serde_json::from_str(&text).context("read what compose config printed")
+    }
+
     /// Runs a container's own healthcheck now, instead of waiting for the engine's next round.
     pub(crate) fn probe(&self, container: &ContainerState) -> Result<bool> {
         let (docker, id, test) = (&self.ready.docker.program, &container.id, &container.healthcheck);
@@ -105,6 +124,23 @@ impl<'a> Stack<'a> {
         let captured =
             self.context.runner.capture(cmd!(self.shell, "{docker} exec {id} {test...}"), QUERY_LIMIT_SECONDS)?;
         Ok(captured.status.success())
+    }
+
+    /// Stops a service as a deployment does and starts it again.
+    pub(crate) fn restart(&self, service: &str) -> Result<()> {
+        let timeout = STOP_TIMEOUT_SECONDS.to_string();
+        let restart = self.compose(&["restart", "--timeout", &timeout, service]);
+        self.context.runner.read(restart, UP_LIMIT_SECONDS).map(drop)
+    }
+
+    /// Changes the token keys as docs/deployment.md says: first those who verify learn the new key beside the old one, then
+    /// `user` signs with it.
+    pub(crate) fn rotate_keys(&self, images: &[BuiltImage]) -> Result<()> {
+        for step in secrets::rotation(self.context, self.ready, images, &self.env_file)? {
+            secrets::overwrite(&self.env_file, &step)?;
+            self.up()?;
+        }
+        Ok(())
     }
 
     /// `http://127.0.0.1:PORT` of the gateway, wherever the engine published it.
@@ -137,6 +173,6 @@ impl<'a> Stack<'a> {
 }
 
 /// `mini-user` → `MINI_USER_IMAGE`, the variable in compose.yaml.
-fn image_variable(package: &str) -> String {
+pub(crate) fn image_variable(package: &str) -> String {
     format!("{}_IMAGE", package.to_uppercase().replace('-', "_"))
 }

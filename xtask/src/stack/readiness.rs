@@ -24,6 +24,8 @@ pub(crate) struct ContainerState {
     pub(crate) status: String,
     pub(crate) exit_code: i64,
     pub(crate) restarts: i64,
+    /// Its first process, as the engine's machine numbers it.
+    pub(crate) pid: i64,
     pub(crate) out_of_memory: bool,
     /// `starting`, `healthy`, `unhealthy`; empty without a healthcheck.
     pub(crate) health: String,
@@ -34,12 +36,12 @@ pub(crate) struct ContainerState {
 }
 
 /// Reads the array that `docker inspect` prints.
-pub(crate) fn parse_inspect(text: &str) -> Result<Vec<ContainerState>> {
-    let containers: Vec<Value> = serde_json::from_str(text).context("read what docker inspect printed")?;
-    Ok(containers.iter().map(container_state).collect())
+pub(crate) fn parse_inspect(text: &str) -> Result<Vec<Value>> {
+    serde_json::from_str(text).context("read what docker inspect printed")
 }
 
-fn container_state(container: &Value) -> ContainerState {
+/// What matters here of one of its items.
+pub(crate) fn container_state(container: &Value) -> ContainerState {
     let text = |pointer: &str| container.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let number = |pointer: &str| container.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
     let probes = container.pointer("/State/Health/Log").and_then(Value::as_array);
@@ -52,6 +54,7 @@ fn container_state(container: &Value) -> ContainerState {
         status: text("/State/Status"),
         exit_code: number("/State/ExitCode"),
         restarts: number("/RestartCount"),
+        pid: number("/State/Pid"),
         out_of_memory: container.pointer("/State/OOMKilled").and_then(Value::as_bool).unwrap_or_default(),
         health: text("/State/Health/Status"),
         health_output: last_probe.trim().to_owned(),
@@ -173,7 +176,7 @@ mod tests {
             "State":{"Status":"running","ExitCode":0,"OOMKilled":false,"Health":{"Status":"unhealthy","Log":[{"ExitCode":-1,"Output":"no such file\n"}]}},
             "Config":{"Labels":{"com.docker.compose.service":"user"},"Healthcheck":{"Test":["CMD","/mini-user","healthcheck"]}}},
             {"Id":"c2","State":{"Status":"exited"},"Config":{"Labels":null,"Healthcheck":{"Test":["CMD-SHELL","true"]}}}]"#;
-        let states = parse_inspect(text).unwrap();
+        let states: Vec<_> = parse_inspect(text).unwrap().iter().map(container_state).collect();
         assert_eq!(states[0].healthcheck, ["/mini-user", "healthcheck"]);
         assert_eq!((states[0].health_output.as_str(), states[0].restarts), ("no such file", 1));
         assert_eq!((states[1].service.as_str(), states[1].healthcheck.len()), ("", 0));

@@ -199,3 +199,31 @@ fn a_secret_is_in_no_output_no_report_no_record_and_no_argument() {
         }
     }
 }
+
+#[test]
+fn without_kubectl_the_base_alone_is_read_and_the_overlays_are_not_checked() {
+    let workspace = written();
+    workspace.write("k8s/base/kustomization.yaml", "resources: [user.yaml]\n");
+    let pod = "kind: Pod\nmetadata: { name: user }\nspec:\n  containers:\n  - name: user\n    image: mini-user:local\n    env:\n    - { name: PER_URL, value: http://user:8080 }\n";
+    workspace.write("k8s/base/user.yaml", pod);
+    // One that is too old, and no way to another.
+    workspace.stub_program("kubectl", "#!/bin/sh\necho 'Client Version: v1.2.0'");
+    workspace.stub_program("python3", "#!/bin/sh\nexit 1");
+    let ended = workspace.xtask(&["audit-env", "--static"]);
+    assert_finding(&ended, "k8s/base/user.yaml:8 [unknown-variable]: PER_URL of user is in no contract of its image");
+    let unchecked = "k8s/overlays/local and k8s/overlays/production (k8s/base alone was read) not checked (kubectl could not be fetched";
+    assert!(ended.stdout.contains(unchecked), "{}", ended.all());
+}
+
+#[test]
+fn manifests_that_kustomize_refuses_are_the_repositorys_fault() {
+    let workspace = written();
+    workspace.write("k8s/base/kustomization.yaml", "resources: []\n");
+    workspace.stub_program(
+        "kubectl",
+        "#!/bin/sh\ncase \"$1\" in version) echo 'Client Version: v1.37.1' ;; *) echo 'no such patch' >&2; exit 1 ;; esac",
+    );
+    let ended = workspace.xtask(&["audit-env", "--static"]);
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert!(ended.all().contains("kustomize refuses k8s/overlays/local: no such patch"), "{}", ended.all());
+}

@@ -98,3 +98,74 @@ fn the_secrets_of_a_run_are_in_no_output_no_report_and_no_argument_and_gone_afte
     assert!(folders.len() <= 1, "{folders:?}");
     assert!(!workspace.root.join(".env").exists());
 }
+
+const DISK_FULL: &str = r#"
+  *" up --detach"*) mkdir "$ROOT/target/xtask/e2e/$(value_of --project-name "$@").log"; echo 'no space left on device' >&2; exit 1 ;;"#;
+
+#[test]
+fn a_full_disk_stays_the_first_error_and_the_stack_is_torn_down() {
+    let workspace = Workspace::new();
+    with_known_image(&workspace);
+    let root = workspace.root.display().to_string();
+    // The log's name is taken by a folder, as a disk that takes no more would refuse it.
+    workspace.stub(&format!("ROOT='{root}'\ncase \"$call\" in{DISK_FULL}\nesac"));
+    let ended = workspace.xtask(&["compose-e2e"]);
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    let first = "FAILED compose-e2e: compose up failed: no space left on device";
+    assert!(ended.stdout.starts_with(first), "{}", ended.all());
+    assert!(ended.stderr.contains("the logs could not be kept"), "{}", ended.all());
+    assert!(workspace.calls().contains(" down --remove-orphans"), "{}", workspace.calls());
+}
+
+#[test]
+fn without_room_for_its_folder_a_run_starts_nothing() {
+    let workspace = Workspace::new();
+    with_known_image(&workspace);
+    workspace.write("target/xtask/e2e", "a file where the folder would be");
+    let ended = workspace.xtask(&["compose-e2e"]);
+    assert_eq!(ended.code, 3, "{}", ended.all());
+    assert!(ended.stdout.contains("target/xtask/e2e"), "{}", ended.all());
+    assert!(!workspace.calls().contains(" up --detach"), "{}", workspace.calls());
+}
+
+#[test]
+fn a_base_url_takes_no_fault_no_stack_and_no_unknown_form() {
+    let workspace = Workspace::new();
+    let url = "--base-url=http://127.0.0.1:1";
+    for arguments in [
+        &["compose-e2e", url, "--faults"][..],
+        &["compose-e2e", url, "--keep"],
+        &["compose-e2e", url, "--record"],
+        &["compose-e2e", "--base-url=https://shop.example"],
+        &["compose-e2e", "--allow-writes"],
+        &["compose-e2e", "--faults=no-such-fault"],
+    ] {
+        let ended = workspace.xtask(arguments);
+        assert_eq!(ended.code, 2, "{arguments:?}: {}", ended.all());
+    }
+    assert_eq!(workspace.calls(), "", "nothing is started for a wrong command line");
+}
+
+#[test]
+fn beyond_loopback_nothing_is_written_unless_it_is_allowed() {
+    let workspace = Workspace::new();
+    with_known_image(&workspace);
+    // The client tells how it was called, instead of asking anybody.
+    workspace.write(
+        "e2e/src/main.rs",
+        r#"fn main() { println!("{{\"called\":\"{}\"}}", std::env::args().skip(1).collect::<Vec<_>>().join(" ")); }"#,
+    );
+    workspace.write(".env", "ADMIN_PASSWORD=x\n");
+    let called = |arguments: &[&str]| {
+        let ended = workspace.xtask(arguments);
+        assert_eq!(ended.code, 0, "{}", ended.all());
+        ended.stdout
+    };
+    let far = "--base-url=http://192.0.2.1:80";
+    let said = called(&["compose-e2e", far]);
+    assert!(said.contains("journey --read-only") && said.contains("writes: off because"), "{said}");
+    assert!(called(&["compose-e2e", far, "--allow-writes"]).contains("journey --secrets"));
+    assert!(called(&["compose-e2e", "--base-url=http://127.0.0.1:1"]).contains("journey --secrets"));
+    let ended = workspace.xtask(&["compose-e2e", far, "--allow-writes", "--secrets", "nowhere"]);
+    assert_eq!(ended.code, 3, "{}", ended.all());
+}

@@ -27,8 +27,7 @@ case "$call" in
       *) echo '{"Id":"sha256:user","RepoTags":["mini-user:local"],"Architecture":"amd64","Config":{"User":"65532:65532"}}' ;;
     esac; done
     exit ${failed:-0} ;;
-  "docker create "*) echo c0ffee ;;
-  "docker export "*) cp "$STATE/image.tar" "$(value_of --output "$@")" ;;
+  "docker image save "*) cp "$STATE/image.tar" "$(value_of --output "$@")" ;;
   "docker run "*" --version") echo "mini-user 0.1.0 (unversioned)" ;;
   "docker run "*" env --format json") echo '{"schema":1,"service":"mini-user","variables":[]}' ;;
   "docker run "*" keygen") printf 'JWT_SIGNING_KEY=S3CR3T-c4n4ry\nJWT_PUBLIC_KEY=cHVibGlj\n' ;;
@@ -106,14 +105,18 @@ impl Workspace {
         );
     }
 
-    /// An image's files, as `docker export` gives them. The program is this test's own, which no image could hold: it is
-    /// not static. Tests that go so far bring a better one.
+    /// An image as `docker image save` gives it. The program is this test's own, which no image could hold: it is not
+    /// static. Tests that go so far bring a better one.
     fn write_image(&self) {
         let program = std::env::current_exe().unwrap();
         std::fs::copy(program, self.state.join("mini-user")).unwrap();
-        let status =
-            stub_command("tar").args(["-cf", "image.tar", "mini-user"]).current_dir(&self.state).status().unwrap();
-        assert!(status.success());
+        std::fs::write(self.state.join("manifest.json"), r#"[{"Config":"config.json","Layers":["layer.tar"]}]"#)
+            .unwrap();
+        std::fs::write(self.state.join("config.json"), r#"{"config":{"User":"65532:65532"},"history":[]}"#).unwrap();
+        for files in [&["layer.tar", "mini-user"][..], &["image.tar", "manifest.json", "config.json", "layer.tar"]] {
+            let status = stub_command("tar").arg("-cf").args(files).current_dir(&self.state).status().unwrap();
+            assert!(status.success());
+        }
     }
 
     /// Puts stubs on PATH; `cases` is shell that runs before the defaults and sees `$call`, the program and its arguments.

@@ -5,6 +5,7 @@
 
 mod checkout;
 mod images;
+mod kubernetes;
 mod program;
 mod shipping;
 mod stacks;

@@ -1,7 +1,9 @@
 //! Whole runs of compose-e2e: side by side, interrupted, killed.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::program::{docker_ok, program, root, text, xtask};
@@ -51,9 +53,68 @@ fn interrupt_at(words: &str, signal: &str, code: i32) {
     assert!(started.elapsed() < Duration::from_secs(60), "at `{words}`: {:?}", started.elapsed());
 }
 
+/// One at a time, since each test looks at everything that is left on the engine.
+static TURN: Mutex<()> = Mutex::new(());
+
+#[test]
+fn every_promise_holds_under_every_fault_three_times() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for run in 1..=3 {
+        let output = xtask(&root()).args(["compose-e2e", "--faults"]).output().unwrap();
+        assert!(output.status.success(), "run {run}: {}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(left_behind(), "", "after run {run}");
+    }
+}
+
+/// The negative control of the hardening: the same stack with one service weakened.
+#[test]
+fn a_stack_that_is_not_hardened_is_a_finding_at_its_service() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let checkout = Clone::new();
+    checkout
+        .weaken("    networks: [user, user-db]\n", "    networks: [user, user-db, order-db]\n    read_only: false\n");
+    let output = xtask(&checkout.path).arg("compose-e2e").output().unwrap();
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}{}", text(&output.stderr));
+    for weakness in
+        ["its root file system is not read-only", "a write into its root did not fail", "it reaches order-db"]
+    {
+        assert!(said.contains(&format!("service user: {weakness}")), "{weakness}: {said}");
+    }
+    assert!(!said.contains("service order: "), "{said}");
+    assert_eq!(left_behind(), "");
+}
+
+/// A checkout of its own with the tools of this one.
+struct Clone {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Clone {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weakened");
+        assert!(program("git").args(["clone", "--quiet"]).arg(root()).arg(&path).status().unwrap().success());
+        std::fs::create_dir_all(path.join("target/xtask")).unwrap();
+        let tools = root().join("target/xtask/tools");
+        std::fs::create_dir_all(&tools).unwrap();
+        std::os::unix::fs::symlink(tools, path.join("target/xtask/tools")).unwrap();
+        Self { _folder: folder, path }
+    }
+
+    fn weaken(&self, from: &str, to: &str) {
+        let file = self.path.join("compose.yaml");
+        let compose = std::fs::read_to_string(&file).unwrap();
+        assert!(compose.contains(from), "compose.yaml has no {from}");
+        std::fs::write(file, compose.replace(from, to)).unwrap();
+    }
+}
+
 /// One test, since each part looks at everything that is left on the engine.
 #[test]
 fn runs_meet_neither_each_other_nor_leave_anything_whatever_ends_them() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let pair = [start(), start()];
     for child in pair {
         let output = child.wait_with_output().unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::audit_env::compose::Stack;
+use crate::audit_env::kubernetes::Cluster;
 use crate::audit_env::nearest::hint;
 use crate::audit_env::places::{Deployment, Setting};
 use crate::audit_env::template::Template;
@@ -54,9 +55,15 @@ fn address(view: &View<'_>, stack: &Stack, from: &Deployment, setting: &Setting,
     };
     if from.networks.is_disjoint(&target.networks) {
         let message = format!("{subject} names {}, which shares no network with {}", target.name, from.name);
-        findings.add("unreachable-address", &about, message, "put both on a network of their own");
+        let next = "put both on a network of their own; in Kubernetes, allow the flow in a NetworkPolicy at both ends";
+        findings.add("unreachable-address", &about, message, next);
+    }
+    if view.clusters.iter().flat_map(Cluster::pairs).any(|(container, one)| !container.resolves_names && one == from) {
+        let message = format!("{subject} has a name in it, and no NetworkPolicy lets {} ask a name server", from.name);
+        findings.add("unreachable-address", &about, message, "allow it to reach the cluster's DNS");
     }
     let (scheme, ports) = listening(view, target);
+    let ports = target.reached_on.clone().unwrap_or(ports);
     if let Some(scheme) = scheme
         && url.scheme != scheme
     {

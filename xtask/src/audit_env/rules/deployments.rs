@@ -71,6 +71,8 @@ fn check_deployment(view: &View<'_>, deployment: &Deployment, contract: &Contrac
         let about = About { place: &setting.place, service: &deployment.name, variable: &setting.name };
         let subject = format!("{} of {}", setting.name, deployment.name);
         match contract.meaning(&setting.name) {
+            // It is there for other values to be made of; the program does not read it.
+            None if deployment.parts.contains(&setting.name) => {}
             None => {
                 let names = contract.names();
                 let hint = hint(&setting.name, names.iter().map(String::as_str));
@@ -82,7 +84,10 @@ fn check_deployment(view: &View<'_>, deployment: &Deployment, contract: &Contrac
                 let may_be_written = deployment.is_local_only() || setting.is_local;
                 if variable.secret && !may_be_written && has_secret_literal(&setting.value, variable) {
                     let message = format!("{subject} is a secret and stands there in clear");
-                    let next = format!("take it from a variable that must be set: `${{{}:?…}}`", setting.name);
+                    let next = format!(
+                        "take it from a variable that must be set (`${{{}:?…}}`), or from a Secret",
+                        setting.name
+                    );
                     findings.add("secret-literal", &about, message, next);
                 }
             }

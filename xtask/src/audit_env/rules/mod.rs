@@ -1,12 +1,14 @@
 //! What must hold. Each file is about one kind of place; none of them ever sees a secret's value.
 
 mod addresses;
+mod agreement;
 mod builds;
 mod contracts;
 mod deployments;
 mod documents;
 mod env_files;
 mod healthchecks;
+mod kubernetes;
 mod texts;
 
 use super::view::{Findings, View};
@@ -21,6 +23,8 @@ pub(crate) fn check(view: &View<'_>) -> Findings {
     builds::check(view, &mut findings);
     env_files::check(view, &mut findings);
     documents::check(view, &mut findings);
+    kubernetes::check(view, &mut findings);
+    agreement::check(view, &mut findings);
     texts::check(view, &mut findings);
     findings
 }

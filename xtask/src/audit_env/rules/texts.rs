@@ -36,6 +36,11 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
             look(&at(&place.file, index), "", line);
         }
     }
+    for source in view.places.kubernetes.iter().flat_map(|place| place.sources.iter()) {
+        for (index, line) in source.text.lines().enumerate() {
+            look(&at(&source.file, index), "", line);
+        }
+    }
     for (file, text) in [(".env.example", view.places.example.as_deref().map(String::from_utf8_lossy))] {
         for (index, line) in text.iter().flat_map(|text| text.lines()).enumerate() {
             look(&at(file, index), "", line);
@@ -102,7 +107,7 @@ fn assignments(text: &str) -> Vec<(&str, &str)> {
 
 /// Something that is a value itself, and no reference to one.
 fn is_written_out(value: &str) -> bool {
-    let refers = value.starts_with(['$', '<', '…', '/', '*']) || value.contains("${");
+    let refers = value.starts_with(['$', '<', '…', '/', '*']) || value.contains("${") || value.contains("$(");
     !value.is_empty() && !refers && value.chars().any(char::is_alphanumeric)
 }
 

@@ -1,0 +1,222 @@
+//! Who reaches whom: Services by their selectors, NetworkPolicies at both ends of a flow.
+
+use serde_json::Value;
+
+use super::objects::{Objects, PodTemplate};
+use super::{Cluster, Problem, Service, list};
+
+const DNS_PORT: u64 = 53;
+/// Set by Kubernetes on every namespace.
+const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Every Service of the manifests and what stands behind its ports.
+pub(super) fn services(objects: &Objects<'_>, templates: &[PodTemplate<'_>]) -> Vec<Service> {
+    let service = |object: &Value| {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let behind = |port: &Value| {
+            let number = port["port"].as_u64()?;
+            let target = if port["targetPort"].is_null() { &port["port"] } else { &port["targetPort"] };
+            Some((number, listener(templates, &object["spec"]["selector"], target)))
+        };
+        let place = objects.place("Service", &name, &["spec"]);
+        Service { name, place, ports: list(&object["spec"]["ports"]).filter_map(behind).collect() }
+    };
+    objects.of_kind("Service").map(service).collect()
+}
+
+/// The place, among all containers, of the one that declares a port under the pods of a selector.
+fn listener(templates: &[PodTemplate<'_>], selector: &Value, target: &Value) -> Option<usize> {
+    // A Service without a selector is somebody else's to fill.
+    selector.as_object().filter(|labels| !labels.is_empty())?;
+    let mut at = 0;
+    for template in templates {
+        for (is_init, container) in template.containers() {
+            let has_port =
+                || list(&container["ports"]).any(|port| port["containerPort"] == *target || port["name"] == *target);
+            if !is_init && has_labels(template.labels, selector) && has_port() {
+                return Some(at);
+            }
+            at += 1;
+        }
+    }
+    None
+}
+
+/// Names the deployments after their Services and puts those that may talk to each other on a network of their own.
+pub(super) fn connect(objects: &Objects<'_>, templates: &[PodTemplate<'_>], cluster: &mut Cluster) {
+    let owner: Vec<usize> =
+        templates.iter().enumerate().flat_map(|(at, template)| template.containers().map(move |_| at)).collect();
+    for service in &cluster.services {
+        for (port, container) in &service.ports {
+            let Some(container) = *container else { continue };
+            let deployment = &mut cluster.stack.deployments[container];
+            deployment.name.clone_from(&service.name);
+            deployment.reached_on.get_or_insert_default().extend(u16::try_from(*port));
+        }
+    }
+    let policies: Vec<_> = objects.of_kind("NetworkPolicy").map(|policy| &policy["spec"]).collect();
+    let namespace = namespace_labels(objects);
+    let rules = Rules { policies, namespace };
+    for (to, target) in templates.iter().enumerate() {
+        for (from, source) in templates.iter().enumerate() {
+            let is_open =
+                |port: &Value| rules.egress(source, Some(target), port) && rules.ingress(target, Some(source), port);
+            let ports = target.containers().flat_map(|(_, container)| list(&container["ports"]));
+            if from == to || !ports.into_iter().any(is_open) {
+                continue;
+            }
+            let network = format!("{}-to-{}", source.name, target.name);
+            for (container, _) in owner.iter().enumerate().filter(|(_, template)| [from, to].contains(template)) {
+                cluster.stack.deployments[container].networks.insert(network.clone());
+            }
+        }
+    }
+    ingresses(objects, templates, &owner, &rules, cluster);
+    for (container, template) in owner.iter().enumerate() {
+        let port = serde_json::json!({ "containerPort": DNS_PORT, "protocol": "UDP" });
+        cluster.containers[container].resolves_names = rules.egress(&templates[*template], None, &port);
+    }
+}
+
+/// What an Ingress leads to must be there, and must let in whoever stands outside.
+fn ingresses(
+    objects: &Objects<'_>,
+    templates: &[PodTemplate<'_>],
+    owner: &[usize],
+    rules: &Rules<'_>,
+    cluster: &mut Cluster,
+) {
+    for ingress in objects.of_kind("Ingress") {
+        let name = ingress["metadata"]["name"].as_str().unwrap_or_default();
+        let place = objects.place("Ingress", name, &["spec", "rules"]);
+        let paths = list(&ingress["spec"]["rules"]).flat_map(|rule| list(&rule["http"]["paths"]));
+        for backend in paths.map(|path| &path["backend"]["service"]) {
+            let service = backend["name"].as_str().unwrap_or_default();
+            let object = objects.get("Service", service);
+            let is_meant =
+                |port: &&Value| port["name"] == backend["port"]["name"] || port["port"] == backend["port"]["number"];
+            let port = object.and_then(|object| list(&object["spec"]["ports"]).find(is_meant));
+            let container = port.and_then(|port| {
+                let known = cluster.services.iter().find(|one| one.name == service)?;
+                known.ports.iter().find(|(number, _)| port["port"] == *number)?.1
+            });
+            let is_open = container.is_some_and(|container| {
+                let template = &templates[owner[container]];
+                let mut ports = template.containers().flat_map(|(_, container)| list(&container["ports"]));
+                ports.any(|port| rules.ingress(template, None, port))
+            });
+            let (message, next_step) = match container {
+                Some(_) if is_open => continue,
+                Some(_) => (
+                    format!("no NetworkPolicy lets the Ingress {name} reach {service}"),
+                    "allow it from the controller's namespace",
+                ),
+                None => (
+                    format!("the Ingress {name} leads to {service}, which has no such port"),
+                    "correct the name or the port",
+                ),
+            };
+            let (service, variable, place) = (service.to_owned(), String::new(), place.clone());
+            cluster.problems.push(Problem {
+                rule: "unreachable-address",
+                place,
+                service,
+                variable,
+                message,
+                next_step,
+            });
+        }
+    }
+}
+
+fn namespace_labels(objects: &Objects<'_>) -> Value {
+    let Some(namespace) = objects.of_kind("Namespace").next() else { return Value::Object(serde_json::Map::new()) };
+    let mut labels = namespace["metadata"]["labels"].as_object().cloned().unwrap_or_default();
+    labels.insert(NAMESPACE_LABEL.to_owned(), namespace["metadata"]["name"].clone());
+    labels.into()
+}
+
+struct Rules<'a> {
+    policies: Vec<&'a Value>,
+    namespace: Value,
+}
+
+impl Rules<'_> {
+    /// Whether a pod may send; `to` is a pod of the manifests or, without one, somebody outside them.
+    fn egress(&self, from: &PodTemplate<'_>, to: Option<&PodTemplate<'_>>, port: &Value) -> bool {
+        self.allows(from, "Egress", |rule| self.peers(&rule["to"], to) && ports(&rule["ports"], port))
+    }
+
+    fn ingress(&self, to: &PodTemplate<'_>, from: Option<&PodTemplate<'_>>, port: &Value) -> bool {
+        self.allows(to, "Ingress", |rule| self.peers(&rule["from"], from) && ports(&rule["ports"], port))
+    }
+
+    /// A pod that no policy of a direction selects is open in it; otherwise one rule of one policy has to fit.
+    fn allows(&self, pod: &PodTemplate<'_>, direction: &str, fits: impl Fn(&Value) -> bool) -> bool {
+        let key = direction.to_ascii_lowercase();
+        let is_of_direction = |policy: &&&Value| match policy["policyTypes"].as_array() {
+            Some(types) => types.iter().any(|one| one == direction),
+            None => direction == "Ingress" || policy[&key].is_array(),
+        };
+        let mut selecting = self
+            .policies
+            .iter()
+            .filter(is_of_direction)
+            .filter(|policy| selects(&policy["podSelector"], pod.labels))
+            .peekable();
+        selecting.peek().is_none() || selecting.any(|policy| list(&policy[&key]).any(&fits))
+    }
+
+    fn peers(&self, peers: &Value, pod: Option<&PodTemplate<'_>>) -> bool {
+        let Some(peers) = peers.as_array().filter(|peers| !peers.is_empty()) else { return true };
+        peers.iter().any(|peer| {
+            let Some(pod) = pod else {
+                return ["namespaceSelector", "ipBlock"].iter().any(|key| peer[key].is_object());
+            };
+            let is_here = match &peer["namespaceSelector"] {
+                Value::Null => true,
+                selector => selects(selector, &self.namespace),
+            };
+            let has_pods = match &peer["podSelector"] {
+                Value::Null => true,
+                selector => selects(selector, pod.labels),
+            };
+            // Addresses say nothing about pods.
+            peer["ipBlock"].is_null() && is_here && has_pods
+        })
+    }
+}
+
+fn ports(allowed: &Value, port: &Value) -> bool {
+    let Some(allowed) = allowed.as_array().filter(|allowed| !allowed.is_empty()) else { return true };
+    let protocol = |value: &Value| value["protocol"].as_str().unwrap_or("TCP").to_owned();
+    allowed.iter().filter(|one| protocol(one) == protocol(port)).any(|one| {
+        let number = port["containerPort"].as_u64();
+        let is_in_range =
+            |last: u64| number.zip(one["port"].as_u64()).is_some_and(|(n, first)| (first..=last).contains(&n));
+        one["port"].is_null()
+            || one["port"] == port["containerPort"]
+            || (!port["name"].is_null() && one["port"] == port["name"])
+            || one["endPort"].as_u64().is_some_and(is_in_range)
+    })
+}
+
+/// `matchLabels` and `matchExpressions`; an empty selector takes everything.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let expression = |one: &Value| {
+        let value = one["key"].as_str().map_or(&Value::Null, |key| &labels[key]);
+        let is_listed = list(&one["values"]).any(|wanted| wanted == value);
+        match one["operator"].as_str() {
+            Some("In") => is_listed,
+            Some("NotIn") => !is_listed,
+            Some("Exists") => !value.is_null(),
+            Some("DoesNotExist") => value.is_null(),
+            _ => false,
+        }
+    };
+    has_labels(labels, &selector["matchLabels"]) && list(&selector["matchExpressions"]).all(expression)
+}
+
+fn has_labels(labels: &Value, wanted: &Value) -> bool {
+    wanted.as_object().into_iter().flatten().all(|(key, value)| labels[key] == *value)
+}

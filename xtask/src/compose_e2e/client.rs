@@ -1,0 +1,90 @@
+//! The client program, `mini-e2e`: compiled once, then called for the journey and for every kind of load.
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+use xshell::{Shell, cmd};
+
+use crate::context::Context;
+use crate::outcome::Stop;
+
+const COMPILE_LIMIT_SECONDS: u64 = 900;
+const JOURNEY_LIMIT_SECONDS: u64 = 120;
+
+/// The compiled client.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    program: Utf8PathBuf,
+}
+
+impl Client {
+    /// Compiled before anything is started, so that a compile error leaves nothing to clean up.
+    pub(crate) fn compile(context: &Context) -> Result<Self> {
+        let shell = Shell::new()?;
+        shell.change_dir(&context.project.root);
+        let build =
+            cmd!(shell, "cargo build --quiet --locked --package mini-e2e --message-format json-render-diagnostics");
+        let captured = context.runner.capture_lines(build, COMPILE_LIMIT_SECONDS, |line| eprintln!("{line}"))?;
+        if !captured.status.success() {
+            return Err(Stop::Repository("mini-e2e, the client, does not compile".to_owned()).into());
+        }
+        let program = executable(&captured.stdout).context("cargo named no program for mini-e2e")?;
+        Ok(Self { program })
+    }
+
+    /// Walks the journey and gives its steps, one JSON object per request. Without secrets only the part that changes
+    /// nothing.
+    pub(crate) fn journey(&self, context: &Context, url: &str, secrets: Option<&Utf8Path>) -> Result<Vec<Value>> {
+        // The administrator's password reaches the journey by file, as a secret should.
+        let how = match secrets {
+            Some(file) => ["--secrets", file.as_str()].to_vec(),
+            None => vec!["--read-only"],
+        };
+        let shell = Shell::new()?;
+        let program = &self.program;
+        let command = cmd!(shell, "{program} --base-url {url} journey {how...}");
+        let captured =
+            context.runner.capture_lines(command, JOURNEY_LIMIT_SECONDS, |line| eprintln!("journey: {line}"))?;
+        let steps = captured.stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
+        let steps = steps.map_err(|error| Stop::Repository(format!("the journey printed no JSON: {error}")))?;
+        if !captured.status.success() {
+            return Err(Stop::Repository(format!("the journey failed: {}", captured.tail())).into());
+        }
+        if steps.is_empty() {
+            return Err(Stop::Repository("the journey sent no request".to_owned()).into());
+        }
+        Ok(steps)
+    }
+
+    /// Runs another of the client's subcommands to its end.
+    pub(crate) fn run(&self, context: &Context, url: &str, arguments: &[&str], limit_seconds: u64) -> Result<()> {
+        let shell = Shell::new()?;
+        let program = &self.program;
+        let captured =
+            context.runner.capture(cmd!(shell, "{program} --base-url {url} {arguments...}"), limit_seconds)?;
+        if captured.status.success() {
+            return Ok(());
+        }
+        Err(Stop::Repository(format!("mini-e2e {} failed: {}", arguments[0], captured.tail())).into())
+    }
+}
+
+/// The program that cargo's messages name, one JSON object a line.
+fn executable(messages: &str) -> Option<Utf8PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let programs = messages.filter(|message| message["target"]["name"] == "mini-e2e");
+    programs.filter_map(|message| message["executable"].as_str().map(Utf8PathBuf::from)).next_back()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_the_one_that_cargo_names() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"ureq\"},\"executable\":null}\nnoise\n\
+            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"mini-e2e\"},\"executable\":\"/t/mini-e2e\"}\n";
+        assert_eq!(executable(messages), Some("/t/mini-e2e".into()));
+        assert_eq!(executable(""), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! A cluster's containers as a Compose file. What the engine has no word for is left out or replaced, and said.
+
+use anyhow::{Result, ensure};
+use serde_json::{Map, Value, json};
+
+use crate::audit_env::kubernetes::{Cluster, Container, Secrets};
+use crate::audit_env::places::{Deployment, Healthcheck};
+use crate::audit_env::template::Reference;
+use crate::outcome::Stop;
+use crate::stack::image_variable;
+
+/// The engine makes it itself and only takes a size.
+const SHARED_MEMORY: &str = "/dev/shm";
+/// Stands for the Ingress: the one way in from outside.
+const OUTSIDE: &str = "outside";
+const ENTRANCE: &str = "gateway";
+const FOREIGN_IMAGE: &str = "POSTGRES_IMAGE";
+
+/// The file, and what is not as the manifests say.
+#[derive(Debug)]
+pub(super) struct Rendered {
+    pub(super) file: Value,
+    pub(super) instead: Vec<String>,
+}
+
+/// `packages` are the images that are built here; `is_own_base` tells a home-made Postgres image, whose user has another number.
+pub(super) fn render(cluster: &Cluster, packages: &[&str], secrets: &Secrets, is_own_base: bool) -> Result<Rendered> {
+    let mut instead = vec!["a published port of the gateway for the Ingress".to_owned()];
+    let (mut services, mut networks, mut volumes) = (Map::new(), Map::new(), Map::new());
+    networks.insert(OUTSIDE.to_owned(), json!({}));
+    for (container, deployment) in cluster.pairs() {
+        ensure!(
+            !container.is_init,
+            Stop::Repository(format!("{}: an init container cannot be run without a cluster", deployment.name))
+        );
+        let reached: Vec<_> = deployment.reached_on.iter().flatten().map(|port| u64::from(*port)).collect();
+        ensure!(
+            reached == container.ports,
+            Stop::Repository(format!("the Service {} maps its port, which only a cluster does", deployment.name))
+        );
+        let mut service = service(container, deployment, secrets);
+        let name = deployment.repository().rsplit('/').next().unwrap_or_default().to_owned();
+        if packages.contains(&name.as_str()) {
+            service["image"] = format!("${{{}:?}}", image_variable(&name)).into();
+        } else {
+            service["image"] = format!("${{{FOREIGN_IMAGE}:?}}").into();
+            if is_own_base {
+                service["user"] = "postgres".into();
+                instead.push(format!(
+                    "the user `postgres` of the home-made base for {} of {}",
+                    user(container),
+                    deployment.name
+                ));
+            }
+        }
+        for network in &deployment.networks {
+            networks.insert(network.clone(), json!({ "internal": true }));
+        }
+        for path in deployment.writable.iter().filter(|path| !container.memory.contains_key(*path)) {
+            let volume = format!("{}-{}", deployment.name, path.rsplit('/').next().unwrap_or_default());
+            service["volumes"] = json!([format!("{volume}:{path}")]);
+            volumes.insert(volume, json!({}));
+        }
+        services.insert(deployment.name.clone(), service);
+    }
+    if let Some(gateway) = services.get_mut(ENTRANCE) {
+        let port =
+            cluster.pairs().find(|(_, one)| one.name == ENTRANCE).and_then(|(one, _)| one.ports.first().copied());
+        gateway["ports"] = json!([format!("127.0.0.1:${{GATEWAY_PORT}}:{}", port.unwrap_or_default())]);
+        gateway["networks"][OUTSIDE] = json!({});
+    }
+    Ok(Rendered { file: json!({ "services": services, "networks": networks, "volumes": volumes }), instead })
+}
+
+fn service(container: &Container, deployment: &Deployment, secrets: &Secrets) -> Value {
+    let environment: Map<_, Value> = deployment
+        .settings
+        .iter()
+        .map(|setting| {
+            let value =
+                setting.value.write(&|text| text.replace('$', "$$"), &|reference| from_env_file(reference, secrets));
+            (setting.name.clone(), value.into())
+        })
+        .collect();
+    let networks: Map<_, _> = deployment.networks.iter().map(|network| (network.clone(), json!({}))).collect();
+    let memory = |(path, size): (&String, &String)| {
+        let size = if size.is_empty() { String::new() } else { format!(",size={}", engine_size(size)) };
+        format!("{path}:mode=1777{size}")
+    };
+    let temporary: Vec<_> = container.memory.iter().filter(|(path, _)| *path != SHARED_MEMORY).map(memory).collect();
+    let mut service = json!({
+        "environment": environment,
+        "user": user(container),
+        "read_only": deployment.read_only,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "pull_policy": "never",
+        "restart": "unless-stopped",
+        "networks": networks,
+        "tmpfs": temporary,
+        "stop_grace_period": format!("{}s", container.grace_seconds),
+    });
+    if let Some(size) = container.memory.get(SHARED_MEMORY) {
+        service["shm_size"] = engine_size(size).into();
+    }
+    if let Some(memory) = container.limits.get("memory") {
+        service["mem_limit"] = engine_size(memory).into();
+    }
+    if let Some(cores) = container.limits.get("cpu") {
+        service["cpus"] = cores.as_str().into();
+    }
+    if let Healthcheck::Command(words) = &deployment.healthcheck {
+        let test: Vec<_> = std::iter::once("CMD").chain(words.iter().map(String::as_str)).collect();
+        service["healthcheck"] = json!({ "test": test, "interval": "5s", "timeout": "3s", "start_period": "60s" });
+    }
+    service
+}
+
+fn user(container: &Container) -> String {
+    let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
+    let (user, group) = (number(container.run_as_user), number(container.run_as_group));
+    if group.is_empty() { user } else { format!("{user}:{group}") }
+}
+
+/// `user-db.POSTGRES_PASSWORD` → `${USER_DATABASE_PASSWORD:?}`: the run's own secrets stand in the place of the cluster's.
+fn from_env_file(reference: &Reference, secrets: &Secrets) -> String {
+    let known = reference.name.split_once('.').and_then(|(secret, key)| secrets.get(secret)?.get(key));
+    format!("${{{}:?}}", known.unwrap_or(&reference.name))
+}
+
+/// `64Mi` → `64m`: Compose reads k, m and g as powers of 1024.
+fn engine_size(quantity: &str) -> String {
+    quantity.strip_suffix('i').unwrap_or(quantity).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8Path;
+
+    use super::*;
+    use crate::audit_env::kubernetes::kustomize;
+    use crate::audit_env::policy::Policy;
+
+    const PACKAGES: [&str; 4] = ["mini-gateway", "mini-order", "mini-product", "mini-user"];
+
+    fn rendered(is_own_base: bool) -> Rendered {
+        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let secrets = Policy::load().unwrap().kubernetes.secrets;
+        let cluster = Cluster::read(&kustomize::read_plain(root, "k8s/base").unwrap(), &secrets);
+        render(&cluster, &PACKAGES, &secrets, is_own_base).unwrap()
+    }
+
+    #[test]
+    fn what_runs_is_what_the_manifests_say() {
+        let user = &rendered(false).file["services"]["user"];
+        assert_eq!(
+            user["environment"]["DATABASE_URL"],
+            "postgres://user:${USER_DATABASE_PASSWORD:?}@user-db:5432/user"
+        );
+        assert_eq!(user["environment"]["DRAIN_DELAY"], "5s");
+        assert_eq!(
+            (&user["user"], &user["read_only"], &user["mem_limit"]),
+            (&"65532:65532".into(), &true.into(), &"128m".into())
+        );
+        assert_eq!(user["image"], "${MINI_USER_IMAGE:?}");
+        assert_eq!(user["healthcheck"]["test"], json!(["CMD", "/mini-user", "healthcheck", "--ready"]));
+        let networks: Vec<_> = user["networks"].as_object().unwrap().keys().cloned().collect();
+        assert_eq!(networks, ["gateway-to-user", "user-to-user-db"]);
+    }
+
+    #[test]
+    fn a_database_keeps_its_volume_and_its_user_unless_the_base_is_home_made() {
+        let (official, own) = (rendered(false), rendered(true));
+        let database = &official.file["services"]["user-db"];
+        assert_eq!((&database["user"], &database["shm_size"]), (&"999:999".into(), &"64m".into()));
+        assert_eq!(database["volumes"], json!(["user-db-data:/var/lib/postgresql/data"]));
+        assert_eq!(own.file["services"]["user-db"]["user"], "postgres");
+        assert!(own.instead.len() > official.instead.len());
+    }
+}
