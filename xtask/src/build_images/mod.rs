@@ -5,6 +5,7 @@ mod budget;
 mod cache;
 mod conformance;
 mod failure;
+mod difference;
 mod fingerprint;
 mod host;
 pub(crate) mod image;
@@ -15,6 +16,7 @@ mod oracle;
 mod plan;
 mod program;
 mod progress;
+mod reproducible;
 mod screen;
 mod staging;
 
@@ -62,6 +64,9 @@ pub(crate) struct BuildImages {
     /// Build for another platform than the builder's own, such as linux/arm64, where the builder can.
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<String>,
+    /// Build everything twice, from nothing and in different folders, and compare; takes two full builds, changes no image.
+    #[arg(long, conflicts_with_all = ["pull", "no_cache", "cache", "explain", "dry_run"])]
+    verify_reproducible: bool,
     /// Say for each image why it is built, naming the inputs that changed, or that nothing did.
     #[arg(long)]
     explain: bool,
@@ -92,6 +97,7 @@ impl BuildImages {
             cache: None,
             cache_read_only: false,
             platform: None,
+            verify_reproducible: false,
             explain: false,
             dry_run: false,
         }
@@ -110,13 +116,19 @@ impl BuildImages {
         inputs::check_context(&context.project)?;
         let mut outcome = Outcome::default();
         let mut plan = self.plan(context, ready, &mut outcome)?;
-        if self.cache.is_some() || self.platform.is_some() || self.dry_run {
+        if self.cache.is_some() || self.platform.is_some() || self.dry_run || self.verify_reproducible {
             self.use_builder(context, ready, &mut plan, &mut outcome)?;
         }
         if self.dry_run {
             outcome.evidence("plan", plan.describe());
             outcome.evidence("bake_file", serde_json::to_string(&plan.bake_file())?);
             outcome.checked("images planned, none built", plan.images.len());
+            return Ok((outcome, Vec::new()));
+        }
+        if self.verify_reproducible {
+            reproducible::verify(context, ready, &plan, &mut outcome)?;
+            outcome.evidence("strategy", self.strategy.name());
+            outcome.evidence.extend(ready.evidence());
             return Ok((outcome, Vec::new()));
         }
         let built = self.build_changed(context, ready, plan, &mut outcome)?;
@@ -226,6 +238,7 @@ impl BuildImages {
                 Strategy::Container => project.out().join("context"),
                 Strategy::Host => project.out().join("programs"),
             },
+            inputs: project.out().join("context"),
             images,
             base: (argument, ready.rust.reference.clone()),
             version: project.version.clone(),

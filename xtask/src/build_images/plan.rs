@@ -46,6 +46,8 @@ pub(crate) struct BuildPlan {
     pub(crate) strategy: Strategy,
     /// What the Dockerfiles may copy from: the root, or the folder of programs that the host compiled.
     pub(crate) context: Utf8PathBuf,
+    /// The copy of the inputs, Dockerfiles included.
+    pub(crate) inputs: Utf8PathBuf,
     pub(crate) images: Vec<ImagePlan>,
     /// The build argument that names the builder base, and the base.
     pub(crate) base: (String, String),
@@ -116,9 +118,12 @@ impl BuildPlan {
         if self.fixed_times {
             target["args"]["SOURCE_DATE_EPOCH"] = json!(image.revision.epoch.to_string());
         }
-        // Of the least kind: the fuller one holds the values of build arguments. Where it cannot be kept nothing is asked for.
+        // Of the least kind: the fuller one holds the values of build arguments. A builder that knows statements adds one
+        // by itself unless it is told not to; an old one is asked for nothing.
         if self.provenance {
             target["attest"] = json!(["type=provenance,mode=min"]);
+        } else if self.fixed_times {
+            target["attest"] = json!(["type=provenance,disabled=true"]);
         }
         if let Some(cache) = &self.cache {
             target["cache-from"] = cache.from(&image.name).into_iter().collect();
@@ -153,6 +158,7 @@ pub(super) mod tests {
         BuildPlan {
             strategy: Strategy::Container,
             context: "/a b/shop".into(),
+            inputs: "/a b/shop".into(),
             images: vec![ImagePlan {
                 name: "user".into(),
                 package: "mini-user".into(),
@@ -218,7 +224,10 @@ pub(super) mod tests {
         assert_eq!(user["cache-from"], json!(["type=gha,scope=mini-user"]));
         assert_eq!(user["cache-to"], json!(["type=gha,scope=mini-user,mode=max"]));
         plan.cache_read_only = true;
-        assert_eq!(plan.bake_file()["target"]["user"]["cache-to"], Value::Null);
+        plan.provenance = false;
+        let user = &plan.bake_file()["target"]["user"];
+        assert_eq!(user["cache-to"], Value::Null);
+        assert_eq!(user["attest"], json!(["type=provenance,disabled=true"]));
     }
 
     #[test]
