@@ -21,6 +21,8 @@ pub(crate) struct Environment {
     /// In GitHub Actions: findings become annotations.
     pub(crate) github_actions: bool,
     pub(crate) github_step_summary: Option<Utf8PathBuf>,
+    /// The variables that open the cache of GitHub Actions are set; buildx reads their values by itself.
+    pub(crate) actions_cache: bool,
     /// A certificate bundle that the host trusts and a container does not: a TLS-intercepting proxy's authority.
     pub(crate) ca_file: Option<Utf8PathBuf>,
     /// Where cargo keeps its registry: a path that must not end up in a program.
@@ -50,6 +52,8 @@ const ENGINE_VARIABLES: [&str; 14] = [
     "SSH_AUTH_SOCK",
 ];
 const PROXY_VARIABLES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+/// Where the cache of GitHub Actions answers: its second version, and the first.
+const ACTIONS_CACHE_URLS: [&str; 2] = ["ACTIONS_RESULTS_URL", "ACTIONS_CACHE_URL"];
 /// Cargo's own variable wins over the one that most programs know.
 const CA_VARIABLES: [&str; 3] = ["CARGO_HTTP_CAINFO", "SSL_CERT_FILE", "CURL_CA_BUNDLE"];
 
@@ -65,6 +69,8 @@ impl Environment {
             ci: variable("CI").is_some(),
             github_actions: variable("GITHUB_ACTIONS").is_some(),
             github_step_summary: variable("GITHUB_STEP_SUMMARY").map(Utf8PathBuf::from),
+            actions_cache: variable("ACTIONS_RUNTIME_TOKEN").is_some()
+                && ACTIONS_CACHE_URLS.into_iter().any(|name| variable(name).is_some()),
             ca_file: CA_VARIABLES.into_iter().find_map(variable).map(Utf8PathBuf::from).filter(|file| file.is_file()),
             cargo_home: variable("CARGO_HOME")
                 .map(Utf8PathBuf::from)

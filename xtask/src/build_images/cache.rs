@@ -47,6 +47,18 @@ fn repository(text: &str) -> Result<String, String> {
 }
 
 impl Cache {
+    /// Whether the place can be used at all. buildx leaves `type=gha` out without a word where the job's token is not set.
+    pub(super) fn open(&self, actions_cache: bool) -> Result<(), String> {
+        if *self == Self::Gha && !actions_cache {
+            return Err(
+                "ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL are not set, and without them nothing is kept; next: \
+                        export them in the job as .github/workflows/pull-request.yml does"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
     /// The entry that a builder reads from; `None` while there is nothing to read.
     pub(super) fn from(&self, image: &str) -> Option<String> {
         match self {
@@ -90,6 +102,13 @@ mod tests {
         std::fs::write(folder.path().join("user/index.json"), "{}").unwrap();
         assert_eq!(cache.from("user").unwrap(), format!("type=local,src={}/user", folder.path().display()));
         assert_eq!(cache.to("user"), format!("type=local,dest={}/user,mode=max", folder.path().display()));
+    }
+
+    #[test]
+    fn githubs_cache_is_refused_where_no_token_opens_it() {
+        assert!(Cache::Gha.open(false).unwrap_err().contains("ACTIONS_RUNTIME_TOKEN"));
+        Cache::Gha.open(true).unwrap();
+        Cache::Folder("/cache".into()).open(false).unwrap();
     }
 
     #[test]

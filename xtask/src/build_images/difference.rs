@@ -175,39 +175,41 @@ mod tests {
         Archive::unpack(&runner, &archive, &folder.join(format!("{name}.unpacked"))).unwrap()
     }
 
-    fn compare(one: (&[(&str, &[u8])], Value), other: (&[(&str, &[u8])], Value)) -> Option<String> {
+    type Files<'a> = &'a [(&'a str, &'a [u8])];
+
+    fn compare(one: (Files<'_>, &Value), other: (Files<'_>, &Value)) -> Option<String> {
         let folder = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(folder.path()).unwrap();
-        let (one, other) = (image(folder, "one", one.0, &one.1), image(folder, "other", other.0, &other.1));
+        let (one, other) = (image(folder, "one", one.0, one.1), image(folder, "other", other.0, other.1));
         difference(&Runner::new(Interrupt::default(), false), &one, &other).unwrap()
     }
 
     #[test]
     fn the_file_that_differs_is_named_with_the_byte() {
         let text = compare(
-            (&[("mini-user", b"same"), ("etc/a b", b"built 10:00")], json!({})),
-            (&[("mini-user", b"same"), ("etc/a b", b"built 10:01")], json!({})),
+            (&[("mini-user", b"same"), ("etc/a b", b"built 10:00")], &json!({})),
+            (&[("mini-user", b"same"), ("etc/a b", b"built 10:01")], &json!({})),
         );
         assert_eq!(text.unwrap(), "layer 1, /etc/a b: 11 and 11 bytes, differing from byte 10");
     }
 
     #[test]
     fn a_file_that_only_one_has_is_named() {
-        let text = compare((&[("a", b"")], json!({})), (&[("a", b""), ("b", b"")], json!({})));
+        let text = compare((&[("a", b"")], &json!({})), (&[("a", b""), ("b", b"")], &json!({})));
         assert_eq!(text.unwrap(), "layer 1, /b: only one of them has it");
     }
 
     #[test]
     fn a_time_in_the_configuration_is_named_by_its_field() {
         let of = |time: &str| json!({ "history": [{ "created": time }], "os": "linux" });
-        let text = compare((&[("a", b"")], of("10:00")), (&[("a", b"")], of("10:01")));
+        let text = compare((&[("a", b"")], &of("10:00")), (&[("a", b"")], &of("10:01")));
         assert_eq!(text.unwrap(), r#"configuration.history[0].created is "10:00" and "10:01""#);
     }
 
     #[test]
     fn equal_images_do_not_differ() {
-        let of = || json!({ "os": "linux" });
-        assert_eq!(compare((&[("a", b"1")], of()), (&[("a", b"1")], of())), None);
+        let of = json!({ "os": "linux" });
+        assert_eq!(compare((&[("a", b"1")], &of), (&[("a", b"1")], &of)), None);
     }
 
     #[test]

@@ -7,11 +7,18 @@ use xshell::{Shell, cmd};
 use crate::context::Context;
 use crate::outcome::Stop;
 use crate::setup::Ready;
+use crate::version::Version;
+
+use super::plan::BuildPlan;
 
 const QUERY_LIMIT_SECONDS: u64 = 60;
 const STORE_FORMAT: &str = "{{json .DriverStatus}}";
 /// How `docker info` tells that images are kept by containerd.
 const CONTAINERD_STORE: &str = "io.containerd.snapshotter";
+/// The first BuildKit that rewrites the times of files.
+const REWRITES_TIMES: &str = "0.13";
+/// What a BuildKit that was built without its version calls itself.
+const NO_VERSION: &str = "0.0.0";
 
 /// The facts about the builder and the engine that decide features.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +77,14 @@ impl Builder {
         Ok(())
     }
 
+    /// The list of contents as a statement beside the image. The scanner that makes it is an image that the builder pulls by a
+    /// moving tag and runs, and on an image that holds one program it sees no more than trivy does.
+    #[expect(clippy::unused_self, reason = "a feature like the others, although no builder changes the answer")]
+    fn contents(&self) -> Feature {
+        Err("BuildKit would pull and run a scanner that nothing pins; `cargo xtask push` stores trivy's list instead"
+            .to_owned())
+    }
+
     /// How an image was made, as a statement beside it.
     pub(crate) fn provenance(&self) -> Feature {
         if self.containerd_store { Ok(()) } else { Err("the engine's image store holds no attestation".to_owned()) }
@@ -77,13 +92,16 @@ impl Builder {
 
     /// File and image times that are the revision's, so that the same inputs give the same image id.
     pub(crate) fn fixed_times(&self) -> Feature {
+        let rest = "the program and its layer repeat all the same";
         if self.engines_own() && !self.containerd_store {
-            return Err(
-                "the engine's own builder ignores SOURCE_DATE_EPOCH; the program and its layer repeat all the same"
-                    .to_owned(),
-            );
+            return Err(format!("the engine's own builder sets no times without the containerd image store; {rest}"));
         }
-        Ok(())
+        match (Version::find(&self.buildkit), Version::find(REWRITES_TIMES), Version::find(NO_VERSION)) {
+            (Some(own), Some(first), unknown) if own < first && Some(own) != unknown => {
+                Err(format!("BuildKit {own} is older than {first}, the first to rewrite the times of files; {rest}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `--platform`: what the builder lists it builds, natively or emulated.
@@ -98,15 +116,21 @@ impl Builder {
     }
 
     /// The ledger, for the report.
-    pub(crate) fn evidence(&self) -> Value {
+    pub(crate) fn evidence(&self, plan: &BuildPlan) -> Value {
         let say = |feature: Feature| feature.map_or_else(|why| format!("off because {why}"), |()| "on".to_owned());
         let rows = [
             ("driver", format!("{} (BuildKit {})", self.driver, self.buildkit)),
             ("image store", if self.containerd_store { "containerd" } else { "the engine's own" }.to_owned()),
             ("cache export", say(self.cache())),
             ("provenance", say(self.provenance())),
+            ("list of contents", say(self.contents())),
             ("times of the revision", say(self.fixed_times())),
             ("platforms", self.platforms.join(", ")),
+            (
+                "certificate authority",
+                plan.ca_file.as_ref().map_or("the builder's own", |_| "as a build secret").to_owned(),
+            ),
+            ("proxies", if plan.proxies.is_empty() { "none".to_owned() } else { plan.proxies.join(", ") }),
         ];
         rows.into_iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect::<Map<_, _>>().into()
     }
@@ -121,6 +145,7 @@ pub(crate) fn demand(flag: &str, feature: Feature) -> Result<()> {
 mod tests {
     use super::*;
 
+    const CONTAINERD: &str = r#"[["driver-type","io.containerd.snapshotter.v1"]]"#;
     const OLD: &str = "Name:          default\nDriver:        docker\n\nNodes:\nName:             default\nStatus:           running\nBuildKit version: v0.8+unknown\nPlatforms:        linux/amd64, linux/386\n";
 
     #[test]
@@ -137,20 +162,34 @@ mod tests {
 
     #[test]
     fn with_the_containerd_store_all_of_it_is_on() {
-        let builder = Builder::from_words(OLD, r#"[["driver-type","io.containerd.snapshotter.v1"]]"#);
+        let builder = Builder::from_words(&OLD.replace("v0.8+unknown", "v0.25.1"), CONTAINERD);
         assert!(builder.cache().is_ok() && builder.provenance().is_ok() && builder.fixed_times().is_ok());
-        assert_eq!(builder.evidence()["provenance"], "on");
+        let evidence = builder.evidence(&super::super::plan::tests::plan());
+        assert_eq!(
+            (&evidence["provenance"], &evidence["certificate authority"], &evidence["proxies"]),
+            (&"on".into(), &"as a build secret".into(), &"HTTPS_PROXY".into())
+        );
+        assert!(evidence["list of contents"].as_str().unwrap().starts_with("off because BuildKit would pull"));
     }
 
     #[test]
     fn a_builder_in_a_container_keeps_a_cache_and_the_engine_keeps_no_attestation() {
         for driver in ["docker-container", "kubernetes", "remote"] {
-            let words = OLD.replace("Driver:        docker", &format!("Driver:        {driver}"));
+            let words =
+                OLD.replace("Driver:        docker", &format!("Driver:        {driver}")).replace("v0.8", "v0.25.1");
             let builder = Builder::from_words(&words, "null");
             assert!(
                 builder.cache().is_ok() && builder.fixed_times().is_ok() && builder.provenance().is_err(),
                 "{driver}"
             );
+        }
+    }
+
+    #[test]
+    fn times_are_set_by_a_buildkit_that_can_or_that_does_not_say_how_old_it_is() {
+        for (version, on) in [("v0.12.5", false), ("v0.13.0", true), ("v0.0.0+unknown", true), ("dev", true)] {
+            let builder = Builder::from_words(&OLD.replace("v0.8+unknown", version), CONTAINERD);
+            assert_eq!(builder.fixed_times().is_ok(), on, "{version}");
         }
     }
 

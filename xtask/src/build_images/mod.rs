@@ -260,15 +260,15 @@ impl BuildImages {
             return Ok(());
         }
         let builder = Builder::ask(context, ready)?;
-        if self.cache.is_some() {
-            demand("--cache", builder.cache())?;
+        if let Some(cache) = &self.cache {
+            demand("--cache", builder.cache().and_then(|()| cache.open(context.project.environment.actions_cache)))?;
         }
         if let Some(platform) = &self.platform {
             demand("--platform", builder.platform(platform))?;
         }
         plan.provenance = builder.provenance().is_ok();
         plan.fixed_times = builder.fixed_times().is_ok();
-        outcome.evidence("builder", builder.evidence());
+        outcome.evidence("builder", builder.evidence(plan));
         Ok(())
     }
 }

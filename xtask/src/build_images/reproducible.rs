@@ -75,7 +75,7 @@ fn build_and_compare(
         if !same {
             let tags = [&plans[0].images[index].tag, &plans[1].images[index].tag];
             let what = name_difference(context, ready, tags, folder)?;
-            outcome.findings.push(finding(&image.package, plans[0].strategy, what));
+            outcome.findings.push(finding(&image.package, plans[0].strategy, &what));
         }
     }
     let what = if whole { "images built twice, ids compared" } else { "images built twice, layers compared" };
@@ -185,7 +185,7 @@ fn name_difference(context: &Context, ready: &Ready, tags: [&String; 2], folder:
     Ok(text.unwrap_or_else(|| "their ids differ and nothing in the saved images does".to_owned()))
 }
 
-fn finding(package: &str, strategy: Strategy, what: String) -> Finding {
+fn finding(package: &str, strategy: Strategy, what: &str) -> Finding {
     Finding {
         rule: "not-reproducible",
         place: Place::new(package),

@@ -1,4 +1,4 @@
-use crate::workspace::Workspace;
+use crate::workspace::{CANARY, Workspace};
 
 #[test]
 fn an_image_that_only_the_build_cache_has_is_no_success() {
@@ -98,15 +98,21 @@ fn a_cache_that_the_builder_cannot_export_is_refused_before_anything_is_built() 
 
 #[test]
 fn a_builder_of_ones_own_is_asked_for_what_it_can() {
-    let workspace = Workspace::new();
+    let mut workspace = Workspace::new();
     workspace.stub(
         r#"case "$call" in "docker buildx inspect") printf 'Driver:        docker-container\nPlatforms:        linux/amd64, linux/arm64\n'; exit ;; esac"#,
     );
+    let ended = workspace.xtask(&["build-images", "--dry-run", "--cache", "type=gha"]);
+    assert_eq!(ended.code, 3, "{}", ended.all());
+    assert!(ended.stdout.contains("--cache refused: ACTIONS_RUNTIME_TOKEN"), "{}", ended.all());
+    workspace.set("ACTIONS_RUNTIME_TOKEN", CANARY);
+    workspace.set("ACTIONS_RESULTS_URL", "https://results.example/");
     let ended = workspace.xtask(&["build-images", "--dry-run", "--cache", "type=gha", "--platform", "linux/arm64"]);
     assert_eq!(ended.code, 0, "{}", ended.all());
     for words in ["type=gha,scope=mini-user,mode=max", "\"platforms\":[\"linux/arm64\"]", "SOURCE_DATE_EPOCH"] {
         assert!(ended.stdout.contains(words), "{words}: {}", ended.all());
     }
+    assert!(!ended.all().contains(CANARY), "{}", ended.all());
 }
 
 #[test]
