@@ -52,7 +52,7 @@ impl Cache {
         if *self == Self::Gha && !actions_cache {
             return Err(
                 "ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL are not set, and without them nothing is kept; next: \
-                        export them in the job as .github/workflows/pull-request.yml does"
+                        export them in the job, see docs/deployment.md"
                     .to_owned(),
             );
         }

@@ -1,3 +1,8 @@
+//! `build-images`: what it asks of its tools and what it makes of their answers.
+
+#[cfg(feature = "engine-tests")]
+mod engine;
+
 use crate::workspace::{CANARY, Workspace};
 
 #[test]
