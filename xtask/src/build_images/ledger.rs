@@ -15,8 +15,8 @@ const QUERY_LIMIT_SECONDS: u64 = 60;
 const STORE_FORMAT: &str = "{{json .DriverStatus}}";
 /// How `docker info` tells that images are kept by containerd.
 const CONTAINERD_STORE: &str = "io.containerd.snapshotter";
-/// The first BuildKit that rewrites the times of files.
-const REWRITES_TIMES: &str = "0.13";
+/// The first BuildKit that takes an image's times from SOURCE_DATE_EPOCH.
+const SETS_TIMES: &str = "0.11";
 /// What a BuildKit that was built without its version calls itself.
 const NO_VERSION: &str = "0.0.0";
 
@@ -90,16 +90,16 @@ impl Builder {
         if self.containerd_store { Ok(()) } else { Err("the engine's image store holds no attestation".to_owned()) }
     }
 
-    /// File and image times that are the revision's, so that the same inputs give the same image id.
+    /// Image times that are the revision's, so that the same inputs give the same image id.
     pub(crate) fn fixed_times(&self) -> Feature {
         let rest = "the program and its layer repeat all the same";
         if self.engines_own() && !self.containerd_store {
             return Err(format!("the engine's own builder sets no times without the containerd image store; {rest}"));
         }
-        match (Version::find(&self.buildkit), Version::find(REWRITES_TIMES), Version::find(NO_VERSION)) {
-            (Some(own), Some(first), unknown) if own < first && Some(own) != unknown => {
-                Err(format!("BuildKit {own} is older than {first}, the first to rewrite the times of files; {rest}"))
-            }
+        match (Version::find(&self.buildkit), Version::find(SETS_TIMES), Version::find(NO_VERSION)) {
+            (Some(own), Some(first), unknown) if own < first && Some(own) != unknown => Err(format!(
+                "BuildKit {own} is older than {first}, the first to take them from SOURCE_DATE_EPOCH; {rest}"
+            )),
             _ => Ok(()),
         }
     }
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn times_are_set_by_a_buildkit_that_can_or_that_does_not_say_how_old_it_is() {
-        for (version, on) in [("v0.12.5", false), ("v0.13.0", true), ("v0.0.0+unknown", true), ("dev", true)] {
+        for (version, on) in [("v0.10.6", false), ("v0.11.0", true), ("v0.0.0+unknown", true), ("dev", true)] {
             let builder = Builder::from_words(&OLD.replace("v0.8+unknown", version), CONTAINERD);
             assert_eq!(builder.fixed_times().is_ok(), on, "{version}");
         }
