@@ -31,10 +31,8 @@ const GOOD_ENGINE: &str = r#"
 
 fn workspace() -> Workspace {
     let workspace = Workspace::new();
-    let facts = format!(
-        r#"{{"id":"sha256:user","size_bytes":5,"files":["/mini-user"],"config":{{"User":"65532:65532","Healthcheck":{{"Test":["CMD","/mini-user","healthcheck"]}}}},"version_line":"mini-user 0.1.0 (unversioned)","contract":{CONTRACT}}}"#
-    );
-    workspace.write("target/xtask/images/user.json", &facts);
+    let config = r#"{"User":"65532:65532","Healthcheck":{"Test":["CMD","/mini-user","healthcheck"]}}"#;
+    workspace.know_image(config, CONTRACT);
     workspace.write("compose.yaml", STACK);
     workspace.write(
         "docs/deployment.md",

@@ -2,10 +2,7 @@ use crate::workspace::{CANARY, Workspace};
 
 /// What a stack needs on top of the defaults: facts of the image that were read by an earlier build.
 fn with_known_image(workspace: &Workspace) {
-    workspace.write(
-        "target/xtask/images/user.json",
-        r#"{"id":"sha256:user","size_bytes":5,"files":["/mini-user"],"config":{},"version_line":"mini-user 0.1.0 (unversioned)","contract":{"service":"mini-user"}}"#,
-    );
+    workspace.know_image("{}", r#"{"service":"mini-user"}"#);
     workspace.write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"services/user\", \"xtask\", \"e2e\"]\n");
     workspace.write("e2e/Cargo.toml", "[package]\nname = \"mini-e2e\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
     workspace.write("e2e/src/main.rs", "fn main() {}\n");
