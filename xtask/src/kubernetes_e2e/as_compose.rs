@@ -122,10 +122,12 @@ fn user(container: &Container) -> String {
     if group.is_empty() { user } else { format!("{user}:{group}") }
 }
 
-/// `user-db.POSTGRES_PASSWORD` → `${USER_DATABASE_PASSWORD:?}`: the run's own secrets stand in the place of the cluster's.
+/// `user-db.POSTGRES_PASSWORD` → `${USER_DATABASE_PASSWORD:?}`: the run's own secrets stand in the place of the cluster's. An
+/// optional one may be missing here as there.
 fn from_env_file(reference: &Reference, secrets: &Secrets) -> String {
     let known = reference.name.split_once('.').and_then(|(secret, key)| secrets.get(secret)?.get(key));
-    format!("${{{}:?}}", known.unwrap_or(&reference.name))
+    let otherwise = if reference.is_required() { ":?" } else { ":-" };
+    format!("${{{}{otherwise}}}", known.unwrap_or(&reference.name))
 }
 
 /// `64Mi` → `64m`: Compose reads k, m and g as powers of 1024.
@@ -157,6 +159,7 @@ mod tests {
             user["environment"]["DATABASE_URL"],
             "postgres://user:${USER_DATABASE_PASSWORD:?}@user-db:5432/user"
         );
+        assert_eq!(user["environment"]["JWT_PUBLIC_KEY_PREVIOUS"], "${JWT_PUBLIC_KEY_PREVIOUS:-}");
         assert_eq!(user["environment"]["DRAIN_DELAY"], "5s");
         assert_eq!(
             (&user["user"], &user["read_only"], &user["mem_limit"]),
