@@ -16,6 +16,9 @@ const OUTSIDE: &str = "outside";
 const ENTRANCE: &str = "gateway";
 const FOREIGN_IMAGE: &str = "POSTGRES_IMAGE";
 
+/// No manifest can limit processes; a kubelet does it for all of its pods.
+const PROCESSES: u32 = 128;
+
 /// The file, and what is not as the manifests say.
 #[derive(Debug)]
 pub(super) struct Rendered {
@@ -25,7 +28,10 @@ pub(super) struct Rendered {
 
 /// `packages` are the images that are built here; `is_own_base` tells a home-made Postgres image, whose user has another number.
 pub(super) fn render(cluster: &Cluster, packages: &[&str], secrets: &Secrets, is_own_base: bool) -> Result<Rendered> {
-    let mut instead = vec!["a published port of the gateway for the Ingress".to_owned()];
+    let mut instead = vec![
+        "a published port of the gateway for the Ingress".to_owned(),
+        format!("a limit of {PROCESSES} processes per container for the kubelet's `podPidsLimit`"),
+    ];
     let (mut services, mut networks, mut volumes) = (Map::new(), Map::new(), Map::new());
     networks.insert(OUTSIDE.to_owned(), json!({}));
     for (container, deployment) in cluster.pairs() {
@@ -96,6 +102,7 @@ fn service(container: &Container, deployment: &Deployment, secrets: &Secrets) ->
         "security_opt": ["no-new-privileges:true"],
         "pull_policy": "never",
         "restart": "unless-stopped",
+        "pids_limit": PROCESSES,
         "networks": networks,
         "tmpfs": temporary,
         "stop_grace_period": format!("{}s", container.grace_seconds),

@@ -12,7 +12,7 @@ use crate::audit_env::policy::Policy;
 use crate::build_images::BuildImages;
 use crate::compose_e2e::ComposeE2e;
 use crate::context::Context;
-use crate::outcome::{Checked, Outcome};
+use crate::outcome::{Checked, Finding, Outcome, Place};
 use crate::setup;
 
 /// Run the containers of each Kubernetes overlay, with its own values, under the local engine, and the journey through them.
@@ -40,7 +40,9 @@ impl KubernetesE2e {
             let packages: Vec<_> = images.iter().map(|image| image.package.as_str()).collect();
             let stack = as_compose::render(&cluster, &packages, &policy.secrets, ready.postgres.local)?;
             let tested = ComposeE2e::whole().test_file(context, &ready, &images, Some(&stack.file.to_string()))?;
-            outcome.findings.extend(tested.findings);
+            // What the stack's check places in compose.yaml stands in the manifests here.
+            let moved = |finding| Finding { place: Place::new(folder.clone()), ..finding };
+            outcome.findings.extend(tested.findings.into_iter().map(moved));
             for checked in tested.checked {
                 outcome.checked.push(Checked { what: format!("{} of {folder}", checked.what), ..checked });
             }
