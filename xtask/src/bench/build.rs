@@ -46,13 +46,14 @@ impl Row {
     }
 }
 
-pub(super) fn measure(context: &Context, write: bool) -> Result<Outcome> {
+pub(super) fn measure(context: &Context, write: bool, quick: bool) -> Result<Outcome> {
+    let (others, minutes) = if quick { ("", 10) } else { (", by cargo-chef and naively", 25) };
     eprintln!(
-        "bench build: cold builds by cargo, in the container, on the host, by cargo-chef and naively, then edits; about 25 minutes. \
+        "bench build: cold builds by cargo, in the container, on the host{others}, then edits; about {minutes} minutes. \
          What is committed is measured; keep the machine quiet"
     );
     let ready = setup::ready(context)?;
-    let bench = Bench::new(context, &ready)?;
+    let bench = Bench::new(context, &ready, quick)?;
     let mut rows = bench.cold()?;
     rows.push(bench.unchanged()?);
     rows.extend(bench.edits()?);
@@ -79,10 +80,12 @@ struct Bench<'a> {
     /// `--bin mini-user --bin …`
     bins: Vec<String>,
     secrets: Vec<String>,
+    /// Without cargo-chef's and the naive Dockerfile.
+    quick: bool,
 }
 
 impl<'a> Bench<'a> {
-    fn new(context: &'a Context, ready: &'a Ready) -> Result<Self> {
+    fn new(context: &'a Context, ready: &'a Ready, quick: bool) -> Result<Self> {
         let shell = Shell::new()?;
         let folder = context.project.out().join("bench");
         let checkout = folder.join("checkout");
@@ -100,15 +103,15 @@ impl<'a> Bench<'a> {
         let bins = context.project.images.iter().flat_map(|image| ["--bin".to_owned(), image.package.clone()]);
         let ca = build_images::copy_ca_file(context)?;
         let secrets = ca.into_iter().map(|file| format!("--secret=id=ca,src={file}")).collect();
-        Ok(Self { context, ready, checkout, bins: bins.collect(), secrets, shell })
+        Ok(Self { context, ready, checkout, bins: bins.collect(), secrets, shell, quick })
     }
 
     fn end(&self) -> Result<()> {
-        let docker = &self.ready.docker.program;
-        self.context
-            .runner
-            .for_clean_up()
-            .read(cmd!(self.shell, "{docker} image rm {CHEF_BASE}"), QUERY_LIMIT_SECONDS)?;
+        if !self.quick {
+            let docker = &self.ready.docker.program;
+            let remove = cmd!(self.shell, "{docker} image rm {CHEF_BASE}");
+            self.context.runner.for_clean_up().read(remove, QUERY_LIMIT_SECONDS)?;
+        }
         self.shell.remove_path(self.context.project.out().join("bench"))?;
         Ok(())
     }
@@ -119,20 +122,30 @@ impl<'a> Bench<'a> {
         let cargo = self.time(self.cargo())?;
         let container = self.time(self.xtask(&["--no-cache"])?)?;
         let host = self.time(self.xtask(&["--strategy", "host", "--no-cache"])?)?;
+        let all = |how: &str| format!("cold, all images, {how}");
+        let row = |what, seconds, beside, beside_seconds, reach| Row { what, seconds, beside, beside_seconds, reach };
+        let mut rows = vec![
+            row(all("container"), container, "cargo build --release", cargo, Some(1.2)),
+            row(all("host"), host, "cargo build --release", cargo, None),
+        ];
+        if self.quick {
+            return Ok(rows);
+        }
         self.chef_base()?;
         let mut chef = 0.0;
         for image in &self.context.project.images {
             chef += self.time(self.chef(&image.package, true))?;
         }
         let naive = self.time(self.naive(true))?;
-        let all = |how: &str| format!("cold, all images, {how}");
-        let row = |what, seconds, beside, beside_seconds, reach| Row { what, seconds, beside, beside_seconds, reach };
-        Ok(vec![
-            row(all("container"), container, "cargo build --release", cargo, Some(1.2)),
-            row(all("host"), host, "cargo build --release", cargo, None),
-            row(all("container"), container, "four cargo-chef Dockerfiles, one after the other", chef, Some(0.6)),
-            row(all("container"), container, "the naive Dockerfile, one image", naive, None),
-        ])
+        rows.push(row(
+            all("container"),
+            container,
+            "four cargo-chef Dockerfiles, one after the other",
+            chef,
+            Some(0.6),
+        ));
+        rows.push(row(all("container"), container, "the naive Dockerfile, one image", naive, None));
+        Ok(rows)
     }
 
     /// Nothing changed: the program alone, beside the cached bake of the same images.
@@ -162,7 +175,10 @@ impl<'a> Bench<'a> {
 
     /// The same edit, compiled by each.
     fn edits(&self) -> Result<Vec<Row>> {
-        self.time(self.chef(&format!("mini-{EDITED}"), false))?;
+        let chef_of_edited = || self.chef(&format!("mini-{EDITED}"), false);
+        if !self.quick {
+            self.time(chef_of_edited())?;
+        }
         let (mut cargo, mut container, mut host, mut chef, mut naive) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for edit in 0..EDITS {
@@ -170,20 +186,25 @@ impl<'a> Bench<'a> {
             cargo.push(self.time(self.cargo())?);
             container.push(self.time(self.xtask(&[EDITED])?)?);
             host.push(self.time(self.xtask(&[EDITED, "--strategy", "host"])?)?);
-            chef.push(self.time(self.chef(&format!("mini-{EDITED}"), false))?);
-            if edit == 0 {
-                naive.push(self.time(self.naive(false))?);
+            if !self.quick {
+                chef.push(self.time(chef_of_edited())?);
+                if naive.is_empty() {
+                    naive.push(self.time(self.naive(false))?);
+                }
             }
         }
         let (cargo, container) = (median(cargo), median(container));
         let edited = |how: &str| format!("`{EDITED}` edited, its image, {how}");
         let row = |what, seconds, beside, beside_seconds, reach| Row { what, seconds, beside, beside_seconds, reach };
-        Ok(vec![
+        let mut rows = vec![
             row(edited("host"), median(host), "cargo build --release", cargo, Some(1.1)),
             row(edited("container"), container, "cargo build --release", cargo, Some(1.5)),
-            row(edited("container"), container, "its cargo-chef Dockerfile", median(chef), None),
-            row(edited("container"), container, "the naive Dockerfile", median(naive), None),
-        ])
+        ];
+        if !self.quick {
+            rows.push(row(edited("container"), container, "its cargo-chef Dockerfile", median(chef), None));
+            rows.push(row(edited("container"), container, "the naive Dockerfile", median(naive), None));
+        }
+        Ok(rows)
     }
 
     /// Another function in the program each time, so that no earlier result fits.
@@ -273,8 +294,10 @@ fn machine(ready: &Ready) -> String {
 }
 
 fn document(rows: &[Row], date: &str, machine: &str) -> String {
+    let whole = rows.iter().any(|row| row.beside.contains("cargo-chef"));
+    let quick = if whole { "" } else { " --quick" };
     let mut text = format!(
-        "# Build times\n\nMeasured on {date} by `cargo xtask bench build --write`, one run on {machine}. Ratios are what counts; seconds are this machine's.\n\n\
+        "# Build times\n\nMeasured on {date} by `cargo xtask bench build{quick} --write`, one run on {machine}. Ratios are what counts; seconds are this machine's.\n\n\
          | what | seconds | beside | seconds | ratio | to reach |\n|---|---|---|---|---|---|\n"
     );
     for row in rows {
@@ -291,7 +314,12 @@ fn document(rows: &[Row], date: &str, machine: &str) -> String {
             row.ratio()
         );
     }
-    text += "\nCold: nothing compiled; cargo's downloads are there for cargo and for this repository's Dockerfiles, while cargo-chef's and the\nnaive one download in their own layers, as they usually do. Edits: the median of three; nothing changed: of seven, alternating.\nThe Dockerfiles beside: [benchmarks/chef.Dockerfile](benchmarks/chef.Dockerfile), [naive/Dockerfile](naive/Dockerfile).\n";
+    text += "\nCold: nothing compiled, cargo's downloads there. Edits: the median of three; nothing changed: of seven, alternating.\n";
+    text += if whole {
+        "cargo-chef's and the naive Dockerfile download in their own layers, as they usually do:\n[benchmarks/chef.Dockerfile](benchmarks/chef.Dockerfile), [naive/Dockerfile](naive/Dockerfile).\n"
+    } else {
+        "Without `--quick`, cargo-chef's and a naive Dockerfile are measured beside:\n[benchmarks/chef.Dockerfile](benchmarks/chef.Dockerfile), [naive/Dockerfile](naive/Dockerfile).\n"
+    };
     text
 }
 

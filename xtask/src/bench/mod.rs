@@ -27,14 +27,18 @@ enum What {
     /// The sizes of the images, beside a naive single-stage build of the same program on the same base.
     Images,
     /// The times of builds, beside plain cargo, a cached bake, cargo-chef Dockerfiles and a naive one; about 25 minutes.
-    Build,
+    Build {
+        /// Leave out cargo-chef's and the naive builds, which take more than half of the time.
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 impl Bench {
     pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
         match self.what {
             What::Images => images::measure(context, self.write),
-            What::Build => build::measure(context, self.write),
+            What::Build { quick } => build::measure(context, self.write, quick),
         }
     }
 }
