@@ -12,10 +12,11 @@ use crate::outcome::{Finding, Outcome, Place, Stop};
 use crate::setup::tools::Toolbox;
 
 const CHECK_LIMIT_SECONDS: u64 = 300;
+const FETCH_LIMIT_SECONDS: u64 = 600;
 /// What is checked whatever the machine can reach.
 const ALWAYS: [&str; 3] = ["bans", "licenses", "sources"];
 
-/// Checks Cargo.lock against deny.toml. Advisories take part where cargo-deny's database was fetched before; nothing is
+/// Checks Cargo.lock against deny.toml. Advisories take part where cargo-deny's database was fetched before; no database is
 /// fetched here, so that tests work without a network.
 ///
 /// # Errors
@@ -34,6 +35,9 @@ pub(crate) fn check(context: &Context) -> Result<Outcome> {
             "off: cargo-deny has no database here (`cargo deny fetch` gets one); `cargo xtask scan` checks them",
         );
     }
+    // cargo-deny reads every package of the lock file, those of other systems too, and a build downloads its own alone. Where
+    // this fails, cargo-deny says what is missing.
+    context.runner.capture(cmd!(shell, "cargo fetch --quiet --locked"), FETCH_LIMIT_SECONDS)?;
     let (program, checks_run) = (&deny.program, &checks);
     let command = cmd!(shell, "{program} --offline --locked --format json --color never check {checks_run...}");
     let captured = context.runner.capture(command, CHECK_LIMIT_SECONDS)?;
