@@ -1,6 +1,7 @@
 //! `cargo xtask build-images`: plan, build with one bake, and prove what came out.
 
 pub(crate) mod archive;
+mod bake;
 mod budget;
 mod cache;
 mod conformance;
@@ -25,21 +26,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Value, json};
-use xshell::{Shell, cmd};
 
+use self::bake::bake;
 use self::cache::Cache;
 use self::fingerprint::{Built, Fingerprint, Records};
 use self::image::{ImageFacts, Images, check_identity};
 use self::ledger::{Builder, demand};
 use self::plan::{BuildPlan, ImagePlan, Strategy};
-use self::screen::Screen;
 use crate::context::Context;
 use crate::engine::{self, Inspected};
 use crate::outcome::{Outcome, Stop};
 use crate::setup::tools::Toolbox;
 use crate::setup::{self, Ready, bases};
-
-const BUILD_LIMIT_SECONDS: u64 = 3600;
 
 /// Build the images of the services, tagged mini-<service>:local.
 #[derive(Debug, Args)]
@@ -302,41 +300,6 @@ pub(crate) fn copy_ca_file(context: &Context) -> Result<Option<camino::Utf8PathB
     Ok(Some(copy))
 }
 
-/// Runs the bake and gives, per target, the image id that the builder says it made.
-fn bake(context: &Context, ready: &Ready, plan: &BuildPlan) -> Result<BTreeMap<String, String>> {
-    let shell = Shell::new()?;
-    shell.change_dir(&context.project.root);
-    let folder = context.project.out().join("build");
-    shell.create_dir(&folder)?;
-    // Two builds at once do not meet: each has its own files.
-    let own = std::process::id().to_string();
-    let (file, metadata) = (folder.join(format!("bake-{own}.json")), folder.join(format!("metadata-{own}.json")));
-    shell.write_file(&file, serde_json::to_string_pretty(&plan.bake_file())?)?;
-    let (buildx, plugin) = (&ready.buildx.program, &ready.buildx.arguments);
-    let command = cmd!(shell, "{buildx} {plugin...} bake --file {file} --metadata-file {metadata} --progress rawjson");
-    eprintln!("$ {command}");
-    let screen = Screen::new(plan.images.iter().map(|image| image.name.clone()).collect(), context.terminal);
-    let built = context.runner.capture_lines(command, BUILD_LIMIT_SECONDS, screen.reader());
-    drop(screen);
-    let text = shell.read_file(&metadata).unwrap_or_default();
-    shell.remove_path(&file)?;
-    shell.remove_path(&metadata)?;
-    let built = built.context("build the images")?;
-    if !built.status.success() {
-        return Err(failure::stop(built.status, &built.stderr).into());
-    }
-    let metadata: BTreeMap<String, Value> =
-        serde_json::from_str(&text).map_err(|error| Stop::Missing(format!("buildx left no metadata: {error}")))?;
-    Ok(metadata.into_iter().filter_map(|(target, value)| Some((target, built_id(&value)?))).collect())
-}
-
-/// The image id in a target's metadata: the configuration's digest where the builder tells it, else the image digest, which
-/// on the docker driver is the same.
-fn built_id(metadata: &Value) -> Option<String> {
-    let field = |name: &str| metadata.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
-    field("containerimage.config.digest").or_else(|| field("containerimage.digest"))
-}
-
 /// Every tag must be in the local engine, be what the builder made, and hold the program that the plan means.
 fn prove(images: &Images<'_>, plan: &BuildPlan, said: &BTreeMap<String, String>) -> Result<Vec<BuiltImage>> {
     let mut built = Vec::new();
@@ -376,17 +339,4 @@ pub(crate) fn evidence(images: &[BuiltImage]) -> Value {
         })
     };
     images.iter().map(one).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_configuration_digest_is_the_image_id() {
-        let both = json!({ "containerimage.config.digest": "sha256:c", "containerimage.digest": "sha256:m" });
-        assert_eq!(built_id(&both).as_deref(), Some("sha256:c"));
-        assert_eq!(built_id(&json!({ "containerimage.digest": "sha256:m" })).as_deref(), Some("sha256:m"));
-        assert_eq!(built_id(&json!({})), None);
-    }
 }
