@@ -3,7 +3,8 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::os::unix::process::parent_id;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,25 @@ pub(crate) struct Load {
     leave: bool,
 }
 
+/// When the load is over.
+struct End<'a> {
+    file: &'a Path,
+    deadline: Instant,
+    /// Who started this.
+    parent: u32,
+}
+
+impl End<'_> {
+    fn reached(&self) -> bool {
+        self.file.exists() || Instant::now() > self.deadline || self.orphaned()
+    }
+
+    /// Whoever started this was killed: nobody reads the log any more, and the stack is being removed.
+    fn orphaned(&self) -> bool {
+        parent_id() != self.parent
+    }
+}
+
 /// Who orders what.
 struct Customer {
     token: String,
@@ -55,6 +75,7 @@ struct Customer {
 
 impl Load {
     pub(crate) fn run(&self, client: &Client) -> Result<()> {
+        let parent = parent_id();
         let secrets = Secrets::read(&self.secrets)?;
         let log = Log::create(&self.log)?;
         let run = format!("{:x}", unix_milliseconds());
@@ -62,11 +83,12 @@ impl Load {
         let customers = (0..CUSTOMERS).map(|number| customer(client, &run, number, &product));
         let customers = customers.collect::<Result<Vec<_>>>()?;
         let deadline = Instant::now() + Duration::from_secs(self.limit_seconds);
+        let end = &End { file: &self.until, deadline, parent };
         thread::scope(|scope| {
-            let mut threads = vec![scope.spawn(|| self.look_around(client, &run, &log, deadline))];
+            let mut threads = vec![scope.spawn(|| self.look_around(client, &run, &log, end))];
             for (number, customer) in customers.iter().enumerate() {
                 let log = &log;
-                threads.push(scope.spawn(move || self.order(client, customer, number, log, deadline)));
+                threads.push(scope.spawn(move || self.order(client, customer, number, log, end)));
             }
             for thread in threads {
                 thread.join().unwrap_or_else(|_| bail!("a client panicked"))?;
@@ -75,13 +97,9 @@ impl Load {
         })
     }
 
-    fn over(&self, deadline: Instant) -> bool {
-        self.until.exists() || Instant::now() > deadline
-    }
-
-    fn order(&self, client: &Client, customer: &Customer, number: usize, log: &Log, deadline: Instant) -> Result<()> {
+    fn order(&self, client: &Client, customer: &Customer, number: usize, log: &Log, end: &End<'_>) -> Result<()> {
         for count in 1_u64.. {
-            if self.over(deadline) {
+            if end.reached() {
                 break;
             }
             let key = format!("{}-{number}-{count}", self.prefix);
@@ -91,7 +109,7 @@ impl Load {
                 // Whether a byte of it arrived is not known, and is the point.
                 let _ = client.leave(&step);
             }
-            if self.resolve(client, &step, &key, log, deadline)? && count.is_multiple_of(REPEAT_EVERY) {
+            if self.resolve(client, &step, &key, log, end)? && count.is_multiple_of(REPEAT_EVERY) {
                 log.write("order", Some(&key), &client.attempt(&step))?;
             }
             thread::sleep(PAUSE);
@@ -100,7 +118,7 @@ impl Load {
     }
 
     /// Sends an order until it is answered with 201. Gives whether it was.
-    fn resolve(&self, client: &Client, step: &Step<'_>, key: &str, log: &Log, deadline: Instant) -> Result<bool> {
+    fn resolve(&self, client: &Client, step: &Step<'_>, key: &str, log: &Log, end: &End<'_>) -> Result<bool> {
         let mut give_up = None;
         loop {
             let attempt = client.attempt(step);
@@ -108,19 +126,19 @@ impl Load {
             if attempt.status == 201 {
                 return Ok(true);
             }
-            if give_up.is_none() && self.over(deadline) {
+            if give_up.is_none() && end.reached() {
                 give_up = Some(Instant::now() + RESOLVE_LIMIT);
             }
-            if give_up.is_some_and(|time| Instant::now() > time) {
+            if end.orphaned() || give_up.is_some_and(|time| Instant::now() > time) {
                 return Ok(false);
             }
             thread::sleep(RETRY_PAUSE);
         }
     }
 
-    fn look_around(&self, client: &Client, run: &str, log: &Log, deadline: Instant) -> Result<()> {
+    fn look_around(&self, client: &Client, run: &str, log: &Log, end: &End<'_>) -> Result<()> {
         let account = json!({ "username": format!("load-{run}-0"), "password": password(run) });
-        while !self.over(deadline) {
+        while !end.reached() {
             log.write("log-in", None, &client.attempt(&Step::post("log in", "/users/login", account.clone())))?;
             log.write("list", None, &client.attempt(&Step::get("list", "/products?limit=1")))?;
             thread::sleep(PAUSE);

@@ -1,6 +1,5 @@
 //! The one place that spawns programs: argv only, echoed, limited in time and output, ended when somebody interrupts.
 
-use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
@@ -117,14 +116,6 @@ impl Runner {
         let stderr = collect(child.stderr.take(), on_stderr);
         let status = self.wait(&mut child, &line, limit_seconds)?;
         Ok(Captured { status, stdout: joined(stdout), stderr: joined(stderr) })
-    }
-
-    /// Writes a program's stdout and stderr into a file, such as the logs of a stack.
-    pub(crate) fn capture_to_file(&self, cmd: Cmd<'_>, file: File, limit_seconds: u64) -> Result<ExitStatus> {
-        let line = cmd.to_string();
-        let mut command = self.prepare(cmd, &Echo::WhenVerbose);
-        command.stdin(Stdio::null()).stderr(file.try_clone().context("share the log file")?).stdout(file);
-        self.wait(&mut spawn(&mut command, &line)?, &line, limit_seconds)
     }
 
     fn prepare(&self, cmd: Cmd<'_>, echo: &Echo) -> Command {

@@ -117,10 +117,14 @@ impl ComposeE2e {
             eprintln!("compose-e2e: failed: {error:#}");
             show_evidence(&stack, ready);
         }
-        let logs = run.logs_file(context);
-        if let Err(error) = stack.save_logs(&logs) {
-            eprintln!("compose-e2e: the logs could not be kept: {error:#}");
-        }
+        let file = run.logs_file(context);
+        let logs = match stack.save_logs(&file) {
+            Ok(()) => file.strip_prefix(&context.project.root).unwrap_or(&file).to_string(),
+            Err(error) => {
+                eprintln!("compose-e2e: the logs could not be kept: {error:#}");
+                format!("not kept: {error:#}")
+            }
+        };
         if self.keep && context.runner.interrupt().check().is_ok() {
             let text = format!(
                 "{} is left running on {}; end it with: {}",
@@ -132,6 +136,7 @@ impl ComposeE2e {
             context.runner.interrupt().on_second(None);
             let mut outcome = result?;
             outcome.evidence("kept", text);
+            outcome.evidence("logs", logs);
             return Ok(outcome);
         }
         let down = stack.down(true).and_then(|()| run.end(context, &ready.docker));
@@ -141,7 +146,7 @@ impl ComposeE2e {
         }
         let mut outcome = result?;
         down?;
-        outcome.evidence("logs", logs.strip_prefix(&context.project.root).unwrap_or(&logs).as_str());
+        outcome.evidence("logs", logs);
         Ok(outcome)
     }
 

@@ -1,10 +1,12 @@
 //! One run's own name and folder. The folder's lock lives as long as the process, so a later run can tell a stack whose
 //! run was killed from one that is still at work.
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use xshell::{Shell, cmd};
 
 use crate::context::Context;
@@ -13,6 +15,8 @@ use crate::setup::tools::Tool;
 
 const REMOVE_LIMIT_SECONDS: u64 = 60;
 const NAME_PREFIX: &str = "mini-e2e-";
+/// The logs of so many runs stay; `faults.sh` makes twenty.
+const KEPT_LOGS: usize = 30;
 
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -31,6 +35,7 @@ impl Run {
         std::fs::create_dir_all(&folder).with_context(|| format!("create {folder}"))?;
         let lock = File::create(folder.join("lock"))?;
         lock.lock().with_context(|| format!("lock {folder}"))?;
+        prune_logs(&self::folder(context), KEPT_LOGS)?;
         Ok(Self { project, folder, _lock: lock })
     }
 
@@ -114,6 +119,28 @@ fn folder(context: &Context) -> Utf8PathBuf {
     context.project.out().join("e2e")
 }
 
+/// Removes the logs of all but the last `kept` runs. A run's files share its name up to the first dot.
+fn prune_logs(folder: &Utf8Path, kept: usize) -> Result<()> {
+    let mut runs: BTreeMap<String, (SystemTime, Vec<Utf8PathBuf>)> = BTreeMap::new();
+    for entry in folder.read_dir_utf8().with_context(|| format!("read {folder}"))? {
+        let entry = entry?;
+        let Some((run, _)) = entry.file_name().split_once('.') else { continue };
+        // Another run may be at its own logs: what is gone by now needs no removal.
+        let Ok(metadata) = entry.metadata() else { continue };
+        if run.starts_with(NAME_PREFIX) && metadata.is_file() {
+            let (newest, files) = runs.entry(run.to_owned()).or_insert((SystemTime::UNIX_EPOCH, Vec::new()));
+            *newest = (*newest).max(metadata.modified()?);
+            files.push(entry.into_path());
+        }
+    }
+    let mut runs: Vec<_> = runs.into_values().collect();
+    runs.sort_by_key(|(newest, _)| std::cmp::Reverse(*newest));
+    for file in runs.iter().skip(kept).flat_map(|(_, files)| files) {
+        let _ = std::fs::remove_file(file);
+    }
+    Ok(())
+}
+
 /// What the engine still has of a Compose project, found by label.
 #[derive(Debug)]
 pub(crate) struct Leftovers {
@@ -167,5 +194,36 @@ impl Leftovers {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_logs_of_the_last_runs_stay_and_nothing_else_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let write = |name: &str, age_seconds: u64| {
+            let file = File::create(folder.join(name)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age_seconds)).unwrap();
+        };
+        write("mini-e2e-1-a.log", 300);
+        // One file of the run is old, but the run is not.
+        write("mini-e2e-2-b.burst.jsonl", 400);
+        write("mini-e2e-2-b.log", 100);
+        write("mini-e2e-3-c.log", 50);
+        write("mini-e2e-1-a.burst.slow.jsonl", 299);
+        write("notes.txt", 9000);
+        std::fs::create_dir(folder.join("mini-e2e-0-d")).unwrap();
+        prune_logs(folder, 2).unwrap();
+        let mut left: Vec<_> =
+            folder.read_dir_utf8().unwrap().map(|entry| entry.unwrap().file_name().to_owned()).collect();
+        left.sort();
+        let stay = ["mini-e2e-0-d", "mini-e2e-2-b.burst.jsonl", "mini-e2e-2-b.log", "mini-e2e-3-c.log", "notes.txt"];
+        assert_eq!(left, stay);
     }
 }

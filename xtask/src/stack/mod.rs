@@ -3,9 +3,7 @@
 pub(crate) mod readiness;
 pub(crate) mod secrets;
 
-use std::fs::File;
-
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use camino::Utf8PathBuf;
 use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
@@ -157,9 +155,11 @@ impl<'a> Stack<'a> {
 
     /// All logs of all containers, into a file.
     pub(crate) fn save_logs(&self, file: &Utf8PathBuf) -> Result<()> {
-        let target = File::create(file).with_context(|| format!("create {file}"))?;
         let logs = self.compose(&["logs", "--no-color", "--timestamps"]);
-        self.context.runner.for_clean_up().capture_to_file(logs, target, QUERY_LIMIT_SECONDS)?;
+        let captured = self.context.runner.for_clean_up().capture(logs, QUERY_LIMIT_SECONDS)?;
+        // Written here and not by Compose, which ends with 0 on a full disk, too.
+        std::fs::write(file, captured.stdout + &captured.stderr).with_context(|| format!("write {file}"))?;
+        ensure!(captured.status.success(), "compose logs ended with {}", captured.status);
         Ok(())
     }
 

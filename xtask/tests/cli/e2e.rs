@@ -39,6 +39,22 @@ fn a_crash_loop_fails_with_its_evidence_and_is_torn_down() {
     assert!(up < down, "{calls}");
 }
 
+const NEVER_READY: &str = r#"
+  "docker ps --all --quiet --no-trunc"*) echo c1 ;;
+  "docker inspect c1") echo '[{"Id":"c1","Image":"sha256:user","RestartCount":0,"State":{"Status":"running","Health":{"Status":"starting"}},"Config":{"Labels":{"com.docker.compose.service":"user"},"Healthcheck":{"Test":["CMD","/mini-user","healthcheck"],"Interval":100000000,"Timeout":100000000,"Retries":2}}}]'; exit 0 ;;
+  "docker exec c1 /mini-user healthcheck") exit 1 ;;"#;
+
+#[test]
+fn a_service_is_waited_for_as_long_as_its_healthcheck_allows_and_no_longer() {
+    let workspace = Workspace::new();
+    with_known_image(&workspace);
+    workspace.stub(&format!("case \"$call\" in{NEVER_READY}\nesac"));
+    let ended = workspace.xtask(&["compose-e2e"]);
+    assert_eq!(ended.code, 4, "{}", ended.all());
+    assert!(ended.stdout.contains("user did not pass its healthcheck within 0 s of its start"), "{}", ended.all());
+    assert!(workspace.calls().contains(" down --remove-orphans"), "{}", workspace.calls());
+}
+
 #[test]
 fn a_tear_down_that_fails_too_stays_behind_the_first_error() {
     let workspace = Workspace::new();

@@ -60,6 +60,27 @@ fn interrupt(mut child: Child, words: &str, signal: &str, code: i32) {
     assert!(started.elapsed() < Duration::from_secs(60), "at `{words}`: {:?}", started.elapsed());
 }
 
+/// Whether a load of these tests still sends requests.
+fn load_runs() -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let commands = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    commands.into_iter().any(|command| {
+        let arguments: Vec<_> = command.split(|byte| *byte == 0).collect();
+        arguments[0].ends_with(b"/mini-e2e") && arguments.contains(&b"load".as_slice())
+    })
+}
+
+fn within(limit: Duration, condition: impl Fn() -> bool) -> bool {
+    let started = Instant::now();
+    while started.elapsed() < limit {
+        if condition() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    false
+}
+
 /// One at a time, since each test looks at everything that is left on the engine.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -144,9 +165,84 @@ fn runs_meet_neither_each_other_nor_leave_anything_whatever_ends_them() {
         wait_for(&mut killed, words);
         killed.kill().unwrap();
         killed.wait().unwrap();
+        assert!(within(Duration::from_secs(15), || !load_runs()), "the load outlives the run that started it");
         assert_ne!(left_behind(), "", "a killed run cannot clean up, so this test would prove nothing");
         let output = start().wait_with_output().unwrap();
         assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
         assert_eq!(left_behind(), "", "the next run removes what the one killed at `{words}` left");
     }
+}
+
+/// The journey against a deployment that is there already: on loopback with its writes, beyond loopback without them.
+#[test]
+fn a_deployment_is_walked_through_by_its_address() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let checkout = Clone::new();
+    let report = |arguments: &[&str]| {
+        let output = xtask(&checkout.path).args(["--format", "json", "compose-e2e"]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let kept = report(&["--keep"])["evidence"]["kept"].as_str().unwrap().to_owned();
+    let (project, rest) = kept.split_once(" is left running on ").expect(&kept);
+    let url = rest.split(';').next().unwrap();
+    let secrets = format!("target/xtask/e2e/{project}/env");
+    let journey = |arguments: &[&str]| report(arguments)["evidence"]["journey"].as_array().unwrap().len();
+    let whole = journey(&["--base-url", url, "--secrets", &secrets]);
+    let container = |service: &str| {
+        let [project, service] = [
+            format!("label=com.docker.compose.project={project}"),
+            format!("label=com.docker.compose.service={service}"),
+        ];
+        docker_ok(&["ps", "--quiet", "--filter", &project, "--filter", &service])
+    };
+    // The gateway's address on its own network is no loopback address.
+    let format = format!("{{{{(index .NetworkSettings.Networks \"{project}_edge\").IPAddress}}}}");
+    let far = format!("http://{}:8080", docker_ok(&["inspect", "--format", &format, &container("gateway")]));
+    let users = || {
+        let count = "PGPASSWORD=$POSTGRES_PASSWORD psql -h 127.0.0.1 -U user -d user -Atc 'SELECT count(*) FROM users'";
+        docker_ok(&["exec", &container("user-db"), "sh", "-c", count])
+    };
+    let before = users();
+    let read_only = journey(&["--base-url", &far]);
+    assert_eq!(users(), before, "the read-only part made a user");
+    let allowed = journey(&["--base-url", &far, "--allow-writes", "--secrets", &secrets]);
+    assert_ne!(users(), before, "the whole journey made no user, so the comparison above proves nothing");
+    assert!(read_only > 0 && read_only < whole && allowed == whole, "{read_only} {whole} {allowed}");
+
+    let cleaned = xtask(&checkout.path).arg("clean").output().unwrap();
+    assert!(cleaned.status.success(), "{}", text(&cleaned.stdout));
+    assert_eq!(left_behind(), "");
+}
+
+/// File systems of three pages and of three inodes: the first has no room for the logs of a run, the second none for its secrets.
+#[test]
+fn a_full_disk_is_said_and_leaves_nothing_behind() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let checkout = Clone::new();
+    let folder = checkout.path.join("target/xtask/e2e");
+    std::fs::create_dir_all(&folder).unwrap();
+    let mounted = |options: &str| {
+        let run = xtask(&checkout.path);
+        let script = format!("mount -t tmpfs -o {options} tmpfs \"$0\" && exec \"$@\"");
+        let mut command = program("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c", &script]).arg(&folder);
+        command.arg(run.get_program()).args(run.get_args()).arg("compose-e2e").current_dir(&checkout.path);
+        for (name, value) in run.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let output = command.output().unwrap();
+        (output.status.code(), format!("{}{}", text(&output.stdout), text(&output.stderr)))
+    };
+    let (code, said) = mounted("size=12k");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("logs: not kept"), "{said}");
+    assert_eq!(left_behind(), "", "after a run without room for its logs");
+    let (code, said) = mounted("nr_inodes=3");
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert_eq!(left_behind(), "", "after a run without room for its secrets");
 }
