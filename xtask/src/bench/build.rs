@@ -54,10 +54,10 @@ pub(super) fn measure(context: &Context, write: bool, quick: bool) -> Result<Out
     );
     let ready = setup::ready(context)?;
     let bench = Bench::new(context, &ready, quick)?;
-    let mut rows = bench.cold()?;
-    rows.push(bench.unchanged()?);
-    rows.extend(bench.edits()?);
-    bench.end()?;
+    let rows = bench.rows();
+    let ended = bench.end();
+    let rows = rows?;
+    ended?;
     let mut outcome = Outcome::default();
     outcome.checked("times compared", rows.len());
     outcome.evidence("rows", rows.iter().map(Row::evidence).collect::<Value>());
@@ -106,12 +106,19 @@ impl<'a> Bench<'a> {
         Ok(Self { context, ready, checkout, bins: bins.collect(), secrets, shell, quick })
     }
 
+    fn rows(&self) -> Result<Vec<Row>> {
+        let mut rows = self.cold()?;
+        rows.push(self.unchanged()?);
+        rows.extend(self.edits()?);
+        Ok(rows)
+    }
+
+    /// Removes the clone and cargo-chef's base, however far the measuring came.
     fn end(&self) -> Result<()> {
-        if !self.quick {
-            let docker = &self.ready.docker.program;
-            let remove = cmd!(self.shell, "{docker} image rm {CHEF_BASE}");
-            self.context.runner.for_clean_up().read(remove, QUERY_LIMIT_SECONDS)?;
-        }
+        let docker = &self.ready.docker.program;
+        // Not there with --quick, nor after an early failure.
+        let remove = cmd!(self.shell, "{docker} image rm {CHEF_BASE}");
+        self.context.runner.for_clean_up().capture(remove, QUERY_LIMIT_SECONDS)?;
         self.shell.remove_path(self.context.project.out().join("bench"))?;
         Ok(())
     }
