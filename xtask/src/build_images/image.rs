@@ -1,7 +1,9 @@
 //! What a built image is, read from the engine and from the image itself. Facts of an image id never change, so they are
 //! kept by it; verdicts over them are made anew each time.
 
-use anyhow::{Context as _, Result};
+use std::thread::{self, ScopedJoinHandle};
+
+use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -43,12 +45,11 @@ pub(crate) struct ImageFacts {
 pub(crate) struct Images<'a> {
     pub(crate) context: &'a Context,
     pub(crate) docker: &'a Tool,
-    shell: Shell,
 }
 
 impl<'a> Images<'a> {
-    pub(crate) fn new(context: &'a Context, docker: &'a Tool) -> Result<Self> {
-        Ok(Self { context, docker, shell: Shell::new()? })
+    pub(crate) fn new(context: &'a Context, docker: &'a Tool) -> Self {
+        Self { context, docker }
     }
 
     /// The id that a reference stands for in the local engine.
@@ -59,8 +60,8 @@ impl<'a> Images<'a> {
 
     /// Makes a tag stand for an id.
     pub(crate) fn tag(&self, id: &str, tag: &str) -> Result<()> {
-        let docker = &self.docker.program;
-        self.context.runner.read(cmd!(self.shell, "{docker} image tag {id} {tag}"), ENGINE_LIMIT_SECONDS).map(drop)
+        let (shell, docker) = (Shell::new()?, &self.docker.program);
+        self.context.runner.read(cmd!(shell, "{docker} image tag {id} {tag}"), ENGINE_LIMIT_SECONDS).map(drop)
     }
 
     /// The facts of an image id, read once and kept.
@@ -72,7 +73,7 @@ impl<'a> Images<'a> {
         let store = self.store(id);
         // Renamed into place: another build may be reading.
         let staged = Utf8PathBuf::from(format!("{store}.{}", std::process::id()));
-        self.shell.write_file(&staged, serde_json::to_vec_pretty(&facts)?)?;
+        Shell::new()?.write_file(&staged, serde_json::to_vec_pretty(&facts)?)?;
         std::fs::rename(&staged, &store).with_context(|| format!("keep the facts of {id}"))?;
         Ok(facts)
     }
@@ -87,9 +88,13 @@ impl<'a> Images<'a> {
     }
 
     fn read_facts(&self, package: &str, id: &str) -> Result<ImageFacts> {
-        let archive = self.saved(package, id)?;
-        let version_line = self.ask(id, &["--version"])?;
-        let contract = self.ask(id, &["env", "--format", "json"])?;
+        // Each waits for the engine most of its time: at once they take as long as the slowest.
+        let (archive, version_line, contract) = thread::scope(|scope| {
+            let version = scope.spawn(|| self.ask(id, &["--version"]));
+            let contract = scope.spawn(|| self.ask(id, &["env", "--format", "json"]));
+            (self.saved(package, id), joined(version), joined(contract))
+        });
+        let (archive, version_line, contract) = (archive?, version_line?, contract?);
         let contract = serde_json::from_str(&contract)
             .map_err(|error| Stop::Repository(format!("{package} env --format json prints no JSON: {error}")))?;
         Ok(ImageFacts {
@@ -105,27 +110,27 @@ impl<'a> Images<'a> {
 
     /// Reads the image out of its archive, without a container, and checks the program in it.
     fn saved(&self, package: &str, id: &str) -> Result<Archive> {
-        let (docker, runner) = (&self.docker.program, &self.context.runner);
+        let (shell, docker, runner) = (Shell::new()?, &self.docker.program, &self.context.runner);
         let folder = self.context.project.out().join("images").join(format!("saved-{package}-{}", std::process::id()));
-        self.shell.remove_path(&folder)?;
-        self.shell.create_dir(&folder)?;
+        shell.remove_path(&folder)?;
+        shell.create_dir(&folder)?;
         let read = || -> Result<Archive> {
             let file = folder.join("image.tar");
-            runner.read(cmd!(self.shell, "{docker} image save --output {file} {id}"), ENGINE_LIMIT_SECONDS)?;
-            let archive = Archive::read(&self.shell, runner, &file, &folder)?;
-            program::check(package, &archive.program(&self.shell, runner, package)?)?;
+            runner.read(cmd!(shell, "{docker} image save --output {file} {id}"), ENGINE_LIMIT_SECONDS)?;
+            let archive = Archive::read(&shell, runner, &file, &folder)?;
+            program::check(package, &archive.program(&shell, runner, package)?)?;
             Ok(archive)
         };
         let archive = read();
-        self.shell.remove_path(&folder)?;
+        shell.remove_path(&folder)?;
         archive
     }
 
     /// Runs the image's program, locked down, and gives what it prints.
     fn ask(&self, id: &str, arguments: &[&str]) -> Result<String> {
-        let docker = &self.docker.program;
+        let (shell, docker) = (Shell::new()?, &self.docker.program);
         let run = cmd!(
-            self.shell,
+            shell,
             "{docker} run --rm --network none --read-only --cap-drop ALL --security-opt no-new-privileges {id} {arguments...}"
         );
         let captured = self.context.runner.capture(run, PROGRAM_LIMIT_SECONDS)?;
@@ -136,6 +141,11 @@ impl<'a> Images<'a> {
         Err(Stop::Repository(format!("the image {id} fails on `{asked}` ({}): {}", captured.status, captured.tail()))
             .into())
     }
+}
+
+/// What a thread found.
+pub(super) fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|_| Err(anyhow!("a thread that looked at an image panicked")))
 }
 
 /// Proves that an image holds the program that its plan means.

@@ -22,6 +22,7 @@ mod screen;
 mod staging;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -130,7 +131,7 @@ impl BuildImages {
             return Ok((outcome, Vec::new()));
         }
         let built = self.build_changed(context, ready, plan, &mut outcome)?;
-        let (images, records) = (Images::new(context, &ready.docker)?, Records::new(&context.project, self.strategy));
+        let (images, records) = (Images::new(context, &ready.docker), Records::new(&context.project, self.strategy));
         let before = |image: &BuiltImage| images.kept(&records.last(&image.name)?.previous?);
         conformance::judge(context, &built, before, &mut outcome)?;
         outcome.checked("images proved", built.len());
@@ -148,7 +149,7 @@ impl BuildImages {
         mut plan: BuildPlan,
         outcome: &mut Outcome,
     ) -> Result<Vec<BuiltImage>> {
-        let images = Images::new(context, &ready.docker)?;
+        let images = Images::new(context, &ready.docker);
         let records = Records::new(&context.project, plan.strategy);
         // Taken before the build: an edit during it makes the next build see a change, never miss one.
         let fingerprints = fingerprints(context, ready, &plan)?;
@@ -302,25 +303,28 @@ pub(crate) fn copy_ca_file(context: &Context) -> Result<Option<camino::Utf8PathB
 
 /// Every tag must be in the local engine, be what the builder made, and hold the program that the plan means.
 fn prove(images: &Images<'_>, plan: &BuildPlan, said: &BTreeMap<String, String>) -> Result<Vec<BuiltImage>> {
-    let mut built = Vec::new();
-    for image in &plan.images {
-        let Some(tagged) = images.id(&image.tag)? else {
-            let text = format!(
-                "{} was built but is not in the local engine; next: use a builder that loads its result (`docker buildx use default`)",
-                image.tag
-            );
-            return Err(Stop::Missing(text).into());
-        };
-        let made =
-            said.get(&image.name).with_context(|| format!("buildx says nothing of the target {}", image.name))?;
-        // An engine with the containerd store calls an image by its index, which the builder's metadata may not name.
-        let id = images.id(made)?.unwrap_or_else(|| tagged.clone());
-        if id != tagged {
-            eprintln!("build: another build has moved {} to {tagged} meanwhile; this one goes on with {id}", image.tag);
-        }
-        built.push(proved(images, image, &id)?);
+    thread::scope(|scope| {
+        let look = |image| scope.spawn(move || prove_one(images, image, said));
+        let threads: Vec<_> = plan.images.iter().map(look).collect();
+        threads.into_iter().map(image::joined).collect()
+    })
+}
+
+fn prove_one(images: &Images<'_>, image: &ImagePlan, said: &BTreeMap<String, String>) -> Result<BuiltImage> {
+    let Some(tagged) = images.id(&image.tag)? else {
+        let text = format!(
+            "{} was built but is not in the local engine; next: use a builder that loads its result (`docker buildx use default`)",
+            image.tag
+        );
+        return Err(Stop::Missing(text).into());
+    };
+    let made = said.get(&image.name).with_context(|| format!("buildx says nothing of the target {}", image.name))?;
+    // An engine with the containerd store calls an image by its index, which the builder's metadata may not name.
+    let id = images.id(made)?.unwrap_or_else(|| tagged.clone());
+    if id != tagged {
+        eprintln!("build: another build has moved {} to {tagged} meanwhile; this one goes on with {id}", image.tag);
     }
-    Ok(built)
+    proved(images, image, &id)
 }
 
 fn proved(images: &Images<'_>, image: &ImagePlan, id: &str) -> Result<BuiltImage> {

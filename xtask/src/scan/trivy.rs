@@ -20,6 +20,9 @@ const SCAN_LIMIT_SECONDS: u64 = 600;
 /// Reports of images that are gone are deleted after a while: the folder holds this many at most.
 const KEPT_REPORTS: usize = 200;
 
+/// trivy, a Go program, ends after a second: its garbage is left alone until there is a lot of it (docs/decisions/0007-scan.md).
+const GO_RUNTIME: [(&str, &str); 2] = [("GOGC", "off"), ("GOMEMLIMIT", "1GiB")];
+
 /// What trivy is asked to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Subject {
@@ -146,6 +149,9 @@ impl<'a> Trivy<'a> {
         };
         // A TRIVY_… variable of somebody's shell must not change a verdict.
         let mut command = command.env_clear();
+        for (name, value) in GO_RUNTIME {
+            command = command.env(name, value);
+        }
         for (name, value) in &self.context.project.environment.engine {
             command = command.env(name, value);
         }
