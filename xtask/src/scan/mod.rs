@@ -211,7 +211,8 @@ impl Run<'_> {
                 && scanned.failure.is_none()
             {
                 let name = unit.name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
-                trivy.bill_of_materials(scanned, &reports.join(format!("scan-{name}.cdx.json")))?;
+                let (list, to) = (trivy.bill_of_materials(scanned)?, reports.join(format!("scan-{name}.cdx.json")));
+                std::fs::copy(list, &to).with_context(|| format!("write {to}"))?;
             }
         }
         if self.write {

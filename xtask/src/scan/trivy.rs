@@ -147,42 +147,35 @@ impl<'a> Trivy<'a> {
                 cmd!(shell, "{program} config {common...} --cache-dir {cache} --skip-check-update {folder}")
             }
         };
-        // A TRIVY_… variable of somebody's shell must not change a verdict.
-        let mut command = command.env_clear();
-        for (name, value) in GO_RUNTIME {
-            command = command.env(name, value);
-        }
+        let mut command = alone(command);
         for (name, value) in &self.context.project.environment.engine {
             command = command.env(name, value);
         }
         command
     }
 
-    /// Writes the packages of a scanned image as CycloneDX.
+    /// The packages of a scanned image as CycloneDX, kept beside its report.
     ///
     /// # Errors
     /// [`Stop::Missing`] when trivy cannot.
-    pub(super) fn bill_of_materials(&self, scanned: &Scanned, to: &Utf8Path) -> Result<()> {
+    pub(super) fn bill_of_materials(&self, scanned: &Scanned) -> Result<Utf8PathBuf> {
         let beside = scanned.file.with_extension("cdx.json");
-        if !beside.is_file() {
-            let shell = Shell::new()?;
-            shell.change_dir(&self.empty);
-            let (program, from) = (&self.tool.program, &scanned.file);
-            let staged = Utf8PathBuf::from(format!("{beside}.{}", std::process::id()));
-            let convert =
-                cmd!(shell, "{program} convert --quiet --format cyclonedx --output {staged} {from}").env_clear();
-            let captured = self.context.runner.capture(convert, SCAN_LIMIT_SECONDS)?;
-            if !captured.status.success() {
-                return Err(Stop::Missing(format!(
-                    "trivy convert failed with {}: {}",
-                    captured.status,
-                    reason(&captured)
-                ))
-                .into());
-            }
-            std::fs::rename(&staged, &beside).with_context(|| format!("put {beside} in its place"))?;
+        if beside.is_file() {
+            return Ok(beside);
         }
-        std::fs::copy(&beside, to).with_context(|| format!("write {to}")).map(drop)
+        let shell = Shell::new()?;
+        shell.change_dir(&self.empty);
+        let (program, from) = (&self.tool.program, &scanned.file);
+        let staged = Utf8PathBuf::from(format!("{beside}.{}", std::process::id()));
+        let convert = cmd!(shell, "{program} convert --quiet --format cyclonedx --output {staged} {from}");
+        let captured = self.context.runner.capture(alone(convert), SCAN_LIMIT_SECONDS)?;
+        if !captured.status.success() {
+            return Err(
+                Stop::Missing(format!("trivy convert failed with {}: {}", captured.status, reason(&captured))).into()
+            );
+        }
+        std::fs::rename(&staged, &beside).with_context(|| format!("put {beside} in its place"))?;
+        Ok(beside)
     }
 
     pub(super) fn has_database(&self) -> bool {
@@ -192,6 +185,11 @@ impl<'a> Trivy<'a> {
     pub(super) fn evidence(&self) -> Value {
         self.tool.evidence()
     }
+}
+
+/// Without the shell's variables: a TRIVY_… of somebody's must not change a verdict.
+fn alone(command: Cmd<'_>) -> Cmd<'_> {
+    GO_RUNTIME.iter().fold(command.env_clear(), |command, (name, value)| command.env(name, value))
 }
 
 /// A report that was kept; one that is cut off is as good as none.

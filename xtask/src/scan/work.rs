@@ -46,7 +46,7 @@ pub(super) fn look(
         for _ in 0..at_once.min(subjects.len()) {
             scope.spawn(|| {
                 while let Some((unit, subject)) = subjects.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let result = trivy.scan(subject);
+                    let result = look_at(trivy, subject);
                     results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((unit.clone(), result));
                 }
             });
@@ -64,6 +64,15 @@ pub(super) fn look(
     }
     context.runner.interrupt().check()?;
     Ok(Seen { scanned, configurations, resolutions })
+}
+
+/// With the list of what is in it, where it is an image: at the end of all, one list after the other would be waited for.
+fn look_at(trivy: &Trivy<'_>, subject: &Subject) -> Result<Result<Scanned, String>> {
+    let seen = trivy.scan(subject)?;
+    if let (Subject::Image { .. }, Ok(scanned @ Scanned { failure: None, .. })) = (subject, &seen) {
+        trivy.bill_of_materials(scanned)?;
+    }
+    Ok(seen)
 }
 
 /// The lock file alone in a folder: trivy would take every other one below it, too.
