@@ -1,7 +1,7 @@
 //! Whole runs of compose-e2e: side by side, interrupted, killed.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -173,6 +173,15 @@ fn runs_meet_neither_each_other_nor_leave_anything_whatever_ends_them() {
     }
 }
 
+/// Removes a kept stack also when the test that kept it fails.
+struct CleanUp<'a>(&'a Path);
+
+impl Drop for CleanUp<'_> {
+    fn drop(&mut self) {
+        let _ = xtask(self.0).arg("clean").output();
+    }
+}
+
 /// The journey against a deployment that is there already: on loopback with its writes, beyond loopback without them.
 #[test]
 fn a_deployment_is_walked_through_by_its_address() {
@@ -183,6 +192,7 @@ fn a_deployment_is_walked_through_by_its_address() {
         assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
     };
+    let _clean_up = CleanUp(&checkout.path);
     let kept = report(&["--keep"])["evidence"]["kept"].as_str().unwrap().to_owned();
     let (project, rest) = kept.split_once(" is left running on ").expect(&kept);
     let url = rest.split(';').next().unwrap();
