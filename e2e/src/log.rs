@@ -29,7 +29,7 @@ impl Log {
             "problem": attempt.problem,
             "retry_after_seconds": attempt.retry_after_seconds,
             // Of an answer to an order: its id. Of a log-in the body is a token, which is in no log.
-            "order": key.and_then(|_| attempt.body["id"].as_str()),
+            "id": key.and_then(|_| attempt.body["id"].as_str()),
         });
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // One call for the whole line: a reader may look at any time.

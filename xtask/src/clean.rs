@@ -4,11 +4,12 @@ use anyhow::Result;
 use clap::Args;
 use xshell::{Shell, cmd};
 
+use xtask_engine::{Bases, docker, remove_one_shots};
+use xtask_outcome::Outcome;
+use xtask_stack::remove_runs;
+use xtask_workspace::Context;
+
 use crate::audit_env;
-use crate::compose_e2e::Run;
-use crate::context::Context;
-use crate::outcome::Outcome;
-use crate::setup::{self, bases};
 
 const REMOVE_LIMIT_SECONDS: u64 = 120;
 
@@ -21,15 +22,15 @@ pub(crate) struct Clean {
 }
 
 impl Clean {
-    pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
-        let mut outcome = Outcome::default();
-        let docker = setup::docker(context)?;
-        outcome.checked("stacks removed", Run::remove_all(context, &docker)?);
-        audit_env::live::remove_leftovers(context, &docker)?;
+    pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
+        let docker = docker(context)?;
+        outcome.checked("stacks removed", remove_runs(context, &docker, true)?);
+        audit_env::remove_leftovers(context, &docker)?;
+        outcome.checked("containers removed", remove_one_shots(context, &docker)?);
         if self.all {
             let shell = Shell::new()?;
             let mut removed = 0;
-            for base in bases::policy()?.into_values() {
+            for base in Bases::policy(&context.project)?.into_values() {
                 let (docker, local) = (&docker.program, &base.local);
                 let captured =
                     context.runner.capture(cmd!(shell, "{docker} image rm {local}"), REMOVE_LIMIT_SECONDS)?;
@@ -39,6 +40,6 @@ impl Clean {
             shell.remove_path(context.project.out())?;
             shell.create_dir(context.project.out())?;
         }
-        Ok(outcome)
+        Ok(())
     }
 }

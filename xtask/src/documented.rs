@@ -10,7 +10,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use crate::Cli;
-use crate::project::Project;
+use xtask_workspace::Project;
 
 const CALL: &str = "cargo xtask";
 
@@ -87,7 +87,7 @@ fn files(project: &Project) -> Vec<String> {
 
 #[test]
 fn every_documented_command_line_is_one_that_xtask_takes() {
-    let project = Project::load().unwrap();
+    let project = Project::load(env!("CARGO_MANIFEST_DIR")).unwrap();
     let mut wrong = Vec::new();
     let mut places = Vec::new();
     for file in files(&project) {

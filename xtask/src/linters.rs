@@ -4,9 +4,9 @@ use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
 use xshell::{Shell, cmd};
 
-use crate::context::Context;
-use crate::outcome::{Outcome, Stop};
-use crate::setup::tools::Toolbox;
+use xtask_engine::Toolbox;
+use xtask_outcome::{Outcome, Stop};
+use xtask_workspace::Context;
 
 const LINT_LIMIT_SECONDS: u64 = 300;
 
@@ -42,7 +42,7 @@ impl Files {
     }
 }
 
-/// Runs each linter that is here or can be had; one that is not is told as not checked.
+/// Runs each linter that is here or can be fetched; one that is not is reported as not checked.
 ///
 /// # Errors
 /// [`Stop::Repository`] when a linter complains; its words are on the screen.
@@ -55,7 +55,7 @@ pub(crate) fn check(context: &Context, outcome: &mut Outcome) -> Result<()> {
         let paths = &files.list(context, &shell)?;
         let tool = match toolbox.find_or_fetch(name) {
             Ok(tool) => tool,
-            Err(error) if matches!(error.downcast_ref(), Some(Stop::Missing(_))) => {
+            Err(error) if Stop::is_absent(&error) => {
                 outcome.unchecked(format!("{} by {name}", files.name()), format!("{error:#}"));
                 continue;
             }

@@ -1,49 +1,39 @@
 //! `cargo xtask`: builds, scans, audits and tests the container images of this workspace.
 //!
-//! One module per subcommand; docs/architecture.md is the map.
+//! One module per subcommand; each wires the crates of the engine to the command line. docs/architecture.md is the map.
 
 mod audit_env;
 mod bench;
 mod build_images;
 mod clean;
 mod compose_e2e;
-mod context;
-mod engine;
-mod exception;
-mod interrupt;
 mod kubernetes_e2e;
 mod linters;
-mod outcome;
-mod project;
+mod panics;
+mod publish;
 mod push;
-mod report;
 mod scan;
 mod setup;
-mod stack;
 mod test;
-mod tools;
 mod up;
 mod verify;
-mod version;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
+use xtask_outcome::{Outcome, Report, Stop};
+use xtask_process::{Interrupt, Runner};
+use xtask_workspace::{Context, Project};
 
-use crate::context::Context;
-use crate::interrupt::Interrupt;
-use crate::outcome::{Ending, Outcome};
-use crate::project::Project;
-use crate::report::Format;
-use crate::tools::Runner;
+use crate::publish::{Format, Journal};
 
 /// Builds, scans, audits and end-to-end tests the container images of this workspace.
 ///
 /// Exit codes: 0 fine; 1 a finding or the repository's own fault; 2 usage; 3 a tool, base, database or machine is missing or
-/// broken; 4 a time limit; 130 or 143 interrupted.
+/// broken; 4 a time limit; 5 a fault of xtask itself; 130 or 143 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 120)]
 struct Cli {
@@ -52,7 +42,7 @@ struct Cli {
     /// How the result is printed on standard output; progress goes to standard error.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Show every program that runs, also the quiet ones.
+    /// Show every program that runs, also the quiet ones, and all evidence.
     #[arg(short, long, global = true)]
     verbose: bool,
 }
@@ -61,7 +51,7 @@ struct Cli {
 enum Command {
     Setup(setup::Setup),
     BuildImages(build_images::BuildImages),
-    Scan(scan::Scan),
+    Scan(scan::ScanImages),
     AuditEnv(audit_env::AuditEnv),
     ComposeE2e(compose_e2e::ComposeE2e),
     KubernetesE2e(kubernetes_e2e::KubernetesE2e),
@@ -93,50 +83,78 @@ impl Command {
         }
     }
 
-    fn run(&self, context: &Context) -> Result<Outcome> {
+    fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
         match self {
-            Self::Setup(command) => command.run(context),
-            Self::BuildImages(command) => command.run(context),
-            Self::Scan(command) => command.run(context),
-            Self::AuditEnv(command) => command.run(context),
-            Self::ComposeE2e(command) => command.run(context),
-            Self::KubernetesE2e(command) => command.run(context),
-            Self::Verify(command) => command.run(context),
-            Self::Push(command) => command.run(context),
-            Self::Test(command) => command.run(context),
-            Self::Up(command) => command.run(context),
-            Self::Down(command) => command.run(context),
-            Self::Bench(command) => command.run(context),
-            Self::Clean(command) => command.run(context),
+            Self::Setup(command) => command.run(context, outcome),
+            Self::BuildImages(command) => command.run(context, outcome),
+            Self::Scan(command) => command.run(context, outcome),
+            Self::AuditEnv(command) => command.run(context, outcome),
+            Self::ComposeE2e(command) => command.run(context, outcome),
+            Self::KubernetesE2e(command) => command.run(context, outcome),
+            Self::Verify(command) => command.run(context, outcome),
+            Self::Push(command) => command.run(context, outcome),
+            Self::Test(command) => command.run(context, outcome),
+            Self::Up(command) => command.run(context, outcome),
+            Self::Down(command) => command.run(context, outcome),
+            Self::Bench(command) => command.run(context, outcome),
+            Self::Clean(command) => command.run(context, outcome),
         }
     }
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(refuse(&error, publish::asks_for_json(&arguments))),
+    };
+    let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    let rerun = shlex::try_join(words.iter().map(AsRef::as_ref)).unwrap_or_default();
+    ExitCode::from(run(&cli, &format!("cargo xtask {rerun}")))
+}
+
+/// A command line that is not understood; help and version are no errors.
+fn refuse(error: &clap::Error, as_json: bool) -> u8 {
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    if code == 0 || !as_json {
+        // A closed pipe (`| head`) is the reader's choice.
+        let _ = error.print();
+        return code;
+    }
+    let mut outcome = Outcome::default();
+    outcome.fail(&Error::from(Stop::Usage(error.to_string().trim_end().to_owned())));
+    publish::print(&Report::running("", "").ended(outcome, 0.0), Format::Json, false);
+    code
+}
+
+fn run(cli: &Cli, rerun: &str) -> u8 {
     let started = Instant::now();
-    let result = Interrupt::install().and_then(|interrupt| {
-        let project = Project::load()?;
-        std::fs::create_dir_all(project.out())?;
-        let terminal = std::io::stderr().is_terminal() && !project.environment.ci;
-        Ok(Context { project, runner: Runner::new(interrupt, cli.verbose), terminal })
-    });
-    let (context, result) = match result {
-        Ok(context) => {
-            let result = cli.command.run(&context);
-            (Some(context), result)
+    let mut outcome = Outcome::default();
+    let report = Report::running(cli.command.name(), rerun);
+    let context = match begin(cli) {
+        Ok(context) => context,
+        Err(error) => {
+            outcome.fail(&error);
+            let report = report.ended(outcome, started.elapsed().as_secs_f64());
+            publish::print(&report, cli.format, cli.verbose);
+            return report.exit_code();
         }
-        Err(error) => (None, Err(error)),
     };
-    let words = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    let ending = Ending {
-        command: cli.command.name(),
-        rerun: format!("cargo xtask {words}"),
-        seconds: started.elapsed().as_secs_f64(),
-        result: &result,
-    };
-    report::publish(context.as_ref(), &ending, cli.format);
-    ExitCode::from(ending.exit_code())
+    panics::install(&context.project);
+    let journal = Journal::begin(&context.project, report, &mut outcome);
+    outcome.command(|outcome| cli.command.run(&context, outcome));
+    panics::locate(&context.project, &mut outcome);
+    let report = journal.end(outcome, started.elapsed().as_secs_f64());
+    publish::print(&report, cli.format, cli.verbose);
+    publish::to_github(&context.project, &report);
+    report.exit_code()
+}
+
+fn begin(cli: &Cli) -> Result<Context> {
+    let interrupt = Interrupt::install()?;
+    let project = Project::load(env!("CARGO_MANIFEST_DIR"))?;
+    let terminal = std::io::stderr().is_terminal() && !project.environment.ci;
+    Ok(Context { project, runner: Runner::new(interrupt, cli.verbose), terminal })
 }
 
 #[cfg(test)]

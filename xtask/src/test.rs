@@ -7,17 +7,20 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use xshell::{Shell, cmd};
 
-use crate::context::Context;
+use xtask_engine::{OneShot, Ready, ready};
+use xtask_image_scan::sources;
+use xtask_outcome::{Outcome, Stop};
+use xtask_process::random_hex;
+use xtask_workspace::Context;
+
 use crate::linters;
-use crate::outcome::{Outcome, Stop};
-use crate::scan;
-use crate::setup::{self, Ready};
 
 const CHECK_LIMIT_SECONDS: u64 = 1200;
 /// With the engine suite, which runs every fault three times.
 const CHECK_ALL_LIMIT_SECONDS: u64 = 5400;
 const ENGINE_LIMIT_SECONDS: u64 = 60;
 const DATABASE_LIMIT_SECONDS: u64 = 60;
+const PASSWORD_BYTES: usize = 24;
 const POLL_MILLISECONDS: u64 = 100;
 
 /// Check formatting and lints and run all tests, API tests against a real Postgres included.
@@ -32,38 +35,57 @@ pub(crate) struct Test {
 }
 
 impl Test {
-    pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
+    pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
         eprintln!(
             "test: format, lints, tests; 3 to 6 minutes the first time{}",
             if self.all { ", then the engine suite, 25 minutes" } else { "" }
         );
         let folder = self.database_folder()?;
-        let ready = setup::ready(context)?;
+        let ready = ready(context)?;
+        outcome.evidence.extend(ready.evidence());
         let shell = Shell::new()?;
         shell.change_dir(&context.project.root);
         let run = |command| context.runner.run(command, CHECK_LIMIT_SECONDS);
-        run(cmd!(shell, "cargo fmt --all --check")).context("formatting; next: cargo fmt --all")?;
-        run(cmd!(shell, "cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings"))
-            .context("lints")?;
-        let mut outcome = scan::sources::check(context).context("dependency policy")?;
-        linters::check(context, &mut outcome)?;
-        let database = Database::start(context, &ready)?;
+        outcome.step("formatting", |outcome| {
+            run(cmd!(shell, "cargo fmt --all --check")).context("next: cargo fmt --all")?;
+            outcome.checked("check of the formatting", 1);
+            Ok(())
+        })?;
+        outcome.step("lints", |outcome| {
+            run(cmd!(shell, "cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings"))?;
+            outcome.checked("check of the lints", 1);
+            Ok(())
+        })?;
+        outcome.step("dependency policy", |outcome| sources::check(context, outcome))?;
+        outcome.step("linters", |outcome| linters::check(context, outcome))?;
+        outcome.step("tests", |outcome| self.tests(context, &ready, &shell, folder.as_deref(), outcome))?;
+        Ok(())
+    }
+
+    fn tests(
+        &self,
+        context: &Context,
+        ready: &Ready,
+        shell: &Shell,
+        folder: Option<&Utf8Path>,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let database = Database::start(context, ready)?;
         let features = if self.all { &["--features", "xtask/engine-tests"][..] } else { &[] };
         let mut tests = cmd!(shell, "cargo test --workspace --locked --no-fail-fast {features...}")
             .env("DATABASE_URL", &database.url);
-        if let Some(folder) = &folder {
+        if let Some(folder) = folder {
             tests = tests.env("SCAN_TEST_DATABASE", folder);
         } else if self.all {
             outcome.unchecked("crates drawn from a real database", "no --db names one");
         }
         let limit_seconds = if self.all { CHECK_ALL_LIMIT_SECONDS } else { CHECK_LIMIT_SECONDS };
-        let tested = context.runner.run(tests, limit_seconds).context("tests");
+        let tested = context.runner.run(tests, limit_seconds);
         let stopped = database.stop();
         tested?;
         stopped?;
-        outcome.checked("checks (format, lints, tests)", 3);
-        outcome.evidence.extend(ready.evidence());
-        Ok(outcome)
+        outcome.checked("run of the tests", 1);
+        Ok(())
     }
 
     /// An absolute path: tests run in other folders.
@@ -87,15 +109,17 @@ struct Database<'a> {
 impl<'a> Database<'a> {
     fn start(context: &'a Context, ready: &'a Ready) -> Result<Self> {
         let shell = Shell::new()?;
-        let (docker, image) = (&ready.docker.program, &ready.postgres.id);
+        let (docker, image) = (&ready.docker.program, &ready.database.id);
         // A throw-away database that only this machine reaches; the password keeps other users of the machine out.
-        let password = format!("test-{:x}-{:x}", std::process::id(), Instant::now().elapsed().subsec_nanos());
+        let password = random_hex(PASSWORD_BYTES)?;
+        let one_shot = OneShot::new(context, &ready.docker, "test")?;
+        let own = one_shot.arguments();
         let run = cmd!(
             shell,
-            "{docker} run --detach --label mini.xtask=test --env POSTGRES_PASSWORD --env PGDATA=/tmp/cluster --tmpfs /tmp:mode=1777,size=1g --publish 127.0.0.1:0:5432 {image} postgres -c fsync=off -c max_connections=300"
+            "{docker} run --detach {own...} --env POSTGRES_PASSWORD --env PGDATA=/tmp/cluster --tmpfs /tmp:mode=1777,size=1g --publish 127.0.0.1:0:5432 {image} postgres -c fsync=off -c max_connections=300"
         )
         .env("POSTGRES_PASSWORD", &password);
-        let container = context.runner.read(run, ENGINE_LIMIT_SECONDS).context("start Postgres for the tests")?;
+        let container = one_shot.read(run, ENGINE_LIMIT_SECONDS).context("start Postgres for the tests")?;
         let mut database = Self { context, ready, shell, container, url: String::new() };
         match database.wait(&password) {
             Ok(url) => {
@@ -130,7 +154,7 @@ impl<'a> Database<'a> {
                     runner.capture(cmd!(self.shell, "{docker} logs --tail 20 {container}"), ENGINE_LIMIT_SECONDS)?;
                 let seconds = started.elapsed().as_secs();
                 let text = format!("Postgres for the tests was not ready after {seconds} s: {}", logs.tail());
-                return Err(if ended { Stop::Missing(text) } else { Stop::TimedOut(text) }.into());
+                return Err(if ended { Stop::Broken(text) } else { Stop::TimedOut(text) }.into());
             }
             std::thread::sleep(std::time::Duration::from_millis(POLL_MILLISECONDS));
         }

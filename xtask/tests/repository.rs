@@ -18,7 +18,7 @@ const DOCKERFILES: [&str; 4] =
 /// The part of a Dockerfile that BuildKit should run once for all images.
 fn shared_stages(dockerfile: &str) -> &str {
     let start = dockerfile.find("FROM ${RUST_BASE} AS toolchain").expect("a toolchain stage");
-    let end = dockerfile.find("FROM kit AS build").expect("a build stage");
+    let end = dockerfile.find("FROM libraries AS build").expect("a build stage");
     &dockerfile[start..end]
 }
 
@@ -35,24 +35,13 @@ fn the_shared_stages_of_all_dockerfiles_are_the_same_to_the_letter() {
 }
 
 #[test]
-fn every_image_package_has_its_dockerfile_in_that_list_and_its_program_in_the_shared_stages() {
-    let mut found = 0;
-    for folder in ["services/kit", "services/user", "services/product", "services/order", "gateway", "e2e", "xtask"] {
-        let manifest = read(&format!("{folder}/Cargo.toml"));
-        if !manifest.contains("[package.metadata.image]") {
-            continue;
-        }
-        found += 1;
-        assert!(DOCKERFILES.contains(&format!("{folder}/Dockerfile").as_str()), "{folder}");
-        let name = manifest.lines().find_map(|line| line.strip_prefix("name = \"")).unwrap().trim_end_matches('"');
-        for path in DOCKERFILES {
-            assert!(
-                shared_stages(&read(path)).contains(&format!("--bin {name}")),
-                "{path} does not build {name} with the others"
-            );
-        }
+fn no_dockerfile_names_another_package_of_the_workspace() {
+    let packages = ["user", "product", "order", "gateway"].map(|name| format!("mini-{name}"));
+    for path in DOCKERFILES {
+        let text = read(path);
+        let named: Vec<_> = packages.iter().filter(|package| text.contains(package.as_str())).collect();
+        assert_eq!(named.len(), 1, "{path} names {named:?}");
     }
-    assert_eq!(found, DOCKERFILES.len());
 }
 
 #[test]
@@ -88,4 +77,84 @@ fn compose_probes_over_tcp_and_without_a_shell() {
         assert!(line.contains("test: [CMD, "), "{line}");
         assert!(!line.contains("pg_isready") || line.contains("-h, 127.0.0.1"), "{line}");
     }
+}
+
+/// The manifests of xtask and its crates.
+fn own_manifests() -> Vec<PathBuf> {
+    let mut found = vec![root().join("xtask/Cargo.toml")];
+    for entry in std::fs::read_dir(root().join("xtask/crates")).unwrap() {
+        let manifest = entry.unwrap().path().join("Cargo.toml");
+        if manifest.is_file() {
+            found.push(manifest);
+        }
+    }
+    found
+}
+
+/// The sources of a crate without their tests: what stands behind `#[cfg(test)]`, and files of tests alone.
+fn product_sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let is_test = ["tests.rs", "cases", "mutations", "oracle.rs", "repository.rs"].iter().any(|test| name.starts_with(test));
+        if is_test {
+            continue;
+        }
+        if path.is_dir() {
+            product_sources(&path, found);
+        } else if name.ends_with(".rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let product = text.split("#[cfg(test)]\nmod tests").next().unwrap().split("#[cfg(test)]\npub").next().unwrap().to_owned();
+            found.push((path, product));
+        }
+    }
+}
+
+#[test]
+fn no_library_crate_names_a_service_of_the_shop() {
+    let mut sources = Vec::new();
+    for manifest in own_manifests().iter().skip(1) {
+        product_sources(&manifest.parent().unwrap().join("src"), &mut sources);
+    }
+    assert!(sources.len() > 80, "{}", sources.len());
+    let names = ["\"mini-", "mini_", "\"gateway\"", "\"order\"", "\"product\"", "\"user-db\"", "8080", "5432"];
+    let mut found = Vec::new();
+    for (path, text) in &sources {
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            found.extend(
+                names.iter().filter(|name| line.contains(**name)).map(|name| format!("{}:{}: {name}", path.display(), number + 1)),
+            );
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn xtask_inherits_nothing_and_names_every_version_once() {
+    let mut versions = std::collections::BTreeMap::new();
+    let mut lints = std::collections::BTreeSet::new();
+    let table = read("Cargo.toml");
+    for manifest in own_manifests() {
+        let text = std::fs::read_to_string(&manifest).unwrap();
+        assert!(!text.contains("workspace = true") && !text.contains(".workspace"), "{}", manifest.display());
+        lints.insert(text.split("[lints.rust]").nth(1).expect("lints").split("[features]").next().unwrap().trim().to_owned());
+        for line in text.lines().filter(|line| line.contains(" = ") && !line.contains("path = ")) {
+            let (name, rest) = line.split_once(" = ").unwrap();
+            let Some(version) = rest.split('"').nth(1).filter(|text| text.starts_with(|c: char| c.is_ascii_digit())) else {
+                continue;
+            };
+            if ["version", "edition", "rust-version"].contains(&name) || name.contains('_') && !rest.contains("version") && name != "cargo_metadata" && name != "serde_json" {
+                continue;
+            }
+            let known = versions.entry(name.to_owned()).or_insert_with(|| version.to_owned());
+            assert_eq!(known, version, "{name} in {}", manifest.display());
+            // The services' table, where it has the same package.
+            if let Some(line) = table.split(&format!("\n{name} = ")).nth(1).and_then(|rest| rest.lines().next()) {
+                let exact = line.split('"').find(|text| text.starts_with(|c: char| c.is_ascii_digit()));
+                assert_eq!(exact, Some(version), "{name} in the workspace's table");
+            }
+        }
+    }
+    assert!(versions.len() > 12, "{versions:?}");
+    assert_eq!(lints.len(), 1, "the lints of all crates are the same: {lints:#?}");
 }

@@ -4,111 +4,73 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use serde_json::Value;
 use xshell::{Shell, cmd};
-
-use super::contract::Contract;
-use super::kubernetes::kustomize;
-use super::places::{ComposePlace, DockerfilePlace, ImagePlace, NamedFile, Places};
-use super::policy::Policy;
-use crate::build_images::BuiltImage;
-use crate::context::Context;
-use crate::outcome::Stop;
-use crate::project::Project;
-use crate::setup::Ready;
+use xtask_engine::{Ready, kustomize};
+use xtask_env_audit::kubernetes::kustomize as manifests;
+use xtask_env_audit::places::{ComposePlace, ImagePlace, NamedFile};
+use xtask_env_audit::{Contract, Places, Policy};
+use xtask_image_build::BuiltImage;
+use xtask_outcome::Stop;
+use xtask_workspace::Context;
 
 const QUERY_LIMIT_SECONDS: u64 = 60;
 /// A secret or a list of variables is short; what is longer is a wrong path.
 const FILE_LIMIT_BYTES: u64 = 64 * 1024;
-const STACK: &str = "compose.yaml";
-/// What a person's own `docker compose up` would add to it.
+/// What a person's own `docker compose up` would add to the Compose file.
 const OVERRIDES: [&str; 2] = ["compose.override.yaml", "compose.override.yml"];
 const HISTORY_FORMAT: &str = "{{json .CreatedBy}}";
-pub(crate) const DOCUMENT: &str = "docs/deployment.md";
-pub(crate) const EXAMPLE: &str = ".env.example";
 
 /// Everything that the static audit looks at.
-pub(crate) fn places(context: &Context, ready: &Ready, images: &[BuiltImage], policy: &Policy) -> Result<Places> {
-    let mut places = of_repository(&context.project)?;
+pub(super) fn places(context: &Context, ready: &Ready, images: &[BuiltImage], policy: &Policy) -> Result<Places> {
+    let root = &context.project.root;
+    let dockerfiles = context.project.images.iter().map(|image| (image.name(), image.folder.join("Dockerfile")));
+    let mut places = Places::of_files(root, dockerfiles)?;
     for image in images {
+        let Some(program) = &image.facts.program else { continue };
         places.images.push(ImagePlace {
             service: image.name.clone(),
-            contract: Contract::parse(&image.package, &image.facts.contract)?,
+            id: image.facts.id.clone(),
+            contract: Contract::parse(&image.package, &program.contract)?,
             config: image.facts.config.clone(),
             history: history(context, ready, &image.facts.id)?,
         });
     }
-    let root = &context.project.root;
-    let mut stacks = vec![vec![STACK]];
-    stacks.extend(OVERRIDES.iter().find(|file| root.join(file).is_file()).map(|file| vec![STACK, file]));
+    let stack = context.project.stack.file.as_str();
+    let mut stacks = vec![vec![stack]];
+    stacks.extend(OVERRIDES.iter().find(|file| root.join(file).is_file()).map(|file| vec![stack, file]));
     for files in stacks {
         let rendered = render(context, ready, &files)?;
         places.files.extend(named_files(context, &rendered)?);
-        let file = *files.last().unwrap_or(&STACK);
-        places.compose.push(ComposePlace {
-            file: file.to_owned(),
-            rendered,
-            source: read(root, file)?.unwrap_or_default(),
-        });
+        let file = *files.last().unwrap_or(&stack);
+        let source = std::fs::read(root.join(file)).with_context(|| format!("read {file}"))?;
+        let source = String::from_utf8_lossy(&source).into_owned();
+        places.compose.push(ComposePlace { file: file.to_owned(), rendered, source });
     }
-    manifests(context, policy, &mut places)?;
+    render_manifests(context, policy, &mut places)?;
     Ok(places)
 }
 
 /// The manifests as kustomize renders them. Without kubectl the base alone can be read, which is not what is deployed.
-fn manifests(context: &Context, policy: &Policy, places: &mut Places) -> Result<()> {
-    let folders = policy.kubernetes.folders(&context.project.root);
-    let rendered: Result<Vec<_>> = folders.iter().map(|folder| kustomize::render(context, folder)).collect();
-    match rendered {
-        Ok(rendered) => places.kubernetes.extend(rendered),
-        Err(error) if matches!(error.downcast_ref(), Some(Stop::Missing(_))) => {
-            let base = &policy.kubernetes.base;
-            places.kubernetes.push(kustomize::read_plain(&context.project.root, base)?);
-            places.unread.push((format!("{} ({base} alone was read)", folders.join(" and ")), format!("{error:#}")));
+fn render_manifests(context: &Context, policy: &Policy, places: &mut Places) -> Result<()> {
+    let root = &context.project.root;
+    let folders = policy.kubernetes.folders(root);
+    for folder in folders {
+        match kustomize(context, folder) {
+            Ok(text) => places.kubernetes.push(manifests::rendered(root, folder, &text)?),
+            Err(error) if Stop::is_absent(&error) => {
+                let base = &policy.kubernetes.base;
+                places.kubernetes = vec![manifests::read_plain(root, base)?];
+                places
+                    .unread
+                    .push((format!("{} ({base} alone was read)", folders.join(" and ")), format!("{error:#}")));
+                break;
+            }
+            Err(error) => return Err(error),
         }
-        Err(error) => return Err(error),
     }
     Ok(())
-}
-
-/// The part that lies in files and needs no tool.
-pub(crate) fn of_repository(project: &Project) -> Result<Places> {
-    let root = &project.root;
-    let mut places = Places {
-        example: read_bytes(&root.join(EXAMPLE))?,
-        env: read_bytes(&root.join(".env"))?,
-        document: read(root, DOCUMENT)?,
-        ..Places::default()
-    };
-    for image in &project.images {
-        let file = image.folder.join("Dockerfile");
-        let text = read(root, file.as_str())?.with_context(|| format!("{file} is not there"))?;
-        places.dockerfiles.push(DockerfilePlace { service: image.name().to_owned(), file: file.into_string(), text });
-    }
-    let workflows = root.join(".github/workflows");
-    for entry in workflows.read_dir_utf8().into_iter().flatten() {
-        let name = entry?.file_name().to_owned();
-        if name.ends_with(".yml") || name.ends_with(".yaml") {
-            let file = format!(".github/workflows/{name}");
-            let text = read(root, &file)?.unwrap_or_default();
-            places.workflows.push((file, text));
-        }
-    }
-    places.workflows.sort();
-    Ok(places)
-}
-
-fn read(root: &Utf8Path, file: &str) -> Result<Option<String>> {
-    Ok(read_bytes(&root.join(file))?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-}
-
-fn read_bytes(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("read {path}")),
-    }
 }
 
 /// The stack by Compose's own rules, every profile in it, nothing interpolated: no value of a secret comes into this

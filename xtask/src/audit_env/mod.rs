@@ -1,44 +1,23 @@
 //! `cargo xtask audit-env`: the contract that each built image prints, held against every place that sets or documents a
 //! variable, and against what the image really does.
 
-#[cfg(test)]
-mod cases;
-#[cfg(test)]
-mod cases_kubernetes;
-mod compose;
-mod contract;
-mod dockerfile;
-mod env_file;
-mod example;
 mod gather;
-mod image_user;
-pub(crate) mod kubernetes;
-pub(crate) mod live;
-mod matrix;
-#[cfg(test)]
-mod mutations;
-mod nearest;
-pub(crate) mod places;
-pub(crate) mod policy;
-mod rules;
-mod tables;
-pub(crate) mod template;
-mod value_type;
-mod view;
-mod yaml;
+mod live;
+mod trial;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use xtask_engine::{Ready, ready};
+use xtask_env_audit::{Audit, Matrix, Policy, Selection};
+use xtask_image_build::{Build, BuiltImage};
+use xtask_outcome::Outcome;
+use xtask_process::put;
+use xtask_workspace::Context;
 
-use self::matrix::Matrix;
-use self::places::Places;
-use self::policy::Policy;
-use self::view::{Findings, View};
-use crate::build_images::{BuildImages, BuiltImage};
-use crate::context::Context;
-use crate::outcome::{Outcome, Stop};
-use crate::setup::{self, Ready};
+pub(crate) use self::trial::remove_leftovers;
+
+const POLICY: &str = "env.toml";
 
 /// Hold the contract of each image against every place that sets or documents a variable, and against the running image.
 ///
@@ -51,7 +30,7 @@ pub(crate) struct AuditEnv {
     /// Start no container; only compare the places.
     #[arg(long = "static")]
     only_static: bool,
-    /// Write .env.example and the tables in docs/deployment.md anew.
+    /// Regenerate .env.example and the tables in docs/deployment.md.
     #[arg(long)]
     write: bool,
 }
@@ -59,145 +38,95 @@ pub(crate) struct AuditEnv {
 /// What the audit does beside comparing places.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
-    /// The services to judge; all when empty.
-    pub(crate) services: Vec<String>,
+    pub(crate) selection: Selection,
     pub(crate) only_static: bool,
     pub(crate) write: bool,
     /// Put the matrices into the outcome; they are stored in any case.
     pub(crate) show_matrix: bool,
 }
 
-impl Options {
-    fn is_selected(&self, service: &str) -> bool {
-        self.services.is_empty() || self.services.iter().any(|one| one == service)
-    }
-}
-
 impl AuditEnv {
-    pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
+    pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
         let selected = context.project.select(&self.names)?;
         let services = selected.iter().map(|image| image.name().to_owned()).collect();
-        let ready = setup::ready(context)?;
-        let (_, images) = BuildImages::all().build(context, &ready)?;
-        let options = Options { services, only_static: self.only_static, write: self.write, show_matrix: true };
-        check(context, &ready, &images, &options)
+        let ready = ready(context)?;
+        let Some(images) = outcome.step("build-images", |outcome| Build::default().run(context, &ready, outcome))?
+        else {
+            return Ok(());
+        };
+        let selection = Selection { services };
+        let options = Options { selection, only_static: self.only_static, write: self.write, show_matrix: true };
+        check(context, &ready, &images, &options, outcome)
     }
 }
 
-/// Audits the given images.
-pub(crate) fn check(context: &Context, ready: &Ready, images: &[BuiltImage], options: &Options) -> Result<Outcome> {
+/// `policy/env.toml`.
+pub(crate) fn policy(context: &Context) -> Result<Policy> {
+    let (file, text) = (context.project.policy_file(POLICY), context.project.policy(POLICY)?);
+    Ok(Policy::parse(file.as_str(), &text)?)
+}
+
+/// Audits the given images. What the places disagree about is found whether or not the images can be tried.
+pub(crate) fn check(
+    context: &Context,
+    ready: &Ready,
+    images: &[BuiltImage],
+    options: &Options,
+    outcome: &mut Outcome,
+) -> Result<()> {
     eprintln!(
         "audit-env: compare the places (2 s){}",
         if options.only_static { "" } else { ", then try each new image (20 s)" }
     );
-    let policy = Policy::load()?;
+    outcome.evidence.extend(ready.evidence());
+    for image in images.iter().filter(|image| image.facts.program.is_none()) {
+        outcome.unchecked(
+            format!("the contract of {}", image.name),
+            "its image cannot be started, see the findings about it",
+        );
+    }
+    let policy = policy(context)?;
     let mut places = gather::places(context, ready, images, &policy)?;
-    let mut outcome = Outcome::default();
     if options.write {
-        let written = write(context, &mut places, &policy)?;
+        let mut written = Vec::new();
+        for (file, text) in places.regenerated(&policy)? {
+            put(&context.project.root.join(file), text)?;
+            written.push(Value::from(file));
+        }
         outcome.evidence("written", written);
     }
-    let view = View::new(&places, &policy);
-    let mut findings = rules::check(&view);
+    let mut audit = Audit::of_places(&places, &policy);
+    let mut tried = false;
+    let mut live = Ok(());
     if options.only_static {
         outcome.evidence("live", "off: --static");
     } else {
-        let is_selected = |service: &str| options.is_selected(service);
-        live::check(context, ready, &view, images, &is_selected, &mut findings, &mut outcome)?;
+        let mut part = Outcome::default();
+        live = part
+            .step("containers", |outcome| live::check(context, ready, &policy, &mut audit, &options.selection, outcome))
+            .map(|done| tried = done.is_some());
+        outcome.checked.append(&mut part.checked);
+        outcome.failures.append(&mut part.failures);
+        outcome.unchecked.append(&mut part.unchecked);
+        outcome.steps.append(&mut part.steps);
+        outcome.evidence.extend(part.evidence.remove("containers").map(|live| ("live".to_owned(), live)));
     }
-    report(&view, findings, options, context, &mut outcome)?;
-    outcome.evidence.extend(ready.evidence());
-    Ok(outcome)
-}
-
-/// Makes the generated files anew and gives the names of those that changed.
-fn write(context: &Context, places: &mut Places, policy: &Policy) -> Result<Vec<String>> {
-    let view = View::new(places, policy);
-    let example = example::render(&view);
-    let document = places.document.as_deref().and_then(|document| tables::rewrite(document, &view));
-    let document = document.ok_or_else(|| {
-        let text = format!(
-            "{} has no lines `{}` and `{}`; next: put them where the tables belong",
-            gather::DOCUMENT,
-            tables::BEGIN,
-            tables::END
-        );
-        Stop::Repository(text)
-    })?;
-    let mut written = Vec::new();
-    let root = &context.project.root;
-    if places.example.as_deref() != Some(example.as_bytes()) {
-        std::fs::write(root.join(gather::EXAMPLE), &example).context("write .env.example")?;
-        written.push(gather::EXAMPLE.to_owned());
-    }
-    if places.document.as_ref() != Some(&document) {
-        std::fs::write(root.join(gather::DOCUMENT), &document).context("write docs/deployment.md")?;
-        written.push(gather::DOCUMENT.to_owned());
-    }
-    places.example = Some(example.into_bytes());
-    places.document = Some(document);
-    Ok(written)
-}
-
-fn report(
-    view: &View<'_>,
-    findings: Findings,
-    options: &Options,
-    context: &Context,
-    outcome: &mut Outcome,
-) -> Result<()> {
-    let is_selected = |service: &str| options.is_selected(service);
-    let is_ours = |service: &str| view.places.images.iter().any(|image| image.service == service);
-    let mut exceptions = view.policy.exceptions();
-    for found in findings.found {
-        // What is about no service of ours (a database, a whole file) is always of interest.
-        let is_about_another =
-            found.service.as_deref().is_some_and(|service| is_ours(service) && !is_selected(service));
-        let is_accepted = exceptions.accept(found.finding.rule, &found.scope).is_some();
-        if !is_about_another && !is_accepted {
-            outcome.findings.push(found.finding);
-        }
-    }
-    // A part of an audit cannot call an exception unneeded.
-    let is_whole = !options.only_static && view.places.images.iter().all(|image| is_selected(&image.service));
-    outcome.findings.extend(exceptions.judge(|_| is_whole));
-    let notes: Vec<_> = findings.notes.into_iter().chain(exceptions.ending_soon()).collect();
-    if !notes.is_empty() {
-        outcome.evidence("notes", notes);
-    }
-    let images = || view.places.images.iter().filter(|image| is_selected(&image.service));
-    let matrices: Vec<_> = images().map(|image| Matrix::of(view, image)).collect();
+    let matrices = audit.report(&options.selection, tried, outcome);
     store(context, &matrices)?;
     if options.show_matrix {
-        let shown: Map<_, Value> = matrices.iter().map(|matrix| (matrix.service.clone(), matrix.lines())).collect();
-        outcome.evidence("matrix", shown);
+        matrices.iter().flat_map(Matrix::notes).for_each(|line| outcome.note(line));
+        outcome.evidence("matrix", Matrix::evidence(&matrices));
     }
-    outcome.checked("contracts", images().count());
-    outcome.checked("variables", images().map(|image| image.contract.variables.len()).sum());
-    outcome.checked("settings", view.deployments().map(|(_, deployment)| deployment.settings.len()).sum());
-    for (what, reason) in &view.places.unread {
-        outcome.unchecked(what, reason);
-    }
-    outcome.checked("Kubernetes renderings", view.clusters.len());
-    let texts = view.places.dockerfiles.len()
-        + view.places.workflows.len()
-        + view.places.compose.len()
-        + view.places.kubernetes.len();
-    let files = usize::from(view.example.is_some())
-        + usize::from(view.env.is_some())
-        + usize::from(view.places.document.is_some());
-    outcome.checked("places", texts + files + 2 * view.places.images.len());
-    Ok(())
+    live
 }
 
 /// The matrices as files, beside the report.
 fn store(context: &Context, matrices: &[Matrix]) -> Result<()> {
     let folder = context.project.out().join("audit");
-    std::fs::create_dir_all(&folder).with_context(|| format!("create {folder}"))?;
     let markdown: Vec<_> = matrices.iter().map(Matrix::markdown).collect();
     let text: Vec<_> = matrices.iter().map(Matrix::text).collect();
-    let json: Map<_, _> = matrices.iter().map(|matrix| (matrix.service.clone(), matrix.json())).collect();
-    std::fs::write(folder.join("matrix.json"), Value::Object(json).to_string()).context("write the matrix")?;
-    std::fs::write(folder.join("matrix.md"), markdown.join("\n")).context("write the matrix")?;
-    std::fs::write(folder.join("matrix.txt"), text.join("\n")).context("write the matrix")
+    let json = matrices.iter().map(|matrix| (matrix.service.clone(), matrix.json())).collect();
+    put(&folder.join("matrix.json"), Value::Object(json).to_string())?;
+    put(&folder.join("matrix.md"), markdown.join("\n"))?;
+    put(&folder.join("matrix.txt"), text.join("\n"))
 }

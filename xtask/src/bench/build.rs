@@ -8,10 +8,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 use xshell::{Cmd, Shell, cmd};
 
-use crate::build_images;
-use crate::context::Context;
-use crate::outcome::{Outcome, Stop};
-use crate::setup::{self, Ready};
+use xtask_engine::{Ready, ready};
+use xtask_image_build::copy_ca_file;
+use xtask_outcome::{Date, Outcome, Stop};
+use xtask_workspace::Context;
 
 const BUILD_LIMIT_SECONDS: u64 = 3600;
 const QUERY_LIMIT_SECONDS: u64 = 60;
@@ -46,29 +46,28 @@ impl Row {
     }
 }
 
-pub(super) fn measure(context: &Context, write: bool, quick: bool) -> Result<Outcome> {
+pub(super) fn measure(context: &Context, write: bool, quick: bool, outcome: &mut Outcome) -> Result<()> {
     let (others, minutes) = if quick { ("", 10) } else { (", by cargo-chef and naively", 25) };
     eprintln!(
         "bench build: cold builds by cargo, in the container, on the host{others}, then edits; about {minutes} minutes. \
          What is committed is measured; keep the machine quiet"
     );
-    let ready = setup::ready(context)?;
+    let ready = ready(context)?;
     let bench = Bench::new(context, &ready, quick)?;
     let rows = bench.rows();
     let ended = bench.end();
     let rows = rows?;
     ended?;
-    let mut outcome = Outcome::default();
     outcome.checked("times compared", rows.len());
     outcome.evidence("rows", rows.iter().map(Row::evidence).collect::<Value>());
     outcome.evidence.extend(ready.evidence());
     if write {
-        let text = document(&rows, &super::today(context)?, &machine(&ready));
+        let text = document(&rows, &Date::today().to_string(), &machine(&ready));
         let file = context.project.root.join(DOCUMENT);
         std::fs::write(&file, text).with_context(|| format!("write {file}"))?;
         outcome.evidence("written", DOCUMENT);
     }
-    Ok(outcome)
+    Ok(())
 }
 
 /// A clone of the checkout that is edited and built, with its own target folders.
@@ -101,7 +100,7 @@ impl<'a> Bench<'a> {
         }
         shell.change_dir(&checkout);
         let bins = context.project.images.iter().flat_map(|image| ["--bin".to_owned(), image.package.clone()]);
-        let ca = build_images::copy_ca_file(context)?;
+        let ca = copy_ca_file(context)?;
         let secrets = ca.into_iter().map(|file| format!("--secret=id=ca,src={file}")).collect();
         Ok(Self { context, ready, checkout, bins: bins.collect(), secrets, shell, quick })
     }
@@ -236,7 +235,7 @@ impl<'a> Bench<'a> {
     }
 
     fn chef_base(&self) -> Result<()> {
-        let base = format!("RUST_BASE={}", self.ready.rust.reference);
+        let base = format!("RUST_BASE={}", self.ready.builder.reference);
         self.context
             .runner
             .run(self.build("docs/benchmarks/chef-base.Dockerfile", &base, CHEF_BASE, false, None), BUILD_LIMIT_SECONDS)
@@ -249,7 +248,7 @@ impl<'a> Bench<'a> {
     }
 
     fn naive(&self, no_cache: bool) -> Cmd<'_> {
-        let base = format!("RUST_BASE={}", self.ready.rust.reference);
+        let base = format!("RUST_BASE={}", self.ready.builder.reference);
         self.build("docs/naive/Dockerfile", &base, "", no_cache, None)
     }
 

@@ -6,32 +6,31 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use xshell::{Shell, cmd};
 
-use crate::build_images::{self, BuildImages, BuiltImage};
-use crate::context::Context;
-use crate::outcome::Outcome;
-use crate::setup::{self, Ready};
+use xtask_engine::{Ready, ready};
+use xtask_image_build::{Build, BuiltImage, copy_ca_file, evidence};
+use xtask_outcome::{Date, Outcome};
+use xtask_workspace::Context;
 
 const BUILD_LIMIT_SECONDS: u64 = 3600;
 const QUERY_LIMIT_SECONDS: u64 = 60;
 const NAIVE_TAG: &str = "mini-naive-user:local";
 const SIZE_FORMAT: &str = "{{.Size}}";
 
-pub(super) fn measure(context: &Context, write: bool) -> Result<Outcome> {
+pub(super) fn measure(context: &Context, write: bool, outcome: &mut Outcome) -> Result<()> {
     eprintln!("bench images: builds the images, then a naive one beside them, about 3 minutes");
-    let ready = setup::ready(context)?;
-    let (_, built) = BuildImages::all().build(context, &ready)?;
+    let ready = ready(context)?;
+    let built = Build::default().run(context, &ready, outcome)?;
     let naive_bytes = naive(context, &ready)?;
-    let mut outcome = Outcome::default();
     outcome.checked("images measured", built.len() + 1);
-    outcome.evidence("images", build_images::evidence(&built));
+    outcome.evidence("images", evidence(&built));
     outcome.evidence("naive", json!({ "image": NAIVE_TAG, "bytes": naive_bytes }));
     if write {
-        let date = super::today(context)?;
+        let date = Date::today().to_string();
         let file = context.project.root.join("docs/images.md");
         std::fs::write(&file, document(&built, naive_bytes, &date, &ready)).with_context(|| format!("write {file}"))?;
         outcome.evidence("written", Value::from("docs/images.md"));
     }
-    Ok(outcome)
+    Ok(())
 }
 
 /// Builds docs/naive/Dockerfile, gives its size as the engine adds it up, and removes it again.
@@ -39,9 +38,8 @@ fn naive(context: &Context, ready: &Ready) -> Result<u64> {
     let shell = Shell::new()?;
     shell.change_dir(&context.project.root);
     let (buildx, plugin) = (&ready.buildx.program, &ready.buildx.arguments);
-    let (docker, base) = (&ready.docker.program, format!("RUST_BASE={}", ready.rust.reference));
-    let secrets: Vec<_> =
-        build_images::copy_ca_file(context)?.into_iter().map(|file| format!("--secret=id=ca,src={file}")).collect();
+    let (docker, base) = (&ready.docker.program, format!("RUST_BASE={}", ready.builder.reference));
+    let secrets: Vec<_> = copy_ca_file(context)?.into_iter().map(|file| format!("--secret=id=ca,src={file}")).collect();
     let build = cmd!(
         shell,
         "{buildx} {plugin...} build --progress plain --load --file docs/naive/Dockerfile --build-arg {base} {secrets...} --tag {NAIVE_TAG} ."
@@ -59,7 +57,7 @@ fn document(images: &[BuiltImage], naive_bytes: u64, date: &str, ready: &Ready) 
     let mut text = format!(
         "# Image sizes\n\nMeasured on {date} by `cargo xtask bench images --write` (engine {}, base {}). Sizes are of all files, uncompressed.\n\n\
          | image | size | files | naive single-stage build | ratio |\n|---|---|---|---|---|\n",
-        ready.engine, ready.rust.reference
+        ready.engine, ready.builder.reference
     );
     for image in images {
         let facts = &image.facts;

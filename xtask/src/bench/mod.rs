@@ -5,12 +5,8 @@ mod images;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use xshell::{Shell, cmd};
-
-use crate::context::Context;
-use crate::outcome::Outcome;
-
-const QUERY_LIMIT_SECONDS: u64 = 60;
+use xtask_outcome::Outcome;
+use xtask_workspace::Context;
 
 /// Measure figures beside their alternative.
 #[derive(Debug, Args)]
@@ -35,15 +31,10 @@ enum What {
 }
 
 impl Bench {
-    pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
+    pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
         match self.what {
-            What::Images => images::measure(context, self.write),
-            What::Build { quick } => build::measure(context, self.write, quick),
+            What::Images => images::measure(context, self.write, outcome),
+            What::Build { quick } => build::measure(context, self.write, quick, outcome),
         }
     }
-}
-
-fn today(context: &Context) -> Result<String> {
-    let shell = Shell::new()?;
-    context.runner.read(cmd!(shell, "date --utc +%F"), QUERY_LIMIT_SECONDS)
 }

@@ -3,18 +3,17 @@
 use anyhow::{Result, ensure};
 use serde_json::{Map, Value, json};
 
-use crate::audit_env::kubernetes::{Cluster, Container, Secrets};
-use crate::audit_env::places::{Deployment, Healthcheck};
-use crate::audit_env::template::Reference;
-use crate::outcome::Stop;
-use crate::stack::image_variable;
+use xtask_env_audit::kubernetes::{Cluster, Container, Secrets};
+use xtask_env_audit::places::{Deployment, Healthcheck};
+use xtask_env_audit::template::Reference;
+use xtask_outcome::Stop;
+use xtask_stack::image_variable;
+use xtask_workspace::StackPolicy;
 
 /// The engine makes it itself and only takes a size.
 const SHARED_MEMORY: &str = "/dev/shm";
 /// Stands for the Ingress: the one way in from outside.
 const OUTSIDE: &str = "outside";
-const ENTRANCE: &str = "gateway";
-const FOREIGN_IMAGE: &str = "POSTGRES_IMAGE";
 
 /// No manifest can limit processes; a kubelet does it for all of its pods.
 const PROCESSES: u32 = 128;
@@ -27,9 +26,16 @@ pub(super) struct Rendered {
 }
 
 /// `packages` are the images that are built here; `is_own_base` tells a home-made Postgres image, whose user has another number.
-pub(super) fn render(cluster: &Cluster, packages: &[&str], secrets: &Secrets, is_own_base: bool) -> Result<Rendered> {
+pub(super) fn render(
+    cluster: &Cluster,
+    packages: &[&str],
+    secrets: &Secrets,
+    policy: &StackPolicy,
+    is_own_base: bool,
+) -> Result<Rendered> {
+    let (entrance, foreign_image) = (&policy.entrance, &policy.database.image_variable);
     let mut instead = vec![
-        "a published port of the gateway for the Ingress".to_owned(),
+        format!("a published port of {} for the Ingress", entrance.service),
         format!("a limit of {PROCESSES} processes per container for the kubelet's `podPidsLimit`"),
     ];
     let (mut services, mut networks, mut volumes) = (Map::new(), Map::new(), Map::new());
@@ -49,7 +55,7 @@ pub(super) fn render(cluster: &Cluster, packages: &[&str], secrets: &Secrets, is
         if packages.contains(&name.as_str()) {
             service["image"] = format!("${{{}:?}}", image_variable(&name)).into();
         } else {
-            service["image"] = format!("${{{FOREIGN_IMAGE}:?}}").into();
+            service["image"] = format!("${{{foreign_image}:?}}").into();
             if is_own_base {
                 service["user"] = "postgres".into();
                 instead.push(format!(
@@ -69,10 +75,12 @@ pub(super) fn render(cluster: &Cluster, packages: &[&str], secrets: &Secrets, is
         }
         services.insert(deployment.name.clone(), service);
     }
-    if let Some(gateway) = services.get_mut(ENTRANCE) {
-        let port =
-            cluster.pairs().find(|(_, one)| one.name == ENTRANCE).and_then(|(one, _)| one.ports.first().copied());
-        gateway["ports"] = json!([format!("127.0.0.1:${{GATEWAY_PORT}}:{}", port.unwrap_or_default())]);
+    if let Some(gateway) = services.get_mut(&entrance.service) {
+        let port = cluster
+            .pairs()
+            .find(|(_, one)| one.name == entrance.service)
+            .and_then(|(one, _)| one.ports.first().copied());
+        gateway["ports"] = json!([format!("127.0.0.1:${{{}}}:{}", entrance.variable, port.unwrap_or_default())]);
         gateway["networks"][OUTSIDE] = json!({});
     }
     Ok(Rendered { file: json!({ "services": services, "networks": networks, "volumes": volumes }), instead })
@@ -144,19 +152,19 @@ fn engine_size(quantity: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use camino::Utf8Path;
+    use xtask_env_audit::Policy;
+    use xtask_env_audit::kubernetes::kustomize;
+    use xtask_workspace::Project;
 
     use super::*;
-    use crate::audit_env::kubernetes::kustomize;
-    use crate::audit_env::policy::Policy;
 
     const PACKAGES: [&str; 4] = ["mini-gateway", "mini-order", "mini-product", "mini-user"];
 
     fn rendered(is_own_base: bool) -> Rendered {
-        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let secrets = Policy::load().unwrap().kubernetes.secrets;
-        let cluster = Cluster::read(&kustomize::read_plain(root, "k8s/base").unwrap(), &secrets);
-        render(&cluster, &PACKAGES, &secrets, is_own_base).unwrap()
+        let project = Project::load(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let secrets = Policy::parse("env.toml", &project.policy("env.toml").unwrap()).unwrap().kubernetes.secrets;
+        let cluster = Cluster::read(&kustomize::read_plain(&project.root, "k8s/base").unwrap(), &secrets);
+        render(&cluster, &PACKAGES, &secrets, &project.stack, is_own_base).unwrap()
     }
 
     #[test]

@@ -5,15 +5,16 @@ mod as_compose;
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::json;
+use xtask_engine::{Ready, kustomize, ready};
+use xtask_env_audit::KubernetesPolicy;
+use xtask_env_audit::kubernetes::{Cluster, kustomize as manifests};
+use xtask_image_build::{Build, BuiltImage};
+use xtask_outcome::{Outcome, Place};
+use xtask_stack::StackTest;
+use xtask_workspace::Context;
 
-use crate::audit_env::kubernetes::{Cluster, kustomize};
-use crate::audit_env::policy::Policy;
-use crate::build_images::BuildImages;
-use crate::compose_e2e::ComposeE2e;
-use crate::context::Context;
-use crate::outcome::{Checked, Finding, Outcome, Place};
-use crate::setup;
+use crate::audit_env;
 
 /// Run the containers of each Kubernetes overlay, with its own values, under the local engine, and the journey through them.
 ///
@@ -27,30 +28,46 @@ pub(crate) struct KubernetesE2e {
 }
 
 impl KubernetesE2e {
-    pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
-        let ready = setup::ready(context)?;
-        let (_, images) = BuildImages::all().build(context, &ready)?;
-        let policy = Policy::load()?.kubernetes;
+    pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
+        let ready = ready(context)?;
+        let Some(images) = outcome.step("build-images", |outcome| Build::default().run(context, &ready, outcome))?
+        else {
+            return Ok(());
+        };
+        let policy = audit_env::policy(context)?.kubernetes;
         let folders = if self.overlay.is_empty() { &policy.overlays } else { &self.overlay };
         eprintln!("kubernetes-e2e: {} in turn, 30 s each", folders.join(", "));
-        let mut outcome = Outcome::default();
-        let mut evidence = Map::new();
-        for folder in folders {
-            let cluster = Cluster::read(&kustomize::render(context, folder)?, &policy.secrets);
-            let packages: Vec<_> = images.iter().map(|image| image.package.as_str()).collect();
-            let stack = as_compose::render(&cluster, &packages, &policy.secrets, ready.postgres.local)?;
-            let tested = ComposeE2e::whole().test_file(context, &ready, &images, Some(&stack.file.to_string()))?;
-            // What the stack's check places in compose.yaml stands in the manifests here.
-            let moved = |finding| Finding { place: Place::new(folder.clone()), ..finding };
-            outcome.findings.extend(tested.findings.into_iter().map(moved));
-            for checked in tested.checked {
-                outcome.checked.push(Checked { what: format!("{} of {folder}", checked.what), ..checked });
-            }
-            let ran = json!({ "instead": stack.instead, "journey": tested.evidence.get("journey"), "logs": tested.evidence.get("logs") });
-            evidence.insert(folder.clone(), ran);
-        }
-        outcome.evidence("overlays", Value::Object(evidence));
         outcome.evidence.extend(ready.evidence());
-        Ok(outcome)
+        for folder in folders {
+            outcome.step(folder, |outcome| test(context, &ready, &images, &policy, folder, outcome))?;
+        }
+        Ok(())
     }
+}
+
+/// One overlay.
+fn test(
+    context: &Context,
+    ready: &Ready,
+    images: &[BuiltImage],
+    policy: &KubernetesPolicy,
+    folder: &str,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let place = manifests::rendered(&context.project.root, folder, &kustomize(context, folder)?)?;
+    let cluster = Cluster::read(&place, &policy.secrets);
+    let packages: Vec<_> = images.iter().map(|image| image.package.as_str()).collect();
+    let rendered =
+        as_compose::render(&cluster, &packages, &policy.secrets, &context.project.stack, ready.database.local)?;
+    outcome.evidence("instead", json!(rendered.instead));
+    let test = StackTest { file: Some(rendered.file.to_string()), ..StackTest::default() };
+    let tested = test.run(context, ready, images, outcome);
+    for finding in &mut outcome.findings {
+        // What the stack's check places in the Compose file stands in the manifests here.
+        finding.place = Place::new(folder);
+    }
+    for checked in &mut outcome.checked {
+        checked.what = format!("{} of {folder}", checked.what);
+    }
+    tested
 }

@@ -24,15 +24,14 @@ good_program() {
 const GOOD_ENGINE: &str = r#"
   "docker history "*) echo '"ENTRYPOINT [\"/mini-user\"]"' ;;
   "docker run "*" --detach "*) echo c1; exit 0 ;;
-  "docker run --name "*) good_program ;;
+  "docker run --name mini-audit-"*) good_program ;;
   "docker inspect --format {{.State.Running}}"*) echo "true 0"; exit 0 ;;
   "docker inspect "*) echo '[]'; exit 0 ;;
   "docker logs "*) echo '{"timestamp":"2026-01-01T00:00:00Z","level":"INFO","message":"listening"}'; exit 0 ;;"#;
 
 fn workspace() -> Workspace {
     let workspace = Workspace::new();
-    let config = r#"{"User":"65532:65532","Healthcheck":{"Test":["CMD","/mini-user","healthcheck"]}}"#;
-    workspace.know_image(config, CONTRACT);
+    workspace.know_image(CONTRACT);
     workspace.write("compose.yaml", STACK);
     workspace.write(
         "docs/deployment.md",
@@ -74,7 +73,7 @@ fn generated_files_are_written_once_and_then_only_compared() {
         "{example}"
     );
     assert!(document.contains("| `PORT` | port | `8080` |  | Where it listens. |"), "{document}");
-    let ended = workspace.xtask_in("services/user/src", &["audit-env", "--static", "user"]);
+    let ended = workspace.xtask_in("services/user/src", &["-v", "audit-env", "--static", "user"]);
     assert_eq!(ended.code, 0, "{}", ended.all());
     assert!(ended.stdout.contains("PEER_URL: required · compose.yaml: http://user:8080"), "{}", ended.all());
     assert_eq!((workspace.read(".env.example"), workspace.read("docs/deployment.md")), (example, document));
@@ -114,24 +113,28 @@ fn an_image_is_tried_once_and_everything_that_was_started_is_looked_for_afterwar
     let first = workspace.xtask(&["audit-env"]);
     assert_eq!(first.code, 0, "{}", first.all());
     // Documented, nonsense, nothing twice, missing, blank, malformed, five rounds of all malformed.
-    assert!(first.stdout.contains("PASS audit-env: 12 containers tried"), "{}", first.all());
+    assert!(first.stdout.contains(" 1 images proved, 12 containers tried"), "{}", first.all());
     let calls = workspace.calls();
     let run = "--read-only --cap-drop ALL --security-opt no-new-privileges";
     let containers =
         |calls: &str| calls.lines().filter(|call| call.starts_with("docker run --name mini-audit-")).count();
     assert_eq!(containers(&calls), 12, "{calls}");
     for call in calls.lines().filter(|call| call.starts_with("docker run --name mini-audit-")) {
-        assert!(call.contains(run) && call.contains("--label mini.xtask=audit"), "{call}");
+        assert!(
+            call.contains(run)
+                && call.contains("--label xtask.run=mini-audit-")
+                && call.contains("--label xtask.checkout="),
+            "{call}"
+        );
     }
-    assert!(calls.contains("docker network create --internal --label mini.xtask=audit"), "{calls}");
-    for list in [
-        "docker ps --all --quiet --filter label=mini.xtask.run=",
-        "docker network ls --quiet --filter label=mini.xtask.run=",
-    ] {
+    assert!(calls.contains("docker network create --internal --label xtask.run=mini-audit-"), "{calls}");
+    for list in
+        ["docker ps --all --quiet --filter label=xtask.run=", "docker network ls --quiet --filter label=xtask.run="]
+    {
         assert!(calls.contains(list), "{calls}");
     }
     let again = workspace.xtask(&["audit-env"]);
-    assert!(again.stdout.contains("PASS audit-env: 12 containers tried"), "{}", again.all());
+    assert!(again.stdout.contains(" 1 images proved, 12 containers tried"), "{}", again.all());
     assert_eq!(containers(&workspace.calls()), 12);
 }
 
@@ -155,11 +158,7 @@ fn an_engine_that_breaks_in_the_middle_is_told_and_cleaned_up_after() {
     let ended = workspace.xtask(&["audit-env"]);
     assert_eq!(ended.code, 3, "{}", ended.all());
     assert!(ended.stdout.contains("no space left on device"), "{}", ended.all());
-    assert!(
-        workspace.calls().contains("docker network ls --quiet --filter label=mini.xtask.run="),
-        "{}",
-        workspace.calls()
-    );
+    assert!(workspace.calls().contains("docker network ls --quiet --filter label=xtask.run="), "{}", workspace.calls());
     let runs = std::fs::read_dir(workspace.root.join("target/xtask/audit/runs")).unwrap();
     assert_eq!(runs.count(), 0);
 }
@@ -209,7 +208,7 @@ fn without_kubectl_the_base_alone_is_read_and_the_overlays_are_not_checked() {
     workspace.stub_program("python3", "#!/bin/sh\nexit 1");
     let ended = workspace.xtask(&["audit-env", "--static"]);
     assert_finding(&ended, "k8s/base/user.yaml:8 [unknown-variable]: PER_URL of user is in no contract of its image");
-    let unchecked = "k8s/overlays/local and k8s/overlays/production (k8s/base alone was read) not checked (kubectl could not be fetched";
+    let unchecked = "not checked: k8s/overlays/local and k8s/overlays/production (k8s/base alone was read) (kubectl could not be fetched";
     assert!(ended.stdout.contains(unchecked), "{}", ended.all());
 }
 

@@ -38,7 +38,11 @@ fn a_program_that_needs_a_loader_never_passes_as_an_image() {
     let workspace = Workspace::new();
     let ended = workspace.xtask(&["build-images"]);
     assert_eq!(ended.code, 1, "{}", ended.all());
-    assert!(ended.stdout.contains("mini-user is not static"), "{}", ended.all());
+    assert!(
+        ended.stdout.contains("services/user/Dockerfile [image-program]: user: the program is not static"),
+        "{}",
+        ended.all()
+    );
     assert!(!workspace.calls().contains("docker create"), "{}", workspace.calls());
 }
 
@@ -54,35 +58,44 @@ fn pull_is_off_with_its_reason_for_a_base_that_only_this_machine_has() {
         "#!/bin/sh\ncase \"$1\" in hash-object) echo 1ec1be ;; *) PATH=${PATH#*:} exec git \"$@\" ;; esac\n",
     );
     workspace.stub("gone=rust:*; recipe=1ec1be");
-    let remote = workspace.xtask(&["build-images", "--dry-run", "--pull"]);
+    let remote = workspace.xtask(&["-v", "build-images", "--dry-run", "--pull"]);
     assert_eq!(remote.code, 0, "{}", remote.all());
-    assert!(remote.stdout.contains("pull: off: mini-base/rust:local was made on this machine"), "{}", remote.all());
+    assert!(remote.stdout.contains("--pull is off: mini-base/rust:local was made on this machine"), "{}", remote.all());
     assert!(remote.stdout.contains("\"pull\":false"), "{}", remote.all());
 }
 
 #[test]
 fn pull_is_on_for_a_base_from_a_registry() {
-    let ended = Workspace::new().xtask(&["build-images", "--dry-run", "--pull"]);
+    let ended = Workspace::new().xtask(&["-v", "build-images", "--dry-run", "--pull"]);
     assert_eq!(ended.code, 0, "{}", ended.all());
     assert!(ended.stdout.contains("\"pull\":true"), "{}", ended.all());
 }
 
 #[test]
-fn a_member_that_the_dockerfiles_do_not_know_stops_before_docker_is_called() {
+fn an_image_without_a_dockerfile_stops_before_docker_is_called_with_what_to_do() {
+    let workspace = Workspace::new();
+    workspace.write("services/user/Dockerfile.bak", "");
+    std::fs::remove_file(workspace.root.join("services/user/Dockerfile")).unwrap();
+    for arguments in [&["build-images"][..], &["build-images", "--dry-run"]] {
+        let ended = workspace.xtask(arguments);
+        assert_eq!(ended.code, 1, "{}", ended.all());
+        assert!(ended.stdout.contains("has no services/user/Dockerfile; next: copy"), "{}", ended.all());
+    }
+    assert_eq!(workspace.calls(), "");
+}
+
+#[test]
+fn a_workspace_without_an_image_package_is_told_what_makes_one() {
     let workspace = Workspace::new();
     workspace.write(
-        "Cargo.toml",
-        "[workspace]\nresolver = \"3\"\nmembers = [\"services/user\", \"services/reports\", \"xtask\"]\n",
+        "services/user/Cargo.toml",
+        "[package]\nname = \"mini-user\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
     );
-    workspace.write(
-        "services/reports/Cargo.toml",
-        "[package]\nname = \"reports\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
-    );
-    workspace.write("services/reports/src/lib.rs", "");
-    let ended = workspace.xtask(&["build-images"]);
-    assert_eq!(ended.code, 1, "{}", ended.all());
-    assert!(ended.stdout.contains("add the line `!services/reports/Cargo.toml`"), "{}", ended.all());
-    assert_eq!(workspace.calls(), "");
+    for command in ["build-images", "verify"] {
+        let ended = workspace.xtask(&[command]);
+        assert_eq!(ended.code, 2, "{}", ended.all());
+        assert!(ended.stdout.contains("`[package.metadata.image]`"), "{}", ended.all());
+    }
 }
 
 #[test]
@@ -112,7 +125,8 @@ fn a_builder_of_ones_own_is_asked_for_what_it_can() {
     assert!(ended.stdout.contains("--cache refused: ACTIONS_RUNTIME_TOKEN"), "{}", ended.all());
     workspace.set("ACTIONS_RUNTIME_TOKEN", CANARY);
     workspace.set("ACTIONS_RESULTS_URL", "https://results.example/");
-    let ended = workspace.xtask(&["build-images", "--dry-run", "--cache", "type=gha", "--platform", "linux/arm64"]);
+    let ended =
+        workspace.xtask(&["-v", "build-images", "--dry-run", "--cache", "type=gha", "--platform", "linux/arm64"]);
     assert_eq!(ended.code, 0, "{}", ended.all());
     for words in ["type=gha,scope=mini-user,mode=max", "\"platforms\":[\"linux/arm64\"]", "SOURCE_DATE_EPOCH"] {
         assert!(ended.stdout.contains(words), "{words}: {}", ended.all());
@@ -167,6 +181,11 @@ esac"#,
     });
     for ended in codes {
         // The stub image holds a program that is not static: so far, and no further, each build comes.
-        assert!(ended.code == 1 && ended.stdout.contains("mini-user is not static"), "{}", ended.all());
+        assert!(
+            ended.code == 1
+                && ended.stdout.contains("services/user/Dockerfile [image-program]: user: the program is not static"),
+            "{}",
+            ended.all()
+        );
     }
 }

@@ -7,6 +7,7 @@ mod audit;
 mod build;
 mod e2e;
 mod general;
+mod outcome;
 mod push;
 mod scan;
 mod workspace;

@@ -21,7 +21,7 @@ case "$call" in
     shift 4
     for reference in "$@"; do case "$reference" in
       $gone) echo "Error: No such image: $reference" >&2; failed=1 ;;
-      mini-base/*) echo "{\"Id\":\"sha256:local\",\"Config\":{\"Labels\":{\"mini.base.recipe\":\"$recipe\"}}}" ;;
+      mini-base/*) echo "{\"Id\":\"sha256:local\",\"Config\":{\"Labels\":{\"xtask.base.recipe\":\"$recipe\"}}}" ;;
       rust:*) echo '{"Id":"sha256:rust","Config":{}}' ;;
       postgres:*) echo '{"Id":"sha256:postgres","Config":{}}' ;;
       *) echo '{"Id":"sha256:user","RepoTags":["mini-user:local"],"Architecture":"amd64","Config":{"User":"65532:65532"}}' ;;
@@ -98,11 +98,16 @@ impl Workspace {
         self.write("services/user/Cargo.toml", &package("mini-user", "[package.metadata.image]\n"));
         self.write("services/user/src/main.rs", "fn main() {}\n");
         self.write("compose.yaml", "services: {}\n");
-        self.write(".dockerignore", "*\n!services/user/Cargo.toml\n!services/user/src\n!xtask/Cargo.toml\n");
-        self.write(
-            "services/user/Dockerfile",
-            "COPY services/user/Cargo.toml services/user/\nCOPY xtask/Cargo.toml xtask/\n",
-        );
+        self.write("services/user/Dockerfile", "FROM scratch\nUSER 65532:65532\n");
+        self.write("xtask/docker/split-workspace.sh", "");
+        // The policies of this repository, but for what is about its images.
+        for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/policy")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let text = std::fs::read_to_string(&path).unwrap();
+                self.write(&format!("xtask/policy/{}", path.file_name().unwrap().to_string_lossy()), &text);
+            }
+        }
     }
 
     /// An image as `docker image save` gives it. The program is this test's own, which no image could hold: it is not
@@ -113,6 +118,11 @@ impl Workspace {
         std::fs::write(self.state.join("manifest.json"), r#"[{"Config":"config.json","Layers":["layer.tar"]}]"#)
             .unwrap();
         std::fs::write(self.state.join("config.json"), r#"{"config":{"User":"65532:65532"},"history":[]}"#).unwrap();
+        self.save_image();
+    }
+
+    /// Packs the image again, after a change of `config.json`.
+    pub(crate) fn save_image(&self) {
         for files in [&["layer.tar", "mini-user"][..], &["image.tar", "manifest.json", "config.json", "layer.tar"]] {
             let status = stub_command("tar").arg("-cf").args(files).current_dir(&self.state).status().unwrap();
             assert!(status.success());
@@ -120,16 +130,44 @@ impl Workspace {
     }
 
     /// Facts of the image that an earlier build read, and a policy for it, so that a stub's image need not be one.
-    pub(crate) fn know_image(&self, config: &str, contract: &str) {
+    /// It is one that conforms.
+    pub(crate) fn know_image(&self, contract: &str) {
+        let labels = ["created", "description", "licenses", "revision", "title", "version"]
+            .map(|name| format!("\"org.opencontainers.image.{name}\""));
+        let config = format!(
+            r#"{{"User":"65532:65532","Entrypoint":["/mini-user"],"Healthcheck":{{"Test":["CMD","/mini-user","healthcheck"]}},"Labels":{{{}}}}}"#,
+            labels.clone().map(|label| format!("{label}:\"x\"")).join(",")
+        );
+        self.write(
+            "xtask/policy/images/user.toml",
+            &format!(
+                "user = \"65532:65532\"\nentrypoint = [\"/mini-user\"]\ncommand = []\nhealthcheck = [\"CMD\", \"/mini-user\", \"healthcheck\"]\nports = []\nvolumes = []\nenvironment = []\nlabels = [{}]\n\n[[file]]\npath = \"/mini-user\"\nkind = \"file\"\nmode = \"0755\"\nowner = \"0:0\"\n",
+                labels.join(", ")
+            ),
+        );
         let file = r#"{"path":"/mini-user","kind":"file","mode":493,"owner":"0:0","size_bytes":5}"#;
         let facts = format!(
-            r#"{{"id":"sha256:user","size_bytes":5,"files":[{file}],"config":{config},"history":[],"version_line":"mini-user 0.1.0 (unversioned)","contract":{contract}}}"#
+            r#"{{"id":"sha256:user","size_bytes":5,"files":[{file}],"config":{config},"history":[],"program_faults":[],"program":{{"version_line":"mini-user 0.1.0 (unversioned)","contract":{contract}}}}}"#
         );
         self.write("target/xtask/images/user.json", &facts);
         self.write(
             "xtask/policy/images.toml",
             "program-share-percent = 105\ngrowth-from-percent = 2\n[limit-bytes]\nuser = 10\n",
         );
+    }
+
+    /// Whatever a run ended with, what it left is a report.
+    fn assert_reports_keep_their_schema(&self) {
+        let Ok(entries) = std::fs::read_dir(self.root.join("target/xtask/reports")) else { return };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            // Lists of packages lie there as well; another run may just be writing.
+            if path.to_string_lossy().ends_with(".cdx.json") || path.extension().is_none_or(|kind| kind != "json") {
+                continue;
+            }
+            if let Ok(text) = std::fs::read_to_string(&path) {
+                assert_eq!(report_errors(&text), [""; 0], "{}", path.display());
+            }
+        }
     }
 
     /// Puts stubs on PATH; `cases` is shell that runs before the defaults and sees `$call`, the program and its arguments.
@@ -203,12 +241,28 @@ value_of() {{ wanted=$1; shift; while [ $# -gt 0 ]; do [ "$1" = "$wanted" ] && {
             .stdin(Stdio::null())
             .output()
             .unwrap();
+        self.assert_reports_keep_their_schema();
         Ended {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
+}
+
+/// `docs/report.schema.json`, compiled once for all tests.
+fn schema() -> &'static jsonschema::Validator {
+    static SCHEMA: std::sync::OnceLock<jsonschema::Validator> = std::sync::OnceLock::new();
+    SCHEMA.get_or_init(|| {
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.schema.json")).unwrap();
+        jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap()
+    })
+}
+
+/// Whether a text is a report, with every error where it is not.
+pub(crate) fn report_errors(text: &str) -> Vec<String> {
+    let report = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    schema().iter_errors(&report).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test starts the program under test itself")]

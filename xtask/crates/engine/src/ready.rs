@@ -1,0 +1,162 @@
+//! What every command that needs the engine works with, and everything that is missing for it, at once.
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+use xshell::{Shell, cmd};
+use xtask_outcome::Stop;
+use xtask_workspace::Context;
+
+use crate::{Base, Bases, Tool, Toolbox};
+
+/// What the main job needs; cargo-auditable and mmdebstrap are fetched by whoever turns out to need them.
+const TOOLS: [&str; 3] = ["docker", "buildx", "compose"];
+const ENGINE_LIMIT_SECONDS: u64 = 30;
+const SERVER_FORMAT: &str = "{{.Server.Version}}";
+
+/// Programs, engine and bases that are there.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// The client.
+    pub docker: Tool,
+    /// The builder's client.
+    pub buildx: Tool,
+    /// Compose.
+    pub compose: Tool,
+    /// What images are compiled in.
+    pub builder: Base,
+    /// The databases' image; a few probes run in it, too, since it has a shell.
+    pub database: Base,
+    /// The engine's version.
+    pub engine: String,
+}
+
+impl Ready {
+    /// How many tools and bases there are, for a report.
+    pub fn counts(&self) -> [(&'static str, usize); 2] {
+        [("tools", TOOLS.len()), ("bases", 2)]
+    }
+
+    /// Versions and origins, for every report.
+    pub fn evidence(&self) -> Map<String, Value> {
+        let base = |base: &Base| json!({ "reference": base.reference, "id": base.id, "made_here": base.local });
+        let value = json!({
+            "engine": self.engine,
+            "tools": { "docker": self.docker.evidence(), "buildx": self.buildx.evidence(), "compose": self.compose.evidence() },
+            "bases": { "builder": base(&self.builder), "database": base(&self.database) },
+        });
+        value.as_object().cloned().unwrap_or_default()
+    }
+}
+
+/// Everything the main job needs, made where it can be.
+///
+/// # Errors
+/// [`Stop::Absent`] lists all that is missing, each with its next step; [`Stop::Broken`] when something there does not work.
+pub fn ready(context: &Context) -> Result<Ready> {
+    survey(context, true)
+}
+
+/// The docker client alone, for commands that only clean up.
+///
+/// # Errors
+/// [`Stop::Absent`] when it is not there.
+pub fn docker(context: &Context) -> Result<Tool> {
+    Toolbox::new(&context.project, &context.runner)?.find("docker")
+}
+
+/// As [`ready`]; without `change` nothing is fetched or made.
+///
+/// # Errors
+/// As [`ready`].
+pub fn survey(context: &Context, change: bool) -> Result<Ready> {
+    let toolbox = Toolbox::new(&context.project, &context.runner)?;
+    let mut missing = Missing::default();
+    let [docker, buildx, compose] =
+        TOOLS.map(|name| missing.note(if change { toolbox.find_or_fetch(name) } else { toolbox.find(name) }));
+    context.runner.interrupt().check()?;
+    let engine = docker.as_ref().and_then(|docker| missing.note(engine(context, docker)));
+    let policy = Bases::policy(&context.project)?;
+    let (builder, _) = Bases::builder(&policy)?;
+    let mut found = [builder, &context.project.stack.database.base].map(|name| (name, None));
+    if engine.is_some() {
+        let mut bases = Bases::new(&context.project, &context.runner, &toolbox)?;
+        for (name, base) in &mut found {
+            *base = missing.note(if change { bases.find_or_make(name) } else { bases.find(name) });
+            context.runner.interrupt().check()?;
+        }
+    }
+    match (docker, buildx, compose, engine, found.map(|(_, base)| base)) {
+        (Some(docker), Some(buildx), Some(compose), Some(engine), [Some(builder), Some(database)]) => {
+            Ok(Ready { docker, buildx, compose, builder, database, engine })
+        }
+        _ => Err(missing.stop().into()),
+    }
+}
+
+/// Everything that is missing or does not work.
+#[derive(Debug, Default)]
+struct Missing {
+    texts: Vec<String>,
+    is_broken: bool,
+}
+
+impl Missing {
+    fn note<T>(&mut self, result: Result<T>) -> Option<T> {
+        result
+            .map_err(|error| {
+                self.is_broken |= !Stop::is_absent(&error);
+                self.texts.push(format!("{error:#}"));
+            })
+            .ok()
+    }
+
+    fn stop(&self) -> Stop {
+        let text = format!("{} missing:\n  - {}", self.texts.len(), self.texts.join("\n  - "));
+        if self.is_broken { Stop::Broken(text) } else { Stop::Absent(text) }
+    }
+}
+
+fn engine(context: &Context, docker: &Tool) -> Result<String> {
+    let shell = Shell::new()?;
+    let docker = &docker.program;
+    let asked = cmd!(shell, "{docker} version --format {SERVER_FORMAT}");
+    let captured = context.runner.capture(asked, ENGINE_LIMIT_SECONDS)?;
+    if captured.status.success() {
+        return Ok(captured.stdout.trim().to_owned());
+    }
+    let why = captured.tail();
+    Err(Stop::Absent(format!("the docker engine does not answer ({why}); next: {}", next_step(&why))).into())
+}
+
+fn next_step(why: &str) -> &'static str {
+    if why.contains("permission denied") {
+        "let your user talk to it: `sudo usermod -aG docker \"$USER\"`, then log in again"
+    } else if why.contains("DOCKER_HOST") || why.contains("context") && why.contains("not found") {
+        "correct DOCKER_HOST or `docker context use`"
+    } else {
+        "start it (`sudo systemctl start docker`, or Docker Desktop), and see `docker info`"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_step_fits_why_the_engine_does_not_answer() {
+        let denied =
+            "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock";
+        assert!(next_step(denied).contains("usermod"));
+        let down = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?";
+        assert!(next_step(down).contains("start"));
+    }
+
+    #[test]
+    fn something_that_does_not_work_is_not_called_missing_alone() {
+        let mut missing = Missing::default();
+        missing.note(Err::<(), _>(Stop::Absent("a; next: install it".into()).into()));
+        assert!(matches!(missing.stop(), Stop::Absent(text) if text == "1 missing:\n  - a; next: install it"));
+        missing.note(Err::<(), _>(Stop::Broken("b".into()).into()));
+        assert!(matches!(missing.stop(), Stop::Broken(_)));
+    }
+}

@@ -1,0 +1,141 @@
+//! One audit, from the places to the outcome.
+
+use serde_json::{Map, Value};
+use xtask_outcome::{Outcome, Stop};
+
+use crate::files::{DOCUMENT, EXAMPLE};
+use crate::live::{Observation, Plan};
+use crate::matrix::Matrix;
+use crate::places::ImagePlace;
+use crate::view::{Findings, View};
+use crate::{Places, Policy, example, live, rules, tables};
+
+/// Which services are judged.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Their names; all when empty.
+    pub services: Vec<String>,
+}
+
+impl Selection {
+    /// Whether a service is judged.
+    pub fn contains(&self, service: &str) -> bool {
+        self.services.is_empty() || self.services.iter().any(|one| one == service)
+    }
+}
+
+/// One audit: what was found so far, and what is needed to find more.
+pub struct Audit<'a> {
+    view: View<'a>,
+    findings: Findings,
+}
+
+impl<'a> Audit<'a> {
+    /// Compares the places with each other.
+    pub fn of_places(places: &'a Places, policy: &'a Policy) -> Self {
+        let view = View::new(places, policy);
+        let findings = rules::check(&view);
+        Self { view, findings }
+    }
+
+    /// Which containers are to be started to try each image. A variable of which no good value is known is a finding, and its
+    /// image has no plan.
+    pub fn plans(&mut self) -> Vec<Plan> {
+        live::plans(&self.view, &mut self.findings)
+    }
+
+    /// What is known of an image.
+    pub fn image(&self, service: &str) -> Option<&'a ImagePlace> {
+        self.view.places.images.iter().find(|image| image.service == service)
+    }
+
+    /// Whether nothing is wrong with what an image's containers did.
+    pub fn is_fine(&self, service: &str, observations: &[Observation]) -> bool {
+        let mut findings = Findings::default();
+        if let Some(image) = self.image(service) {
+            live::judge(image, observations, &mut findings);
+        }
+        findings.found.is_empty()
+    }
+
+    /// Judges what an image's containers did.
+    pub fn observed(&mut self, service: &str, observations: &[Observation]) {
+        if let Some(image) = self.image(service) {
+            live::judge(image, observations, &mut self.findings);
+        }
+    }
+
+    /// Puts everything that was found into the outcome, but for what is accepted in writing. `tried` says whether the images
+    /// were tried, too: a part of an audit cannot call an exception unneeded.
+    pub fn report(self, selection: &Selection, tried: bool, outcome: &mut Outcome) -> Vec<Matrix> {
+        let Self { view, findings } = self;
+        let is_ours = |service: &str| view.places.images.iter().any(|image| image.service == service);
+        let mut exceptions = view.policy.exceptions();
+        for found in findings.found {
+            // What is about no service of ours (a database, a whole file) is always of interest.
+            let is_about_another =
+                found.service.as_deref().is_some_and(|service| is_ours(service) && !selection.contains(service));
+            let is_accepted = exceptions.accept(found.finding.rule, &found.scope).is_some();
+            if !is_about_another && !is_accepted {
+                outcome.findings.push(found.finding);
+            }
+        }
+        let is_whole = tried && view.places.images.iter().all(|image| selection.contains(&image.service));
+        outcome.findings.extend(exceptions.judge(|_| is_whole));
+        findings.notes.into_iter().chain(exceptions.ending_soon()).for_each(|note| outcome.note(note));
+        let images = || view.places.images.iter().filter(|image| selection.contains(&image.service));
+        count(&view, images(), outcome);
+        images().map(|image| Matrix::of(&view, image)).collect()
+    }
+}
+
+fn count<'p>(view: &View<'_>, images: impl Iterator<Item = &'p ImagePlace> + Clone, outcome: &mut Outcome) {
+    outcome.checked("contracts", images.clone().count());
+    outcome.checked("variables", images.map(|image| image.contract.variables.len()).sum());
+    outcome.checked("settings", view.deployments().map(|(_, deployment)| deployment.settings.len()).sum());
+    for (what, reason) in &view.places.unread {
+        outcome.unchecked(what, reason);
+    }
+    outcome.checked("Kubernetes renderings", view.clusters.len());
+    let places = view.places;
+    let texts = places.dockerfiles.len() + places.workflows.len() + places.compose.len() + places.kubernetes.len();
+    let files = [view.example.is_some(), view.env.is_some(), places.document.is_some()];
+    let files = files.into_iter().filter(|is_there| *is_there).count();
+    outcome.checked("places", texts + files + 2 * places.images.len());
+}
+
+/// The matrices by service, as the report shows them.
+impl Matrix {
+    /// Several matrices, by service.
+    pub fn evidence(matrices: &[Self]) -> Map<String, Value> {
+        matrices.iter().map(|matrix| (matrix.service.clone(), matrix.lines())).collect()
+    }
+}
+
+impl Places {
+    /// Regenerates what is written from the contracts: gives the path and the new text of each file that changes.
+    ///
+    /// # Errors
+    /// [`Stop::Repository`] when the document has no place for the tables.
+    pub fn regenerated(&mut self, policy: &Policy) -> Result<Vec<(&'static str, String)>, Stop> {
+        let view = View::new(self, policy);
+        let example = example::render(&view);
+        let document = self.document.as_deref().and_then(|document| tables::rewrite(document, &view));
+        let document = document.ok_or_else(|| {
+            let (begin, end) = (tables::BEGIN, tables::END);
+            Stop::Repository(format!(
+                "{DOCUMENT} has no lines `{begin}` and `{end}`; next: put them where the tables belong"
+            ))
+        })?;
+        let mut changed = Vec::new();
+        if self.example.as_deref() != Some(example.as_bytes()) {
+            changed.push((EXAMPLE, example.clone()));
+        }
+        if self.document.as_ref() != Some(&document) {
+            changed.push((DOCUMENT, document.clone()));
+        }
+        self.example = Some(example.into_bytes());
+        self.document = Some(document);
+        Ok(changed)
+    }
+}

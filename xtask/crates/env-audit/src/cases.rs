@@ -1,0 +1,282 @@
+//! Faults from the field, each planted into the repository's own places: found by its rule, and no value told.
+
+use serde_json::{Value, json};
+
+use super::mutations::repository;
+use super::places::{NamedFile, Places};
+use super::rules;
+use super::view::View;
+
+const CANARY: &str = "S3CR3T-c4n4ry";
+
+/// Plants a fault and gives `place [rule] message` of everything that is found.
+fn found(plant: impl FnOnce(&mut Places)) -> Vec<String> {
+    let mut places = repository();
+    plant(&mut places);
+    let policy = crate::repository::policy();
+    let findings = rules::check(&View::new(&places, &policy));
+    let told: Vec<_> = findings.found.iter().map(|found| found.finding.to_string()).collect();
+    assert!(!told.iter().chain(&findings.notes).any(|line| line.contains(CANARY)), "{told:?}");
+    told
+}
+
+#[track_caller]
+fn assert_found(found: &[String], place: &str, rule: &str, words: &str) {
+    let rule = format!("[{rule}]");
+    let is_it = |line: &String| line.starts_with(place) && line.contains(&rule) && line.contains(words);
+    assert!(found.iter().any(is_it), "{place} {rule} {words}: {found:#?}");
+}
+
+fn service<'a>(places: &'a mut Places, name: &str) -> &'a mut Value {
+    &mut places.compose[0].rendered["services"][name]
+}
+
+fn edit_dockerfile(places: &mut Places, line: &str) {
+    let text = &mut places.dockerfiles[0].text;
+    *text = text.replacen("USER 65532:65532", &format!("{line}\nUSER 65532:65532"), 1);
+}
+
+fn named_file(text: &str, mode: u32) -> NamedFile {
+    NamedFile { name: "the-file".into(), bytes: text.as_bytes().into(), mode, user: 0, group: 0, is_committed: false }
+}
+
+#[test]
+fn f01_a_dollar_sign_in_an_env_file_is_found_by_name() {
+    let found = found(|places| {
+        places.files.insert("/x/svc.env".into(), named_file("LOG_LEVEL='info'\nJWT_ISSUER=corr3ct$battery\n", 0o644));
+        service(places, "product")["env_file"] = json!([{ "path": "/x/svc.env" }]);
+    });
+    assert_found(&found, "the-file:2", "dollar-in-value", "JWT_ISSUER of product");
+    assert!(!found.iter().any(|line| line.contains("battery")), "{found:?}");
+}
+
+#[test]
+fn f02_an_env_file_that_its_readers_disagree_about_is_found() {
+    let found = found(|places| {
+        let text = "\u{feff}JWT_ISSUER=mini-user\r\nJWT_ISSUER=\"x\"\n";
+        places.files.insert("/x/svc.env".into(), named_file(text, 0o644));
+        service(places, "product")["env_file"] = json!([{ "path": "/x/svc.env" }]);
+    });
+    assert_found(&found, "the-file:1", "env-file-form", "byte order mark");
+    assert_found(&found, "the-file:1", "env-file-form", "carriage returns");
+    assert_found(&found, "the-file:2", "env-file-form", "JWT_ISSUER a second time");
+}
+
+#[test]
+fn f03_the_entry_that_wins_is_named() {
+    let mut places = repository();
+    places.files.insert("/x/svc.env".into(), named_file("PRODUCT_URL=http://elsewhere:1\n", 0o644));
+    service(&mut places, "order")["env_file"] = json!([{ "path": "/x/svc.env" }]);
+    let policy = crate::repository::policy();
+    let findings = rules::check(&View::new(&places, &policy));
+    assert!(findings.found.is_empty(), "{:?}", findings.found);
+    let note = "PRODUCT_URL of order in the-file:1 is overridden by compose.yaml:";
+    assert!(findings.notes.iter().any(|line| line.starts_with(note)), "{:?}", findings.notes);
+}
+
+#[test]
+fn h06_a_secret_in_a_build_is_found_wherever_it_stands() {
+    for (line, rule, words) in [
+        (format!("ARG JWT_SIGNING_KEY={CANARY}"), "secret-in-build-argument", "JWT_SIGNING_KEY"),
+        ("ARG NPM_TOKEN".to_owned(), "secret-in-build-argument", "NPM_TOKEN"),
+        (format!("ENV ADMIN_PASSWORD={CANARY}"), "secret-in-image", "ADMIN_PASSWORD"),
+        (format!("ENV DATABASE_URL=postgres://user:{CANARY}@db/user"), "secret-in-image", "DATABASE_URL"),
+        (format!("LABEL api_key={CANARY}"), "secret-in-image", "api_key"),
+        (format!("ONBUILD ENV ADMIN_PASSWORD={CANARY}"), "secret-in-image", "ADMIN_PASSWORD"),
+        (format!("RUN echo ADMIN_PASSWORD={CANARY} >/x"), "secret-literal", "ADMIN_PASSWORD"),
+        (format!("RUN curl https://me:{CANARY}@example.invalid/"), "secret-literal", "a URL with a password"),
+    ] {
+        let found = found(|places| edit_dockerfile(places, &line));
+        assert_found(&found, "", rule, words);
+    }
+    let innocent = found(|places| edit_dockerfile(places, "ENV RUST_LOG=info"));
+    assert!(!innocent.iter().any(|line| line.contains("secret")), "{innocent:?}");
+    assert_found(&innocent, "", "unknown-variable", "RUST_LOG");
+}
+
+#[test]
+fn h06_a_secret_in_an_image_is_found_wherever_it_stands() {
+    let env = |entry: String| move |places: &mut Places| places.images[0].config["Env"] = json!([entry]);
+    let image = "image of gateway";
+    assert_found(&found(env(format!("ADMIN_PASSWORD={CANARY}"))), image, "secret-in-image", "ADMIN_PASSWORD");
+    let history = format!("RUN |1 NPM_TOKEN={CANARY} /bin/sh -c make # buildkit");
+    assert_found(&found(|places| places.images[0].history.push(history)), image, "secret-in-image", "NPM_TOKEN");
+    let label = found(|places| places.images[0].config["Labels"] = json!({ "db.password": CANARY, "title": "x" }));
+    assert!(label.iter().any(|line| line.contains("db.password")), "{label:?}");
+    let later = found(|places| places.images[0].config["OnBuild"] = json!([format!("ENV ADMIN_PASSWORD={CANARY}")]));
+    assert_found(&later, image, "secret-in-image", "ADMIN_PASSWORD");
+}
+
+#[test]
+fn h06_the_value_of_a_local_secret_is_recognised_under_any_name() {
+    let env = format!("JWT_SIGNING_KEY={CANARY}-and-more\n");
+    let found = found(|places| {
+        places.env = Some(env.into_bytes());
+        places.images[0].history.push(format!("RUN echo {CANARY}-and-more"));
+        places.workflows.push((".github/workflows/x.yml".into(), format!("on: push\nname: {CANARY}-and-more\n")));
+    });
+    assert_found(&found, "image of gateway", "secret-in-image", "the value that JWT_SIGNING_KEY has in .env");
+    assert_found(&found, ".github/workflows/x.yml:2", "secret-literal", "JWT_SIGNING_KEY");
+}
+
+#[test]
+fn h06_a_secret_in_compose_is_found_and_one_for_local_use_is_allowed() {
+    let literal = |places: &mut Places| {
+        service(places, "user")["environment"]["ADMIN_PASSWORD"] = json!(CANARY);
+        service(places, "user")["environment"]["DATABASE_URL"] =
+            json!(format!("postgres://user:{CANARY}@user-db:5432/user"));
+        service(places, "user")["build"] = json!({ "args": { "NPM_TOKEN": CANARY } });
+    };
+    let planted = found(literal);
+    assert_found(&planted, "compose.yaml:", "secret-literal", "ADMIN_PASSWORD of user");
+    assert_found(&planted, "compose.yaml:", "secret-literal", "DATABASE_URL of user");
+    assert_found(&planted, "compose.yaml:", "secret-in-build-argument", "NPM_TOKEN");
+    let local = found(|places| {
+        literal(places);
+        service(places, "user")["profiles"] = json!(["local"]);
+    });
+    assert!(!local.iter().any(|line| line.contains("[secret-literal]")), "{local:?}");
+}
+
+#[test]
+fn h06_workflows_take_secrets_by_reference_only() {
+    let workflow = format!(
+        "jobs:\n  x:\n    env:\n      ADMIN_PASSWORD: {CANARY}\n      JWT_SIGNING_KEY: ${{{{ secrets.KEY }}}}\n      PORT: many\n    steps:\n      - run: NPM_TOKEN={CANARY} npm publish\n"
+    );
+    let found = found(|places| places.workflows.push((".github/workflows/x.yml".into(), workflow)));
+    assert_found(&found, ".github/workflows/x.yml:4", "secret-literal", "ADMIN_PASSWORD");
+    assert_found(&found, ".github/workflows/x.yml:6", "malformed-value", "PORT");
+    assert_found(&found, ".github/workflows/x.yml:8", "secret-literal", "NPM_TOKEN");
+    assert_eq!(found.len(), 3, "{found:?}");
+}
+
+#[test]
+fn d01_a_healthcheck_that_cannot_run_is_found() {
+    for (test, rule) in [
+        (json!({ "test": "/mini-user healthcheck" }), "shell-healthcheck"),
+        (json!({ "test": ["CMD-SHELL", "curl -f http://localhost/"] }), "shell-healthcheck"),
+        (json!({ "test": ["NONE"] }), "no-healthcheck"),
+        (json!({ "disable": true }), "no-healthcheck"),
+        (json!({ "test": ["CMD", "/probe", "http://localhost:8080/"] }), "localhost-healthcheck"),
+    ] {
+        let found = found(|places| service(places, "user")["healthcheck"] = test);
+        assert_found(&found, "compose.yaml:", rule, "user");
+    }
+    let dockerfile = found(|places| {
+        let text = &mut places.dockerfiles[0].text;
+        *text = text.replace("CMD [\"/mini-gateway\", \"healthcheck\"]", "CMD /mini-gateway healthcheck");
+    });
+    assert_found(&dockerfile, "gateway/Dockerfile:", "shell-healthcheck", "gateway");
+    let image = found(|places| places.images[0].config["Healthcheck"] = json!({ "Test": ["CMD-SHELL", "x"] }));
+    assert_found(&image, "image of gateway", "shell-healthcheck", "gateway");
+}
+
+#[test]
+fn e03_a_database_probe_over_the_socket_is_found() {
+    for (test, is_found) in [
+        (json!(["CMD", "pg_isready", "-U", "user"]), true),
+        (json!(["CMD-SHELL", "pg_isready -U user"]), true),
+        (json!(["CMD", "pg_isready", "-h", "127.0.0.1"]), false),
+        (json!(["CMD-SHELL", "pg_isready --host=127.0.0.1"]), false),
+    ] {
+        let found = found(|places| service(places, "user-db")["healthcheck"] = json!({ "test": test }));
+        assert_eq!(found.iter().any(|line| line.contains("[socket-healthcheck]")), is_found, "{found:?}");
+    }
+}
+
+#[test]
+fn a_secret_given_as_a_file_has_to_be_there_readable_and_good() {
+    let plant = |mode: u32, content: &str, target: &str, twice: bool| {
+        found(|places| {
+            let environment = &mut service(places, "user")["environment"];
+            if !twice {
+                environment.as_object_mut().unwrap().remove("JWT_SIGNING_KEY");
+            }
+            environment["JWT_SIGNING_KEY_FILE"] = json!(target);
+            service(places, "user")["secrets"] = json!([{ "source": "key", "target": "/run/secrets/key" }]);
+            places.compose[0].rendered["secrets"] = json!({ "key": { "file": "/x/key" } });
+            places.files.insert("/x/key".into(), named_file(content, mode));
+        })
+    };
+    let good = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n";
+    let is_of_user =
+        |found: Vec<String>| found.into_iter().filter(|line| line.starts_with("compose.yaml")).collect::<Vec<_>>();
+    assert_eq!(is_of_user(plant(0o644, good, "/run/secrets/key", false)), [""; 0]);
+    let place = "compose.yaml:";
+    assert_found(
+        &plant(0o600, good, "/run/secrets/key", false),
+        place,
+        "secret-file",
+        "user 65532 of the image cannot read",
+    );
+    assert_found(&plant(0o644, CANARY, "/run/secrets/key", false), place, "malformed-value", "the content of the-file");
+    assert_found(
+        &plant(0o644, good, "/run/secrets/kye", false),
+        place,
+        "secret-file",
+        "did you mean /run/secrets/key?",
+    );
+    assert_found(
+        &plant(0o644, good, "/run/secrets/key", true),
+        place,
+        "both-forms",
+        "JWT_SIGNING_KEY of user is set twice",
+    );
+}
+
+#[test]
+fn a_secret_in_a_file_of_the_repository_is_found_and_one_in_an_ignored_file_is_not() {
+    for is_committed in [true, false] {
+        let found = found(|places| {
+            let text = format!("ADMIN_PASSWORD={CANARY}\n");
+            places.files.insert("/x/svc.env".into(), NamedFile { is_committed, ..named_file(&text, 0o644) });
+            service(places, "user")["environment"].as_object_mut().unwrap().remove("ADMIN_PASSWORD");
+            service(places, "user")["env_file"] = json!([{ "path": "/x/svc.env" }]);
+        });
+        assert_eq!(found.iter().any(|line| line.contains("[secret-literal]")), is_committed, "{found:?}");
+    }
+}
+
+#[test]
+fn a_slip_in_compose_is_found_with_what_was_meant() {
+    let set = |name: &str, variable: &str, value: &str| {
+        found(|places| service(places, name)["environment"][variable] = json!(value))
+    };
+    let place = "compose.yaml:";
+    assert_found(&set("gateway", "USER_URI", "http://user:8080"), place, "unknown-variable", "did you mean USER_URL?");
+    assert_found(&set("gateway", "USER_URL", "http://usr:8080"), place, "unreachable-address", "did you mean user?");
+    assert_found(&set("gateway", "USER_URL", "http://user:80"), place, "unreachable-address", "it listens on 8080");
+    assert_found(&set("gateway", "USER_URL", "http://user-db:8080"), place, "unreachable-address", "shares no network");
+    assert_found(
+        &set("gateway", "USER_URL", "http://localhost:8080"),
+        place,
+        "unreachable-address",
+        "its own container",
+    );
+    assert_found(&set("gateway", "PORT", "tcp://10.43.1.7:8080"), place, "malformed-value", "Kubernetes Service");
+    assert_found(
+        &set("gateway", "LOG_LEVEL", "${LOG_LEVEL:-debug}"),
+        place,
+        "different-default",
+        "LOG_LEVEL of gateway",
+    );
+    assert_found(&set("gateway", "LOG_LEVEL", "INFO"), place, "malformed-value", "is not one of");
+    assert_found(&set("order", "PRODUCT_URL", "${PRODUCT_URL}"), place, "required-unset", "may be blank");
+    assert_found(&set("order", "PRODUCT_URL", "  "), place, "required-unset", "PRODUCT_URL of order");
+    assert_found(&set("user-db", "POSTGRES_DB", "usr"), place, "database-mismatch", "another database");
+    assert_found(&set("user", "JWT_SIGNING_KEY", "${JWT_PUBLIC_KEY:?x}"), place, "mixed-use", "JWT_PUBLIC_KEY");
+    assert_found(&set("user", "REQUEST_TIMEOUT", "${"), place, "unreadable-value", "without the name of a variable");
+}
+
+#[test]
+fn a_service_that_nobody_starts_and_an_image_that_nobody_knows_are_found() {
+    let gone = found(|places| {
+        places.compose[0].rendered["services"].as_object_mut().unwrap().remove("order");
+        places.kubernetes.clear();
+    });
+    assert_found(&gone, "image of order", "required-unset", "no place starts order");
+    let foreign = found(|places| {
+        places.compose[0].rendered["services"]["cache"] = json!({ "image": "valkey:8", "environment": { "A": "1" } });
+    });
+    assert_found(&foreign, "compose.yaml", "no-contract", "cache");
+}

@@ -1,0 +1,340 @@
+//! The rendered form of a Compose file as deployments. `config --no-interpolate` has already carried out Compose's own
+//! rules: anchors, extensions, overrides, short and long forms.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::env_file::EnvFile;
+use super::places::{ComposePlace, Deployment, Healthcheck, MountedSecret, NamedFile, Setting};
+use super::template::{Reference, Template};
+use super::yaml::Node;
+use xtask_outcome::Place;
+
+/// The engine gives every container this; a size of its own says that the program uses it.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// What one Compose file says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stack {
+    pub(crate) file: String,
+    pub(crate) deployments: Vec<Deployment>,
+    /// Every `${…}` in the file and in its env files.
+    pub(crate) interpolations: Vec<Interpolation>,
+    /// Values that Compose cannot interpolate, and env files that are not there.
+    pub(crate) problems: Vec<(Place, String)>,
+    /// Env files by path, for what their dialect does.
+    pub(crate) env_files: BTreeMap<String, EnvFile>,
+}
+
+/// One use of a variable by the file itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Interpolation {
+    pub(crate) reference: Reference,
+    pub(crate) place: Place,
+    /// `services.user.environment.JWT_SIGNING_KEY`.
+    pub(crate) path: Vec<String>,
+}
+
+impl Stack {
+    pub(crate) fn read(place: &ComposePlace, files: &BTreeMap<String, NamedFile>) -> Self {
+        let lines = Node::parse(&place.source).ok();
+        let mut reader = Reader { place, files, lines, stack: Self { file: place.file.clone(), ..Self::default() } };
+        let services = place.rendered["services"].as_object().cloned().unwrap_or_default();
+        for (name, service) in &services {
+            let deployment = reader.deployment(name, service);
+            reader.stack.deployments.push(deployment);
+        }
+        for (key, value) in place.rendered.as_object().into_iter().flatten() {
+            // Extensions are only there for anchors; what they hold stands again where it is used.
+            if !key.starts_with("x-") {
+                reader.interpolations(value, &mut vec![key.clone()]);
+            }
+        }
+        reader.stack
+    }
+}
+
+struct Reader<'a> {
+    place: &'a ComposePlace,
+    files: &'a BTreeMap<String, NamedFile>,
+    lines: Option<Node>,
+    stack: Stack,
+}
+
+impl Reader<'_> {
+    fn at(&self, path: &[&str]) -> Place {
+        let line = self.lines.as_ref().and_then(|root| root.line_of(path));
+        Place { name: self.place.file.clone(), line }
+    }
+
+    fn deployment(&mut self, name: &str, service: &Value) -> Deployment {
+        let own = self.environment(&service["environment"], name, &["services", name, "environment"]);
+        let mut settings: Vec<Setting> = Vec::new();
+        let mut overridden = Vec::new();
+        for setting in self.env_files(name, service).into_iter().chain(own) {
+            if let Some(at) = settings.iter().position(|earlier| earlier.name == setting.name) {
+                overridden.push(settings.remove(at));
+            }
+            settings.push(setting);
+        }
+        let build = &service["build"]["args"];
+        Deployment {
+            name: name.to_owned(),
+            file: self.place.file.clone(),
+            place: Some(self.at(&["services", name])),
+            image: Template::parse(service["image"].as_str().unwrap_or_default()).unwrap_or_default(),
+            settings,
+            overridden,
+            build_arguments: self.environment(build, name, &["services", name, "build", "args"]),
+            mounted: self.mounted(service),
+            healthcheck: healthcheck(&service["healthcheck"]),
+            healthcheck_place: Some(self.at(&["services", name, "healthcheck", "test"])),
+            networks: service["networks"].as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default(),
+            profiles: strings(&service["profiles"]),
+            read_only: service["read_only"].as_bool().unwrap_or_default(),
+            user: scalar(&service["user"]),
+            writable: writable(service),
+            ..Deployment::default()
+        }
+    }
+
+    /// A mapping or a list of `NAME=value`.
+    fn environment(&mut self, value: &Value, service: &str, path: &[&str]) -> Vec<Setting> {
+        let pairs: Vec<(String, Option<String>)> = match value {
+            Value::Object(map) => map.iter().map(|(name, value)| (name.clone(), scalar(value))).collect(),
+            Value::Array(items) => items
+                .iter()
+                .filter_map(Value::as_str)
+                .map(|item| match item.split_once('=') {
+                    Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                    None => (item.to_owned(), None),
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        let mut settings = Vec::new();
+        for (name, text) in pairs {
+            let place = self.at(&[path, &[name.as_str()]].concat());
+            let bare = text.is_none();
+            let value = match text.map(|text| Template::parse(&text)) {
+                Some(Ok(template)) => template,
+                Some(Err(why)) => {
+                    self.stack.problems.push((place.clone(), format!("{service} sets {name} to a value that {why}")));
+                    continue;
+                }
+                None => Template::of_variable(&name),
+            };
+            settings.push(Setting { name, value, bare, place, path: path.join("."), garbled: false, is_local: false });
+        }
+        settings
+    }
+
+    fn env_files(&mut self, name: &str, service: &Value) -> Vec<Setting> {
+        let mut settings: Vec<Setting> = Vec::new();
+        for entry in service["env_file"].as_array().into_iter().flatten() {
+            let path = entry["path"].as_str().or(entry.as_str()).unwrap_or_default();
+            let Some(file) = self.files.get(path) else {
+                if entry["required"].as_bool().unwrap_or(true) {
+                    let place = self.at(&["services", name, "env_file"]);
+                    let shown = path.rsplit('/').next().unwrap_or_default();
+                    self.stack
+                        .problems
+                        .push((place, format!("{name} takes variables from {shown}, which is not there")));
+                }
+                continue;
+            };
+            let parsed = EnvFile::parse(&file.bytes, entry["format"] == "raw");
+            for entry in &parsed.entries {
+                settings.retain(|earlier| earlier.name != entry.name);
+                let garbled = entry.is_changed_by_interpolation();
+                let value = entry.value.clone().unwrap_or_else(|| Template::of_variable(&entry.name));
+                let place = Place { name: file.name.clone(), line: Some(entry.line) };
+                let (name, bare, path) = (entry.name.clone(), entry.value.is_none(), String::new());
+                settings.push(Setting { name, value, bare, place, path, garbled, is_local: !file.is_committed });
+            }
+            self.stack.env_files.insert(file.name.clone(), parsed);
+        }
+        settings
+    }
+
+    fn mounted(&self, service: &Value) -> BTreeMap<String, MountedSecret> {
+        let declared = &self.place.rendered["secrets"];
+        let mut mounted = BTreeMap::new();
+        for entry in service["secrets"].as_array().into_iter().flatten() {
+            let source = entry["source"].as_str().or(entry.as_str()).unwrap_or_default().to_owned();
+            let target = entry["target"].as_str().unwrap_or(&source);
+            let target = if target.starts_with('/') { target.to_owned() } else { format!("/run/secrets/{target}") };
+            let file = declared[&source]["file"].as_str().map(ToOwned::to_owned);
+            mounted.insert(target, MountedSecret { source, file });
+        }
+        mounted
+    }
+
+    fn interpolations(&mut self, value: &Value, path: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    path.push(key.clone());
+                    self.interpolations(value, path);
+                    path.pop();
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    let name = item.as_str().and_then(|text| text.split_once('=')).map(|(name, _)| name.to_owned());
+                    let is_environment = path.last().is_some_and(|key| key == "environment" || key == "args");
+                    let deeper = name.filter(|_| is_environment);
+                    path.extend(deeper.clone());
+                    self.interpolations(item, path);
+                    path.truncate(path.len() - usize::from(deeper.is_some()));
+                }
+            }
+            Value::String(text) => {
+                let steps: Vec<_> = path.iter().map(String::as_str).collect();
+                let place = self.at(&steps);
+                match Template::parse(text) {
+                    Ok(template) => {
+                        for reference in template.references() {
+                            let (reference, place, path) = (reference.clone(), place.clone(), path.clone());
+                            self.stack.interpolations.push(Interpolation { reference, place, path });
+                        }
+                    }
+                    Err(_) if path.iter().any(|key| key == "environment") => {}
+                    Err(why) => self.stack.problems.push((place, format!("{} {why}", path.join(".")))),
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+}
+
+/// Volumes and memory that are not mounted read-only, in either form.
+fn writable(service: &Value) -> BTreeSet<String> {
+    let listed = |key: &str| service[key].as_array().cloned().unwrap_or_default();
+    let temporary =
+        listed("tmpfs").into_iter().filter_map(|entry| entry.as_str()?.split(':').next().map(ToOwned::to_owned));
+    let volume = |entry: Value| match &entry {
+        Value::String(text) => {
+            let mut parts = text.split(':').skip(1);
+            let target = parts.next()?.to_owned();
+            (!parts.any(|options| options.split(',').any(|one| one == "ro"))).then_some(target)
+        }
+        _ if entry["read_only"].as_bool().unwrap_or_default() => None,
+        _ => entry["target"].as_str().map(ToOwned::to_owned),
+    };
+    let shared = (!service["shm_size"].is_null()).then(|| SHARED_MEMORY.to_owned());
+    temporary.chain(listed("volumes").into_iter().filter_map(volume)).chain(shared).collect()
+}
+
+fn healthcheck(value: &Value) -> Healthcheck {
+    if value["disable"].as_bool().unwrap_or_default() {
+        return Healthcheck::Disabled;
+    }
+    match &value["test"] {
+        Value::String(text) => Healthcheck::Shell(text.clone()),
+        test @ Value::Array(_) => {
+            let words = strings(test);
+            match words.split_first() {
+                Some((form, _)) if form == "NONE" => Healthcheck::Disabled,
+                Some((form, command)) if form == "CMD-SHELL" => Healthcheck::Shell(command.join(" ")),
+                Some((form, command)) if form == "CMD" => Healthcheck::Command(command.to_vec()),
+                _ => Healthcheck::Inherited,
+            }
+        }
+        _ => Healthcheck::Inherited,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(source: &str, files: &[(&str, &str)]) -> Stack {
+        let rendered = Node::parse(source).unwrap().to_json();
+        let place = ComposePlace { file: "compose.yaml".into(), rendered, source: source.into() };
+        let named = |(path, text): &(&str, &str)| {
+            let file = NamedFile {
+                name: (*path).into(),
+                bytes: text.as_bytes().into(),
+                mode: 0o644,
+                user: 0,
+                group: 0,
+                is_committed: true,
+            };
+            ((*path).to_owned(), file)
+        };
+        Stack::read(&place, &files.iter().map(named).collect())
+    }
+
+    /// Case F03: an entry of `environment` beats the env file, also a bare one, whose variable is then unset.
+    #[test]
+    fn the_entry_that_wins_is_known_and_so_is_the_one_that_lost() {
+        let read = stack(
+            "services:\n  a:\n    image: x\n    env_file: [{ path: svc.env }]\n    environment:\n      - LOG\n      - A=1\n",
+            &[("svc.env", "LOG=debug\nB=2\nA=3\n")],
+        );
+        let a = &read.deployments[0];
+        let log = a.setting("LOG").unwrap();
+        assert!(log.bare);
+        assert_eq!((log.place.to_string().as_str(), log.path.as_str()), ("compose.yaml:6", "services.a.environment"));
+        assert_eq!(a.setting("B").unwrap().place.to_string(), "svc.env:2");
+        let lost: Vec<_> = a.overridden.iter().map(|s| (s.name.as_str(), s.place.to_string())).collect();
+        assert_eq!(lost, [("LOG", "svc.env:1".to_owned()), ("A", "svc.env:3".to_owned())]);
+    }
+
+    #[test]
+    fn every_reference_is_found_with_its_line() {
+        let read = stack(
+            "x-a: &a { image: \"${IMG:-x}\" }\nservices:\n  a:\n    <<: *a\n    ports:\n      - ${PORT:-1}:80\n    environment:\n      Q: a${X:?no}\n      BAD: ${\n",
+            &[],
+        );
+        let found: Vec<_> = read
+            .interpolations
+            .iter()
+            .map(|one| format!("{} {} {}", one.reference.name, one.path.join("."), one.place))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "X services.a.environment.Q compose.yaml:8",
+                "IMG services.a.image compose.yaml:1",
+                "PORT services.a.ports compose.yaml:5"
+            ]
+        );
+        assert!(read.problems[0].1.contains("a sets BAD to a value that"), "{:?}", read.problems);
+    }
+
+    /// Case D01.
+    #[test]
+    fn the_forms_of_a_healthcheck_are_told_apart() {
+        let read = stack(
+            "services:\n  a: { healthcheck: { test: /app healthcheck } }\n  b: { healthcheck: { test: [CMD-SHELL, x] } }\n  c: { healthcheck: { test: [NONE] } }\n  d: { healthcheck: { disable: true } }\n  e: { healthcheck: { test: [CMD, /app, healthcheck] } }\n  f: {}\n",
+            &[],
+        );
+        let forms: Vec<_> = read.deployments.iter().map(|d| d.healthcheck.clone()).collect();
+        assert_eq!(
+            forms,
+            [
+                Healthcheck::Shell("/app healthcheck".into()),
+                Healthcheck::Shell("x".into()),
+                Healthcheck::Disabled,
+                Healthcheck::Disabled,
+                Healthcheck::Command(vec!["/app".into(), "healthcheck".into()]),
+                Healthcheck::Inherited,
+            ]
+        );
+    }
+}

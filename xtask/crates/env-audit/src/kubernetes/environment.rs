@@ -1,0 +1,364 @@
+//! The environment that the kubelet makes: `envFrom` in its order, then `env` in its order with `$(NAME)` in it.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::objects::{Objects, PodTemplate};
+use super::{Problem, Secrets, list, text};
+use crate::nearest::hint;
+use crate::places::Setting;
+use crate::template::Template;
+use xtask_outcome::Place;
+
+#[derive(Debug, Default)]
+pub(crate) struct Environment {
+    pub(crate) settings: Vec<Setting>,
+    pub(crate) overridden: Vec<Setting>,
+    pub(crate) parts: BTreeSet<String>,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) config_keys: BTreeSet<(String, String)>,
+    pub(crate) secret_keys: BTreeSet<(String, String)>,
+}
+
+/// A ConfigMap or a Secret, as a container names it.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    kind: &'static str,
+    name: &'a str,
+    is_optional: bool,
+}
+
+struct Reader<'a> {
+    objects: &'a Objects<'a>,
+    template: &'a PodTemplate<'a>,
+    container: &'a str,
+    is_init: bool,
+    secrets: &'a Secrets,
+    made: Environment,
+}
+
+impl Environment {
+    pub(crate) fn of(
+        objects: &Objects<'_>,
+        template: &PodTemplate<'_>,
+        (is_init, container): (bool, &Value),
+        secrets: &Secrets,
+    ) -> Self {
+        let name = container["name"].as_str().unwrap_or_default();
+        let mut reader = Reader { objects, template, container: name, is_init, secrets, made: Self::default() };
+        for entry in list(&container["envFrom"]) {
+            reader.env_from(entry);
+        }
+        for entry in list(&container["env"]) {
+            reader.env(entry);
+        }
+        reader.made
+    }
+}
+
+impl Reader<'_> {
+    fn at(&self, path: &[&str]) -> Place {
+        self.objects.of_container(self.template, self.container, self.is_init, path)
+    }
+
+    fn problem(&mut self, rule: &'static str, place: Place, variable: &str, message: String, next_step: &'static str) {
+        let (service, variable) = (self.template.name.clone(), variable.to_owned());
+        self.made.problems.push(Problem { rule, place, service, variable, message, next_step });
+    }
+
+    fn set(&mut self, name: &str, value: Template, place: Place, path: &str) {
+        if let Some(at) = self.made.settings.iter().position(|earlier| earlier.name == name) {
+            let lost = self.made.settings.remove(at);
+            self.made.overridden.push(lost);
+        }
+        let (name, path) = (name.to_owned(), path.to_owned());
+        self.made.settings.push(Setting { name, value, bare: false, place, path, garbled: false, is_local: false });
+    }
+
+    /// Every key of a source, with a prefix. What is no name is left out by Kubernetes up to 1.33, with an event.
+    fn env_from(&mut self, entry: &Value) {
+        let prefix = entry["prefix"].as_str().unwrap_or_default();
+        let (kind, reference) = match &entry["configMapRef"] {
+            Value::Null => ("Secret", &entry["secretRef"]),
+            reference => ("ConfigMap", reference),
+        };
+        let is_optional = reference["optional"].as_bool().unwrap_or_default();
+        let source = Source { kind, name: reference["name"].as_str().unwrap_or_default(), is_optional };
+        let place = self.at(&["envFrom"]);
+        let Some(keys) = self.keys(source) else {
+            self.missing_source(source, place, "");
+            return;
+        };
+        for key in keys {
+            let name = format!("{prefix}{key}");
+            let there = match kind {
+                "ConfigMap" => self.objects.place(kind, source.name, &["data", &key]),
+                _ => place.clone(),
+            };
+            let Some(value) = self.value_of(source, &key) else { continue };
+            if !is_name(&name) {
+                let message = format!(
+                    "the key {key} of the {kind} {} gives `{name}`, which is no name of a variable",
+                    source.name
+                );
+                self.problem("invalid-name", there, &name, message, "rename the key");
+                continue;
+            }
+            self.set(&name, value, there, "envFrom");
+        }
+    }
+
+    fn env(&mut self, entry: &Value) {
+        let Some(name) = entry["name"].as_str() else { return };
+        let place = self.at(&["env", name]);
+        if !is_name(name) {
+            self.problem(
+                "invalid-name",
+                place.clone(),
+                name,
+                format!("`{name}` is no name of a variable"),
+                "rename it",
+            );
+        }
+        if self.made.settings.iter().any(|earlier| earlier.name == name && earlier.path == "env") {
+            let message = format!("{name} of {} stands in `env` twice, and the last one counts", self.template.name);
+            self.problem("repeated-variable", place.clone(), name, message, "delete one of the two");
+        }
+        let from = &entry["valueFrom"];
+        let written = text(&entry["value"]).unwrap_or_default();
+        // As the kubelet does: `valueFrom` counts where the value is blank.
+        if written.is_empty() && from.is_object() {
+            let known = [("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")];
+            let Some((reference, kind)) = known.into_iter().find(|(key, _)| from[key].is_object()) else {
+                // The pod's own address, its name, a limit: always there.
+                self.set(name, Template::of_source(format!("pod.{name}"), true), place, "env");
+                return;
+            };
+            let reference = &from[reference];
+            let is_optional = reference["optional"].as_bool().unwrap_or_default();
+            let source = Source { kind, name: reference["name"].as_str().unwrap_or_default(), is_optional };
+            let key = reference["key"].as_str().unwrap_or_default();
+            self.one_key(name, source, key, place);
+            return;
+        }
+        let value = self.expand(&written, name, &place);
+        self.set(name, value, place, "env");
+    }
+
+    fn one_key(&mut self, name: &str, source: Source<'_>, key: &str, place: Place) {
+        let Some(keys) = self.keys(source) else {
+            self.missing_source(source, place, name);
+            return;
+        };
+        match self.value_of(source, key) {
+            Some(value) => self.set(name, value, place, "env"),
+            None if source.is_optional => {}
+            None => {
+                let hint = hint(key, keys.iter().map(String::as_str));
+                let message = format!(
+                    "{name} of {} takes the key {key} of the {} {}, which has none{hint}",
+                    self.template.name, source.kind, source.name
+                );
+                self.problem("missing-key", place, name, message, "correct the key, or add it");
+            }
+        }
+    }
+
+    fn missing_source(&mut self, source: Source<'_>, place: Place, variable: &str) {
+        if source.is_optional {
+            return;
+        }
+        let names: Vec<&str> = match source.kind {
+            "Secret" => self.secrets.keys().map(String::as_str).collect(),
+            _ => self.objects.of_kind("ConfigMap").filter_map(|map| map["metadata"]["name"].as_str()).collect(),
+        };
+        let message = format!(
+            "{} takes variables from the {} {}, which does not exist{}",
+            self.template.name,
+            source.kind,
+            source.name,
+            hint(source.name, names)
+        );
+        let next_step = match source.kind {
+            "Secret" => {
+                "correct the name, or write the Secret's keys down in xtask/policy/env.toml, [kubernetes.secrets]"
+            }
+            _ => "correct the name, or add the ConfigMap",
+        };
+        self.problem("missing-source", place, variable, message, next_step);
+    }
+
+    /// The keys of a source, if it is known.
+    fn keys(&self, source: Source<'_>) -> Option<Vec<String>> {
+        if source.kind == "Secret"
+            && let Some(keys) = self.secrets.get(source.name)
+        {
+            return Some(keys.keys().cloned().collect());
+        }
+        let object = self.objects.get(source.kind, source.name)?;
+        let maps = ["data", "stringData"].into_iter().filter_map(|key| object[key].as_object());
+        Some(maps.flat_map(|map| map.keys().cloned()).collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
+    fn value_of(&mut self, source: Source<'_>, key: &str) -> Option<Template> {
+        let pair = (source.name.to_owned(), key.to_owned());
+        if source.kind == "Secret" {
+            let is_there = self.keys(source)?.iter().any(|known| known == key);
+            self.made.secret_keys.insert(pair);
+            // Never its value, also where one is written down.
+            return is_there.then(|| Template::of_source(format!("{}.{key}", source.name), !source.is_optional));
+        }
+        let value = self.objects.get("ConfigMap", source.name)?["data"].get(key).and_then(text)?;
+        self.made.config_keys.insert(pair);
+        Some(Template::of_text(value))
+    }
+
+    /// `$(NAME)` of what is set already; anything else stays as it is. `$$` is one `$`.
+    fn expand(&mut self, written: &str, variable: &str, place: &Place) -> Template {
+        let mut value = Template::of_text("");
+        let mut rest = written;
+        while let Some(at) = rest.find('$') {
+            value.append(Template::of_text(&rest[..at]));
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix('$') {
+                value.append(Template::of_text("$"));
+                rest = after;
+                continue;
+            }
+            let Some((name, after)) = rest.strip_prefix('(').and_then(|inner| inner.split_once(')')) else {
+                value.append(Template::of_text("$"));
+                continue;
+            };
+            rest = after;
+            if let Some(setting) = self.made.settings.iter().find(|setting| setting.name == name) {
+                value.append(setting.value.clone());
+                self.made.parts.insert(name.to_owned());
+                continue;
+            }
+            value.append(Template::of_text(format!("$({name})")));
+            let message = format!(
+                "{variable} of {} has `$({name})` in it, which nothing before it sets, so it stays as it is written",
+                self.template.name
+            );
+            self.problem("unresolved-reference", place.clone(), variable, message, "set it above, or correct the name");
+        }
+        value.append(Template::of_text(rest));
+        value
+    }
+}
+
+/// What every version of Kubernetes takes for the name of a variable.
+fn is_name(name: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(is_letter)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::Cluster;
+    use crate::places::{KubernetesPlace, SourceFile};
+    use crate::yaml::Node;
+
+    fn cluster(source: &str) -> Cluster {
+        let nodes = Node::parse_all(source).unwrap();
+        let documents = nodes.iter().map(Node::to_json).collect();
+        let sources = [SourceFile { file: "k8s/x.yaml".into(), text: source.to_owned(), documents: nodes }].into();
+        let secrets = [("key".to_owned(), [("SEED".to_owned(), "SEED".to_owned())].into())].into();
+        Cluster::read(&KubernetesPlace { folder: "k8s".into(), documents, sources }, &secrets)
+    }
+
+    fn environment(cluster: &Cluster, name: &str) -> Vec<String> {
+        let deployment = cluster.stack.deployments.iter().find(|one| one.name == name).unwrap();
+        let value = |name: &str| Some(format!("<{name}>"));
+        deployment
+            .settings
+            .iter()
+            .map(|one| format!("{}={} {}", one.name, one.value.fill(&value, "").text, one.place))
+            .collect()
+    }
+
+    fn rules(cluster: &Cluster) -> Vec<(&str, &str)> {
+        cluster.problems.iter().map(|one| (one.rule, one.variable.as_str())).collect()
+    }
+
+    const MAPS: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a }\ndata:\n  DATABASE_URL: from-a\n---\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: b }\ndata:\n  DATABASE_URL: from-b\n  log-level: x\n  1ABC: y\n---\n";
+
+    /// Case I02: sources in their order, the prefix, `env` last.
+    #[test]
+    fn the_last_source_wins_and_env_beats_them_all() {
+        let pod = "kind: Pod\nmetadata: { name: p }\nspec:\n  containers:\n  - name: c\n    envFrom:\n    - prefix: USER_\n      configMapRef: { name: a }\n    - configMapRef: { name: a }\n    - configMapRef: { name: b }\n";
+        let read = cluster(&format!("{MAPS}{pod}"));
+        assert_eq!(
+            environment(&read, "p"),
+            ["USER_DATABASE_URL=from-a k8s/x.yaml:5", "DATABASE_URL=from-b k8s/x.yaml:12", "log-level=x k8s/x.yaml:13"]
+        );
+        assert_eq!(rules(&read), [("invalid-name", "1ABC")]);
+        assert_eq!(read.stack.deployments[0].overridden[0].place.to_string(), "k8s/x.yaml:5");
+        let read = cluster(&format!("{MAPS}{pod}    env:\n    - name: DATABASE_URL\n      value: from-env\n"));
+        assert!(
+            environment(&read, "p").contains(&"DATABASE_URL=from-env k8s/x.yaml:27".to_owned()),
+            "{:?}",
+            environment(&read, "p")
+        );
+    }
+
+    /// Case I02: `$(VAR)` knows what stands above it, and nothing else.
+    #[test]
+    fn a_reference_to_a_later_entry_stays_as_it_is() {
+        let env = json!([
+            { "name": "EARLY", "value": "$(LATE)/$(SEED)" },
+            { "name": "SEED", "valueFrom": { "secretKeyRef": { "name": "key", "key": "SEED" } } },
+            { "name": "LATE", "value": "a$(SEED)b$$(SEED)$x$(" },
+        ]);
+        let read = cluster(&json!({ "kind": "Pod", "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "c", "env": env }] } }).to_string());
+        let told: Vec<_> =
+            environment(&read, "p").iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+        assert_eq!(told, ["EARLY=$(LATE)/$(SEED)", "SEED=<key.SEED>", "LATE=a<key.SEED>b$(SEED)$x$("]);
+        assert_eq!(rules(&read), [("unresolved-reference", "EARLY"), ("unresolved-reference", "EARLY")]);
+        assert!(read.stack.deployments[0].parts.contains("SEED"));
+    }
+
+    /// Case I02: what must exist and does not, and what may be missing.
+    #[test]
+    fn a_missing_source_or_key_is_a_problem_unless_it_is_optional() {
+        let of = |optional: bool| {
+            let env = json!([
+                { "name": "A", "valueFrom": { "secretKeyRef": { "name": "key", "key": "SED", "optional": optional } } },
+                { "name": "B", "valueFrom": { "configMapKeyRef": { "name": "none", "key": "x", "optional": optional } } },
+                { "name": "C", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } },
+            ]);
+            let from = json!([{ "secretRef": { "name": "keys", "optional": optional } }, { "secretRef": { "name": "key", "optional": optional } }]);
+            cluster(&json!({ "kind": "Pod", "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "c", "env": env, "envFrom": from }] } }).to_string())
+        };
+        let read = of(false);
+        assert_eq!(rules(&read), [("missing-source", ""), ("missing-key", "A"), ("missing-source", "B")]);
+        assert!(
+            read.problems[0].message.contains("did you mean key?")
+                && read.problems[1].message.contains("did you mean SEED?")
+        );
+        let read = of(true);
+        assert!(rules(&read).is_empty());
+        let seed = read.stack.deployments[0].setting("SEED").unwrap();
+        assert!(!seed.value.fill(&|_| None, "").has_unknown, "a key that may be missing is not known to be there");
+    }
+
+    /// Case I02: every kind that starts pods, within a List too, and each container for itself.
+    #[test]
+    fn every_kind_of_workload_is_read_and_an_init_container_is_one_of_its_own() {
+        let container = |name: &str| json!({ "name": name, "env": [{ "name": "A", "value": name }] });
+        let pod = |name: &str| json!({ "containers": [container(name)], "initContainers": [{ "name": "first", "env": [{ "name": "B", "value": "1" }] }] });
+        let of = |kind: &str| json!({ "kind": kind, "metadata": { "name": kind }, "spec": { "template": { "spec": pod(kind) } } });
+        let items = json!([of("Deployment"), of("StatefulSet"), of("DaemonSet"), of("Job"),
+            { "kind": "CronJob", "metadata": { "name": "CronJob" }, "spec": { "jobTemplate": { "spec": { "template": { "spec": pod("CronJob") } } } } },
+            { "kind": "Pod", "metadata": { "name": "Pod" }, "spec": pod("Pod") }]);
+        let read = cluster(&json!({ "kind": "List", "items": items }).to_string());
+        for kind in ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"] {
+            assert_eq!(environment(&read, kind).len(), 1, "{kind}");
+            assert!(environment(&read, kind)[0].starts_with(&format!("A={kind} k8s/x.yaml:1")), "{kind}");
+            assert!(environment(&read, &format!("{kind}/first"))[0].starts_with("B=1 "), "{kind}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Rendered manifests as deployments: what the kubelet would give each container, and who may reach whom.
+
+mod environment;
+pub mod kustomize;
+mod network;
+mod objects;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use self::environment::Environment;
+use self::objects::{Objects, PodTemplate};
+use super::compose::Stack;
+use super::places::{Deployment, Healthcheck, KubernetesPlace, MountedSecret};
+use super::template::Template;
+use xtask_outcome::Place;
+
+/// The Secrets that are made outside the manifests, with their keys.
+pub type Secrets = BTreeMap<String, BTreeMap<String, String>>;
+
+/// What the manifests of one folder say.
+#[derive(Debug, Clone, Default)]
+pub struct Cluster {
+    /// One deployment a container, in the order of `containers`.
+    pub(crate) stack: Stack,
+    pub(crate) containers: Vec<Container>,
+    pub(crate) services: Vec<Service>,
+    pub(crate) problems: Vec<Problem>,
+    /// Each key of each ConfigMap.
+    pub(crate) config_keys: Vec<ConfigKey>,
+    /// Each key of a Secret that a container takes.
+    pub secret_keys: BTreeSet<(String, String)>,
+}
+
+/// What a container is beside its variables.
+#[derive(Debug, Clone, Default)]
+pub struct Container {
+    pub(crate) place: Place,
+    /// It runs before the others and ends.
+    pub is_init: bool,
+    pub(crate) run_as_non_root: bool,
+    /// The user of its security context.
+    pub run_as_user: Option<i64>,
+    /// The group of its security context.
+    pub run_as_group: Option<i64>,
+    pub(crate) service_links: bool,
+    /// How long it may take to end.
+    pub grace_seconds: u64,
+    /// The ports that it names.
+    pub ports: Vec<u64>,
+    pub(crate) probes: BTreeMap<&'static str, Value>,
+    /// Memory by path, with its size; what else may be written keeps its data.
+    pub memory: BTreeMap<String, String>,
+    /// What it may use at most: `memory`, `cpu`.
+    pub limits: BTreeMap<String, String>,
+    /// The policies let it ask a name server.
+    pub resolves_names: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    /// The container behind each port: the port, and its place among `containers`; `None` where nothing listens.
+    pub ports: Vec<(u64, Option<usize>)>,
+}
+
+/// Something that Kubernetes would refuse, leave out, or take for something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub(crate) rule: &'static str,
+    pub(crate) place: Place,
+    pub(crate) service: String,
+    pub(crate) variable: String,
+    pub(crate) message: String,
+    pub(crate) next_step: &'static str,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ConfigKey {
+    pub(crate) map: String,
+    pub(crate) key: String,
+    pub(crate) place: Place,
+    pub(crate) is_taken: bool,
+}
+
+pub(crate) const PROBES: [&str; 3] = ["startupProbe", "readinessProbe", "livenessProbe"];
+/// What Kubernetes waits when a pod does not say.
+const DEFAULT_GRACE_SECONDS: u64 = 30;
+
+impl Cluster {
+    /// `known_secrets` are the keys of the Secrets that somebody makes outside the manifests.
+    pub fn read(place: &KubernetesPlace, known_secrets: &Secrets) -> Self {
+        let objects = Objects::new(place);
+        let mut cluster = Self { stack: Stack { file: place.folder.clone(), ..Stack::default() }, ..Self::default() };
+        let mut taken = BTreeSet::new();
+        let templates = objects.pod_templates();
+        for template in &templates {
+            for (is_init, container) in template.containers() {
+                let environment = Environment::of(&objects, template, (is_init, container), known_secrets);
+                taken.extend(environment.config_keys.iter().cloned());
+                cluster.secret_keys.extend(environment.secret_keys.iter().cloned());
+                cluster.problems.extend(environment.problems.iter().cloned());
+                cluster.containers.push(read_container(&objects, template, container, is_init));
+                cluster.stack.deployments.push(deployment(place, &objects, template, container, is_init, environment));
+            }
+        }
+        cluster.services = network::services(&objects, &templates);
+        network::connect(&objects, &templates, &mut cluster);
+        for (map, key) in objects.config_keys() {
+            let place = objects.place("ConfigMap", &map, &["data", &key]);
+            let is_taken = taken.contains(&(map.clone(), key.clone()));
+            cluster.config_keys.push(ConfigKey { map, key, place, is_taken });
+        }
+        for (name, place) in objects.written_secrets() {
+            let message = format!("the Secret {name} stands in the manifests with its values");
+            let next_step = "delete it and replace the secret: whoever has the text has it";
+            let (service, variable) = (String::new(), name);
+            cluster.problems.push(Problem { rule: "secret-literal", place, service, variable, message, next_step });
+        }
+        cluster
+    }
+
+    /// Each container with its deployment, in the manifests' order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&Container, &Deployment)> {
+        self.containers.iter().zip(&self.stack.deployments)
+    }
+}
+
+fn deployment(
+    place: &KubernetesPlace,
+    objects: &Objects<'_>,
+    template: &PodTemplate<'_>,
+    container: &Value,
+    is_init: bool,
+    environment: Environment,
+) -> Deployment {
+    let name = container["name"].as_str().unwrap_or_default();
+    let is_main = !is_init && template.pod["containers"][0]["name"] == container["name"];
+    let readiness = exec_words(&container["readinessProbe"]);
+    Deployment {
+        // The first container goes by its workload's name; a Service may give it another.
+        name: if is_main { template.name.clone() } else { format!("{}/{name}", template.name) },
+        file: place.folder.clone(),
+        place: Some(objects.of_container(template, name, is_init, &[])),
+        image: Template::of_text(container["image"].as_str().unwrap_or_default()),
+        settings: environment.settings,
+        overridden: environment.overridden,
+        parts: environment.parts,
+        mounted: mounted_secrets(template, container),
+        healthcheck: readiness.map(Healthcheck::Command).unwrap_or_default(),
+        healthcheck_place: Some(objects.of_container(template, name, is_init, &["readinessProbe"])),
+        read_only: container["securityContext"]["readOnlyRootFilesystem"].as_bool().unwrap_or_default(),
+        writable: writable(template, container).map(|(path, _)| path).collect(),
+        ..Deployment::default()
+    }
+}
+
+fn read_container(objects: &Objects<'_>, template: &PodTemplate<'_>, container: &Value, is_init: bool) -> Container {
+    let name = container["name"].as_str().unwrap_or_default();
+    // What a container says wins over what its pod says.
+    let security = |key: &str| {
+        let own = &container["securityContext"][key];
+        if own.is_null() { &template.pod["securityContext"][key] } else { own }
+    };
+    let memory = |(path, volume): (String, &Value)| {
+        let size = volume["emptyDir"]["sizeLimit"].as_str().unwrap_or_default().to_owned();
+        volume["emptyDir"].is_object().then_some((path, size))
+    };
+    let limits = container["resources"]["limits"].as_object().into_iter().flatten();
+    Container {
+        place: objects.of_container(template, name, is_init, &[]),
+        is_init,
+        run_as_non_root: security("runAsNonRoot").as_bool().unwrap_or_default(),
+        run_as_user: security("runAsUser").as_i64(),
+        run_as_group: security("runAsGroup").as_i64(),
+        service_links: template.pod["enableServiceLinks"].as_bool().unwrap_or(true),
+        grace_seconds: template.pod["terminationGracePeriodSeconds"].as_u64().unwrap_or(DEFAULT_GRACE_SECONDS),
+        ports: list(&container["ports"]).filter_map(|port| port["containerPort"].as_u64()).collect(),
+        probes: PROBES
+            .into_iter()
+            .filter(|probe| container[probe].is_object())
+            .map(|probe| (probe, container[probe].clone()))
+            .collect(),
+        memory: writable(template, container).filter_map(memory).collect(),
+        limits: limits.map(|(name, value)| (name.clone(), text(value).unwrap_or_default())).collect(),
+        resolves_names: true,
+    }
+}
+
+/// The paths that a container may write to, each with its volume; a claim of a StatefulSet has none.
+fn writable<'a>(template: &'a PodTemplate<'_>, container: &'a Value) -> impl Iterator<Item = (String, &'a Value)> {
+    list(&container["volumeMounts"]).filter_map(|mount| {
+        let volume = template.volume(mount["name"].as_str()?);
+        let is_fixed = ["configMap", "secret", "projected", "downwardAPI"].iter().any(|kind| volume[kind].is_object());
+        let is_read_only = is_fixed || mount["readOnly"].as_bool().unwrap_or_default();
+        (!is_read_only).then_some((mount["mountPath"].as_str()?.to_owned(), volume))
+    })
+}
+
+/// Secrets that are mounted as files, by path.
+fn mounted_secrets(template: &PodTemplate<'_>, container: &Value) -> BTreeMap<String, MountedSecret> {
+    let mut mounted = BTreeMap::new();
+    for mount in list(&container["volumeMounts"]) {
+        let (Some(volume), Some(path)) = (mount["name"].as_str(), mount["mountPath"].as_str()) else { continue };
+        let secret = &template.volume(volume)["secret"];
+        for item in list(&secret["items"]) {
+            let file = format!("{path}/{}", item["path"].as_str().unwrap_or_default());
+            let source = secret["secretName"].as_str().unwrap_or_default().to_owned();
+            // A file that no file of this machine stands for: there is nothing more to look at.
+            mounted.insert(file.clone(), MountedSecret { source, file: Some(file) });
+        }
+    }
+    mounted
+}
+
+/// The command of an `exec` probe.
+pub fn exec_words(probe: &Value) -> Option<Vec<String>> {
+    let words = probe["exec"]["command"].as_array()?;
+    Some(words.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect())
+}
+
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// A scalar as text; YAML takes `8080` and `true` for more than text.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,174 @@
+//! Which containers to start with which variables: a plain value.
+
+use super::{Case, malformed_of};
+use crate::contract::{Kind, Variable};
+use crate::places::{Deployment, Healthcheck, ImagePlace};
+use crate::view::{About, Findings, View};
+use xtask_outcome::Place;
+
+/// How many values of another type each variable is given, one a container.
+const MALFORMED_ROUNDS: usize = 5;
+
+/// What is to be tried with one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// `user`.
+    pub service: String,
+    /// The id of its image.
+    pub image: String,
+    /// The variables whose good values are known beforehand, in the contract's order.
+    pub known: Vec<(String, String)>,
+    /// The variables whose values have to be made for this run.
+    pub made: Vec<(String, Made)>,
+    /// The program's own probe.
+    pub probe: Vec<String>,
+    /// What libraries read, and a value that would disturb them.
+    pub nonsense: Vec<(String, String)>,
+    /// What to set, or not to set, in the containers that have to end by themselves.
+    pub trials: Vec<Trial>,
+}
+
+/// A value that no file may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Made {
+    /// The URL of a throw-away database.
+    Database,
+    /// The private one of a new pair of keys.
+    SigningKey,
+    /// The public one of that pair.
+    PublicKey,
+    /// A random text.
+    Password,
+}
+
+/// A container that has to end by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// What it shows.
+    pub case: Case,
+    /// Start from the good values, or from nothing.
+    pub from_good: bool,
+    /// What differs from there; `None` takes a variable away.
+    pub changes: Vec<(String, Option<String>)>,
+    /// Whether it is also given the nonsense.
+    pub nonsense: bool,
+}
+
+impl Plan {
+    /// Whether a value is the URL of a database.
+    pub fn needs_database(&self) -> bool {
+        self.made.iter().any(|(_, made)| *made == Made::Database)
+    }
+}
+
+/// A plan for every image, and a finding for every required variable of which no good value is known.
+pub(crate) fn plans(view: &View<'_>, findings: &mut Findings) -> Vec<Plan> {
+    view.places.images.iter().filter_map(|place| plan(view, place, findings)).collect()
+}
+
+fn plan(view: &View<'_>, place: &ImagePlace, findings: &mut Findings) -> Option<Plan> {
+    let of_this = |deployment: &&Deployment| {
+        view.own_contract(deployment).is_some_and(|contract| contract.image == place.contract.image)
+    };
+    let stack = view.stacks.first();
+    let deployment = stack.and_then(|stack| stack.deployments.iter().find(of_this));
+    let (mut known, mut made, mut is_complete) = (Vec::new(), Vec::new(), true);
+    for variable in &place.contract.variables {
+        match good_value(view, deployment, variable) {
+            Some(Good::Known(value)) => known.push((variable.name.clone(), value)),
+            Some(Good::Made(what)) => made.push((variable.name.clone(), what)),
+            None if variable.kind == Kind::Required => {
+                is_complete = false;
+                no_sample(place, deployment, variable, findings);
+            }
+            None => {}
+        }
+    }
+    let nonsense = &view.policy.live.nonsense;
+    is_complete.then(|| Plan {
+        service: place.service.clone(),
+        image: place.id.clone(),
+        known,
+        made,
+        probe: probe(deployment, place),
+        // A name of the contract is no nonsense.
+        nonsense: nonsense
+            .iter()
+            .filter(|(name, _)| place.contract.meaning(name).is_none())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        trials: trials(place),
+    })
+}
+
+/// The container cannot be started, since nobody says what to give it.
+fn no_sample(place: &ImagePlace, deployment: Option<&Deployment>, variable: &Variable, findings: &mut Findings) {
+    let (service, name) = (&place.service, &variable.name);
+    let at = deployment.and_then(|deployment| deployment.place.clone());
+    let about =
+        About { place: &at.unwrap_or_else(|| Place::new(format!("image of {service}"))), service, variable: name };
+    let next = format!(
+        "set {name} for {service} in the Compose file; if it is not to be set there, give the live audit a value in policy/env.toml, [live.samples]"
+    );
+    let message = format!("{service} requires {name}, and no value of it is known, so the image could not be tried");
+    findings.add("no-sample", &about, message, next);
+}
+
+enum Good {
+    Known(String),
+    Made(Made),
+}
+
+/// What the stack gives, else what the type says, else a sample, else the default. `None` leaves it unset.
+fn good_value(view: &View<'_>, deployment: Option<&Deployment>, variable: &Variable) -> Option<Good> {
+    if variable.secret {
+        return Some(Good::Made(match &variable.value_type {
+            url if url.is_url() => Made::Database,
+            key if key.is_key() => Made::SigningKey,
+            _ => Made::Password,
+        }));
+    }
+    let set = deployment.and_then(|deployment| deployment.setting(&variable.name));
+    let filled = set.map(|setting| setting.value.fill(&|_| None, ""));
+    if let Some(filled) = filled.filter(|filled| !filled.has_unknown && !filled.text.trim().is_empty()) {
+        return Some(Good::Known(filled.text));
+    }
+    if variable.value_type.is_key() {
+        return Some(Good::Made(Made::PublicKey));
+    }
+    let sample = view.policy.live.samples.get(&variable.name).cloned();
+    sample.or_else(|| variable.default.clone()).map(Good::Known)
+}
+
+fn probe(deployment: Option<&Deployment>, place: &ImagePlace) -> Vec<String> {
+    if let Some(Healthcheck::Command(words)) = deployment.map(|deployment| &deployment.healthcheck) {
+        return words.clone();
+    }
+    let test = place.config["Healthcheck"]["Test"].as_array().into_iter().flatten();
+    test.skip(1).filter_map(|word| word.as_str().map(ToOwned::to_owned)).collect()
+}
+
+fn trials(place: &ImagePlace) -> Vec<Trial> {
+    let nothing = |case, nonsense| Trial { case, from_good: false, changes: Vec::new(), nonsense };
+    let mut trials = vec![nothing(Case::Nothing, false), nothing(Case::NothingButNonsense, true)];
+    for variable in place.contract.variables.iter().filter(|variable| variable.kind == Kind::Required) {
+        let name = &variable.name;
+        let mut one = |case, value: Option<&str>| {
+            let changes = vec![(name.clone(), value.map(ToOwned::to_owned))];
+            trials.push(Trial { case, from_good: true, changes, nonsense: false });
+        };
+        one(Case::Missing(name.clone()), None);
+        one(Case::Blank(name.clone()), Some(" "));
+        if let Some(text) = variable.value_type.malformed().first() {
+            one(Case::Malformed(name.clone()), Some(text));
+        }
+    }
+    for number in 0..MALFORMED_ROUNDS {
+        let changes: Vec<_> =
+            malformed_of(place, number).into_iter().map(|(name, text)| (name, Some(text.to_owned()))).collect();
+        if !changes.is_empty() {
+            trials.push(Trial { case: Case::AllMalformed(number), from_good: true, changes, nonsense: false });
+        }
+    }
+    trials
+}

@@ -1,0 +1,213 @@
+//! Everything that the static audit looks at, as one plain value, and the form in which a place that starts containers
+//! gives its settings to the rules, whether it is Compose or Kubernetes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::contract::Contract;
+use super::template::Template;
+use super::yaml::Node;
+use xtask_outcome::Place;
+
+/// Everything that the static audit looks at.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// The images, with what they say of themselves.
+    pub images: Vec<ImagePlace>,
+    pub(crate) dockerfiles: Vec<DockerfilePlace>,
+    /// What Compose makes of its file, alone and with each override.
+    pub compose: Vec<ComposePlace>,
+    /// What kustomize makes of each folder.
+    pub kubernetes: Vec<KubernetesPlace>,
+    /// What could not be read, and why.
+    pub unread: Vec<(String, String)>,
+    /// The files that the Compose files name, by their path as Compose writes it.
+    pub files: BTreeMap<String, NamedFile>,
+    pub(crate) example: Option<Vec<u8>>,
+    /// The `.env` of this machine, if there is one.
+    pub env: Option<Vec<u8>>,
+    pub(crate) document: Option<String>,
+    /// Name and text.
+    pub workflows: Vec<(String, String)>,
+}
+
+/// A built image and what it says of itself.
+#[derive(Debug, Clone)]
+pub struct ImagePlace {
+    /// `user`.
+    pub service: String,
+    /// `sha256:…`.
+    pub id: String,
+    /// The variables that it reads.
+    pub contract: Contract,
+    /// `Config` of `docker image inspect`.
+    pub config: Value,
+    /// `CreatedBy` of each step of `docker history`.
+    pub history: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct DockerfilePlace {
+    pub(crate) service: String,
+    pub(crate) file: String,
+    pub(crate) text: String,
+}
+
+/// A stack as Compose itself renders it, without interpolation.
+#[derive(Debug, Clone)]
+pub struct ComposePlace {
+    /// The file that a finding names.
+    pub file: String,
+    /// As `compose config --no-interpolate --format json` prints it.
+    pub rendered: Value,
+    /// The text of the file, for lines.
+    pub source: String,
+}
+
+/// Manifests as kustomize renders them.
+#[derive(Debug, Clone, Default)]
+pub struct KubernetesPlace {
+    /// The folder that was rendered: `k8s/overlays/local`.
+    pub folder: String,
+    pub(crate) documents: Vec<Value>,
+    /// The files that it was rendered from, for lines; those of an overlay come before those of its base. Shared, since the
+    /// mutation run copies the places some two thousand times.
+    pub(crate) sources: Arc<[SourceFile]>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct SourceFile {
+    pub(crate) file: String,
+    pub(crate) text: String,
+    pub(crate) documents: Vec<Node>,
+}
+
+/// A file that a container is to get: variables or a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFile {
+    /// Relative to the root, for messages.
+    pub name: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its owner.
+    pub user: u32,
+    /// Its group.
+    pub group: u32,
+    /// Part of the repository: neither outside it nor ignored by git.
+    pub is_committed: bool,
+}
+
+/// Something that starts a container of an image with variables.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deployment {
+    /// The name by which others reach it: the service of Compose or of Kubernetes.
+    pub name: String,
+    pub(crate) file: String,
+    pub(crate) place: Option<Place>,
+    pub(crate) image: Template,
+    /// What the container is given, one entry a name.
+    pub settings: Vec<Setting>,
+    /// What was set and lost against an entry of `settings`.
+    pub overridden: Vec<Setting>,
+    pub(crate) build_arguments: Vec<Setting>,
+    /// Secrets mounted as files, by their path in the container.
+    pub(crate) mounted: BTreeMap<String, MountedSecret>,
+    /// How it is asked whether it is well.
+    pub healthcheck: Healthcheck,
+    pub(crate) healthcheck_place: Option<Place>,
+    /// The networks that it is on.
+    pub networks: BTreeSet<String>,
+    /// Started only for somebody who asks for one of these; `local` marks what never leaves a developer's machine.
+    pub profiles: Vec<String>,
+    /// Its root cannot be written to.
+    pub read_only: bool,
+    /// As it is written: a number, a name, both with a group.
+    pub user: Option<String>,
+    /// Where the container may write.
+    pub writable: BTreeSet<String>,
+    /// What stands only for other values to be made of.
+    pub parts: BTreeSet<String>,
+    /// The ports under which others reach it, where they may differ from those on which it listens.
+    pub reached_on: Option<Vec<u16>>,
+}
+
+/// One variable that a place sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name.
+    pub name: String,
+    /// What it is set to.
+    pub value: Template,
+    /// Named without a value: unset when the variable of the same name is.
+    pub bare: bool,
+    pub(crate) place: Place,
+    /// Where in the place, such as `services.user.environment`.
+    pub path: String,
+    /// A `$` in an env file made another value of what was written (case F01).
+    pub garbled: bool,
+    /// From a file of this machine alone, where secrets may stand.
+    pub is_local: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MountedSecret {
+    pub(crate) source: String,
+    /// The file on the host; `None` for a secret that comes from a variable.
+    pub file: Option<String>,
+}
+
+/// How a container is asked whether it is well.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Healthcheck {
+    /// The image's own.
+    #[default]
+    Inherited,
+    /// None, on purpose.
+    Disabled,
+    /// A line for a shell.
+    Shell(String),
+    /// An argv.
+    Command(Vec<String>),
+}
+
+impl Deployment {
+    pub(crate) fn setting(&self, name: &str) -> Option<&Setting> {
+        self.settings.iter().find(|setting| setting.name == name)
+    }
+
+    /// The repository of its image, when only defaults are taken: `mini-user` for `${MINI_USER_IMAGE:-mini-user:local}`.
+    pub fn repository(&self) -> String {
+        let reference = self.image.fill(&|_| None, "").text;
+        let reference = reference.split('@').next().unwrap_or_default();
+        let name = reference.rsplit('/').next().unwrap_or_default().split(':').next().unwrap_or_default();
+        let folder = reference.rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
+        format!("{folder}{name}")
+    }
+
+    pub(crate) fn is_local_only(&self) -> bool {
+        matches!(self.profiles.as_slice(), [profile] if profile == "local")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_repository_is_that_of_the_default_reference() {
+        for (image, repository) in [
+            ("mini-user:local", "mini-user"),
+            ("${X:-mini-user:local}", "mini-user"),
+            ("localhost:5000/shop/mini-user:1@sha256:ab", "localhost:5000/shop/mini-user"),
+            ("postgres", "postgres"),
+            ("${X:?needed}", ""),
+        ] {
+            let deployment = Deployment { image: Template::parse(image).unwrap(), ..Default::default() };
+            assert_eq!(deployment.repository(), repository, "{image}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Variables of builds and images: `ARG`, `ENV`, labels and history.
+
+use std::collections::BTreeMap;
+
+use crate::contract::{Contract, Meaning};
+use crate::dockerfile::{Dockerfile, Instruction};
+use crate::nearest::hint;
+use crate::view::{About, Findings, View};
+use xtask_outcome::Place;
+
+const SECRET_MOUNT: &str = "hand it over as a build secret: RUN --mount=type=secret";
+
+pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
+    for (service, file, dockerfile) in &view.dockerfiles {
+        let contract = view.places.images.iter().find(|image| image.service == **service).map(|image| &image.contract);
+        secrets_of_a_build(view, service, file, dockerfile, findings);
+        if let Some(contract) = contract {
+            for instruction in dockerfile.of_the_image().filter(|one| one.keyword == "ENV") {
+                let place = Place { name: (*file).to_owned(), line: Some(instruction.line) };
+                for assignment in instruction.assignments() {
+                    let about = About { place: &place, service, variable: &assignment.name };
+                    image_variable(view, contract, &about, assignment.value.as_deref().unwrap_or_default(), findings);
+                }
+            }
+        }
+    }
+    stages_agree(view, findings);
+    for image in &view.places.images {
+        let place = Place::new(format!("image of {}", image.service));
+        for entry in image.config["Env"].as_array().into_iter().flatten().filter_map(|entry| entry.as_str()) {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            let about = About { place: &place, service: &image.service, variable: name };
+            image_variable(view, &image.contract, &about, value, findings);
+        }
+        for label in image.config["Labels"].as_object().into_iter().flatten().map(|(name, _)| name) {
+            if view.is_secret(label) {
+                let about = About { place: &place, service: &image.service, variable: label };
+                findings.add("secret-in-image", &about, format!("the label {label} holds a secret"), "delete it");
+            }
+        }
+    }
+    for (_, deployment) in view.deployments() {
+        for argument in &deployment.build_arguments {
+            if view.is_secret(&argument.name) {
+                let about = About { place: &argument.place, service: &deployment.name, variable: &argument.name };
+                let message =
+                    format!("{} is a secret and a build argument, which the image's history keeps", argument.name);
+                findings.add("secret-in-build-argument", &about, message, SECRET_MOUNT);
+            }
+        }
+    }
+}
+
+fn secrets_of_a_build(view: &View<'_>, service: &str, file: &str, dockerfile: &Dockerfile, findings: &mut Findings) {
+    for instruction in &dockerfile.instructions {
+        let (rule, what) = match instruction.keyword.as_str() {
+            "ARG" => ("secret-in-build-argument", "a build argument, which the image's history keeps"),
+            "ENV" => ("secret-in-image", "set in a build stage, which the build's history keeps"),
+            "LABEL" => ("secret-in-image", "a label"),
+            _ => continue,
+        };
+        let place = Place { name: file.to_owned(), line: Some(instruction.line) };
+        for assignment in instruction.assignments() {
+            if view.is_secret(&assignment.name) {
+                let about = About { place: &place, service, variable: &assignment.name };
+                findings.add(rule, &about, format!("{} is a secret and {what}", assignment.name), SECRET_MOUNT);
+            }
+        }
+    }
+}
+
+/// A variable that the image itself sets.
+fn image_variable(view: &View<'_>, contract: &Contract, about: &About<'_>, value: &str, findings: &mut Findings) {
+    let (name, service) = (about.variable, about.service);
+    if view.policy.engine_variables.iter().any(|known| known == name) {
+        return;
+    }
+    if view.is_secret(name) {
+        let message = format!("the image of {service} sets the secret {name}");
+        findings.add("secret-in-image", about, message, "delete the line; a secret is given when the container starts");
+        return;
+    }
+    match contract.meaning(name) {
+        None => {
+            let names = contract.names();
+            let hint = hint(name, names.iter().map(String::as_str));
+            let message = format!("the image of {service} sets {name}, which is in no contract of it{hint}");
+            findings.add("unknown-variable", about, message, "correct the name or delete the line");
+        }
+        Some(Meaning::File(_)) => {}
+        Some(Meaning::Direct(variable)) => {
+            if let Err(why) = variable.value_type.check(value, variable.secret) {
+                let message = format!("the image of {service} sets {name}, which {why} ({})", variable.value_type);
+                findings.add("malformed-value", about, message, "correct the value");
+            }
+            if variable.default.as_deref().is_some_and(|default| default != value) {
+                let message = format!("the image of {service} sets {name} to another value than the program's default");
+                findings.add("different-default", about, message, "change the default in the program instead");
+            }
+        }
+    }
+}
+
+/// Stages of one name are meant to be one stage: their variables are the same in every Dockerfile. So a build argument that
+/// was renamed or lost in one of them is found, which the builder would take without a word.
+fn stages_agree(view: &View<'_>, findings: &mut Findings) {
+    let mut by_stage: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let variables: Vec<_> = view.dockerfiles.iter().map(|(_, _, dockerfile)| stage_variables(dockerfile)).collect();
+    for (index, variables) in variables.iter().enumerate() {
+        for stage in variables.keys() {
+            by_stage.entry(stage).or_default().push(index);
+        }
+    }
+    for (stage, files) in by_stage {
+        let names: std::collections::BTreeSet<_> =
+            files.iter().flat_map(|file| variables[*file][stage].keys().copied()).collect();
+        for name in names {
+            let values: Vec<_> = files.iter().map(|file| (*file, variables[*file][stage].get(name))).collect();
+            let Some(((odd, value), (usual, _))) = odd_one_out(&values) else { continue };
+            let (service, file, _) = &view.dockerfiles[odd];
+            let place = Place { name: (*file).to_owned(), line: value.map(|(line, _)| *line) };
+            let about = About { place: &place, service, variable: name };
+            let other = view.dockerfiles[usual].1;
+            let of =
+                if stage.is_empty() { "before the first stage".to_owned() } else { format!("in the stage {stage}") };
+            let message = match value {
+                Some(_) => format!("{name} is not {of} what it is in {other}"),
+                None => format!("{name} is missing {of}; {other} has it"),
+            };
+            findings.add("different-build", &about, message, "make the stages the same again");
+        }
+    }
+}
+
+/// By stage and name: the line, and what is written there, as `ARG` or as `ENV`.
+type StageVariables<'a> = BTreeMap<&'a str, BTreeMap<&'a str, (u32, String)>>;
+
+fn stage_variables(dockerfile: &Dockerfile) -> StageVariables<'_> {
+    let mut stages: StageVariables<'_> = BTreeMap::new();
+    let is_variable = |one: &&Instruction| matches!(one.keyword.as_str(), "ARG" | "ENV");
+    for instruction in &dockerfile.instructions {
+        // A stage without variables has none of them, which is for comparison as well.
+        let stage = stages.entry(dockerfile.stage_name(instruction.stage)).or_default();
+        if !is_variable(&instruction) {
+            continue;
+        }
+        for assignment in instruction.assignments() {
+            let name = instruction.arguments.find(assignment.name.as_str());
+            let name = name.map_or("", |at| &instruction.arguments[at..at + assignment.name.len()]);
+            let written = format!("{} {}", instruction.keyword, assignment.value.unwrap_or_default());
+            stage.insert(name, (instruction.line, written));
+        }
+    }
+    stages
+}
+
+type Valued<'a> = (usize, Option<&'a (u32, String)>);
+
+/// One that differs from the most common value, and one that has it.
+fn odd_one_out<'a>(values: &[Valued<'a>]) -> Option<(Valued<'a>, Valued<'a>)> {
+    let text = |value: &Valued<'a>| value.1.map(|(_, text)| text.clone());
+    let count = |wanted: &Valued<'a>| values.iter().filter(|one| text(one) == text(wanted)).count();
+    let usual = values.iter().max_by_key(|value| count(value))?;
+    let odd = values.iter().find(|value| text(value) != text(usual))?;
+    Some((*odd, *usual))
+}

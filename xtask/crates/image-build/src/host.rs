@@ -1,0 +1,160 @@
+//! `--strategy host`: one cargo build with the developer's own toolchain, and the programs checked before they go in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use xshell::{Shell, cmd};
+
+use super::inputs::content_hash;
+use super::plan::ImagePlan;
+use super::{program, staging};
+use xtask_engine::Toolbox;
+use xtask_outcome::Stop;
+use xtask_workspace::Context;
+
+const COMPILE_LIMIT_SECONDS: u64 = 1800;
+const QUERY_LIMIT_SECONDS: u64 = 60;
+/// Between the flags in CARGO_ENCODED_RUSTFLAGS: blanks would break a path with blanks.
+const FLAG_SEPARATOR: &str = "\u{1f}";
+/// As in the Dockerfiles: both strategies mean the same program.
+const STATIC_FLAG: &str = "-Ctarget-feature=+crt-static";
+
+/// Compiles the planned programs and gives the folder that holds them, and nothing else.
+///
+/// # Errors
+/// [`Stop::Repository`] for a compile error or a program that is not static; [`Stop::Absent`] where the machine's C library
+/// has no static half.
+pub(crate) fn compile(
+    context: &Context,
+    toolbox: &Toolbox<'_>,
+    inputs: &Utf8Path,
+    files: &BTreeSet<Utf8PathBuf>,
+    images: &[ImagePlan],
+) -> Result<Utf8PathBuf> {
+    let auditable = toolbox.find_or_fetch("cargo-auditable")?.program;
+    let shell = Shell::new()?;
+    // The copy that the builder would get: both strategies compile the same files.
+    shell.change_dir(inputs);
+    let target = context.project.out().join("host");
+    let triple = host_triple(context, &shell)?;
+    forget_changed_members(context, inputs, files, &target, &triple)?;
+
+    let mut bins = Vec::new();
+    for image in images {
+        bins.extend(["--bin".to_owned(), image.package.clone()]);
+    }
+    let mut build =
+        cmd!(shell, "{auditable} auditable build --release --locked {bins...} --target {triple} --target-dir {target}")
+            .env("CARGO_ENCODED_RUSTFLAGS", flags(context)?);
+    for image in images {
+        let prefix = image.package.to_uppercase().replace('-', "_");
+        build = build
+            .env(format!("{prefix}_REVISION"), &image.revision.id)
+            .env(format!("{prefix}_CREATED"), &image.revision.created);
+    }
+    context.runner.run(build, COMPILE_LIMIT_SECONDS).context("compile the services on the host")?;
+
+    let programs = context.project.out().join("programs");
+    shell.create_dir(&programs)?;
+    for image in images {
+        let built = target.join(&triple).join("release").join(&image.package);
+        let bytes = std::fs::read(&built).with_context(|| format!("read {built}"))?;
+        if let Some(fault) = program::faults(&bytes).first() {
+            return Err(Stop::Repository(format!("{}: {fault}", image.package)).into());
+        }
+        staging::put(&programs.join(&image.package), &bytes, 0o755)?;
+    }
+    Ok(programs)
+}
+
+/// What decides a host-built program beside its sources: the compiler, the flags that it is given here, and every
+/// configuration file that cargo reads for this workspace. Good for hashing; a person's file may hold what is not for showing.
+pub(crate) fn compiler(context: &Context) -> Result<String> {
+    let shell = Shell::new()?;
+    let mut text = context.runner.read(cmd!(shell, "rustc -vV"), QUERY_LIMIT_SECONDS)?;
+    text += &flags(context)?;
+    let home = context.project.environment.cargo_home.as_deref();
+    text += &cargo_configuration(&context.project.root, home);
+    Ok(text)
+}
+
+/// The files that cargo merges, nearest first: those of the folders above, then the person's own.
+fn cargo_configuration(root: &Utf8Path, home: Option<&Utf8Path>) -> String {
+    let folders = root.ancestors().map(|folder| folder.join(".cargo")).chain(home.map(Utf8Path::to_owned));
+    let files = folders.flat_map(|folder| ["config.toml", "config"].map(|name| folder.join(name)));
+    files.filter_map(|file| Some(format!("{file}\n{}\n", std::fs::read_to_string(&file).ok()?))).collect()
+}
+
+fn host_triple(context: &Context, shell: &Shell) -> Result<String> {
+    let text = context.runner.read(cmd!(shell, "rustc -vV"), QUERY_LIMIT_SECONDS)?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc -vV names its host")?;
+    if host.ends_with("-linux-gnu") || host.ends_with("-linux-musl") {
+        return Ok(host.to_owned());
+    }
+    let text =
+        format!("--strategy host refused: {host} programs do not run in a Linux image; next: --strategy container");
+    Err(Stop::Absent(text).into())
+}
+
+/// The Dockerfiles' flags, with this machine's paths taken out of the program.
+fn flags(context: &Context) -> Result<String> {
+    let home = context.project.environment.cargo_home.as_deref().context("neither CARGO_HOME nor HOME is set")?;
+    let flags = [STATIC_FLAG.to_owned(), format!("--remap-path-prefix={home}/registry/src=registry")];
+    Ok(flags.join(FLAG_SEPARATOR))
+}
+
+/// Cargo compares file times; an older checkout or a restored file can be newer in truth and older by its time. So what
+/// cargo knows of a member is deleted whenever the member's content is not what the last build compiled.
+fn forget_changed_members(
+    context: &Context,
+    inputs: &Utf8Path,
+    files: &BTreeSet<Utf8PathBuf>,
+    target: &Utf8Path,
+    triple: &str,
+) -> Result<()> {
+    let record = target.join("members.json");
+    let known: BTreeMap<String, u64> =
+        std::fs::read_to_string(&record).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let mut now = BTreeMap::new();
+    for (folder, member) in &context.project.members {
+        now.insert(member.package.clone(), content_hash(inputs, folder, files)?);
+    }
+    let fingerprints = target.join(triple).join("release/.fingerprint");
+    for (package, hash) in &now {
+        if known.get(package) == Some(hash) || !fingerprints.is_dir() {
+            continue;
+        }
+        let prefix = format!("{package}-");
+        for entry in fingerprints.read_dir_utf8()? {
+            let entry = entry?;
+            if entry.file_name().starts_with(&prefix) {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
+    }
+    std::fs::create_dir_all(target)?;
+    // Written before the build: a build that is cut short leaves cargo without fingerprints, which is the safe side.
+    std::fs::write(&record, serde_json::to_string(&now)?).with_context(|| format!("write {record}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_that_configures_cargo_decides_the_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let (root, home) = (folder.join("a/shop"), folder.join("home"));
+        let read = || cargo_configuration(&root, Some(&home));
+        let mut before = read();
+        for file in ["a/shop/.cargo/config.toml", "a/.cargo/config", "home/config.toml"] {
+            let path = folder.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "[profile.release]\nopt-level = 0\n").unwrap();
+            assert_ne!(read(), before, "{file}");
+            before = read();
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! Plans the images, builds them with one bake, and proves what came out.
+
+mod bake;
+mod budget;
+mod cache;
+mod conformance;
+mod difference;
+mod failure;
+mod fingerprint;
+mod host;
+mod image;
+mod inputs;
+mod ledger;
+mod objection;
+#[cfg(test)]
+mod oracle;
+mod plan;
+mod program;
+mod progress;
+mod reproducible;
+mod saved_image;
+mod screen;
+mod staging;
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use xtask_engine::{Bases, Inspected, Ready, Toolbox, inspect};
+use xtask_outcome::{Outcome, Stop};
+use xtask_workspace::Context;
+
+use self::bake::bake;
+pub use self::cache::Cache;
+use self::fingerprint::{Built, Fingerprint, Records};
+pub use self::image::{ImageFacts, ProgramFacts};
+use self::image::{Images, other_program};
+use self::inputs::Git;
+pub use self::inputs::check_layout;
+use self::ledger::{Builder, demand};
+use self::objection::Objection;
+pub use self::plan::Strategy;
+use self::plan::{BuildPlan, ImagePlan};
+
+/// What to build, and how.
+#[derive(Debug, Clone)]
+pub struct Build {
+    /// Which images (`user` or `mini-user`); all of them when none is named.
+    pub names: Vec<String>,
+    /// Where the programs are compiled.
+    pub strategy: Strategy,
+    /// Ask the registry for newer base images.
+    pub pull: bool,
+    /// Build every step again.
+    pub no_cache: bool,
+    /// Where layers are kept between machines.
+    pub cache: Option<Cache>,
+    /// Read layers from the cache and write none.
+    pub cache_read_only: bool,
+    /// Another platform than the builder's own.
+    pub platform: Option<String>,
+    /// Build everything twice, and compare.
+    pub verify_reproducible: bool,
+    /// Say why each image is built.
+    pub explain: bool,
+    /// Build nothing.
+    pub dry_run: bool,
+}
+
+/// What the engine has of each reference.
+type Here = BTreeMap<String, Option<Inspected>>;
+
+/// An image that was built and proved.
+#[derive(Debug, Clone)]
+pub struct BuiltImage {
+    /// `user`.
+    pub name: String,
+    /// `mini-user`.
+    pub package: String,
+    /// What it is.
+    pub facts: ImageFacts,
+}
+
+/// An image, and what came up when it was proved.
+struct Proved {
+    image: BuiltImage,
+    objections: Vec<Objection>,
+}
+
+impl Default for Build {
+    /// Everything, as it ships.
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            strategy: Strategy::Container,
+            pull: false,
+            no_cache: false,
+            cache: None,
+            cache_read_only: false,
+            platform: None,
+            verify_reproducible: false,
+            explain: false,
+            dry_run: false,
+        }
+    }
+}
+
+impl Build {
+    /// Builds and proves the images; the ids in the result are what later steps use. What is wrong with an image is a finding,
+    /// and the others are built and proved all the same.
+    ///
+    /// # Errors
+    /// [`Stop::Repository`] when a program does not compile or a Dockerfile does not build, [`Stop::Usage`] for an unknown image,
+    /// [`Stop::Absent`] and [`Stop::Broken`] when the builder or the engine cannot do its part.
+    pub fn run(&self, context: &Context, ready: &Ready, outcome: &mut Outcome) -> Result<Vec<BuiltImage>> {
+        check_layout(&context.project)?;
+        let git = Git::ask(&context.project, &context.runner)?;
+        if let Some(doubt) = &git.doubt {
+            eprintln!("build: {doubt}");
+            outcome.evidence("revisions", doubt.as_str());
+        }
+        for image in context.project.select(&self.names)? {
+            outcome.findings.extend(inputs::judge(&context.project, &git, image));
+        }
+        outcome.evidence.extend(ready.evidence());
+        outcome.evidence("strategy", self.strategy.name());
+        let mut plan = self.plan(context, ready, &git, outcome)?;
+        if self.cache.is_some() || self.platform.is_some() || self.dry_run || self.verify_reproducible {
+            self.use_builder(context, ready, &mut plan, outcome)?;
+        }
+        if self.dry_run {
+            plan.describe().into_iter().for_each(|line| outcome.note(format!("plan: {line}")));
+            outcome.evidence("bake_file", serde_json::to_string(&plan.bake_file())?);
+            outcome.checked("images planned, none built", plan.images.len());
+            return Ok(Vec::new());
+        }
+        if self.verify_reproducible {
+            reproducible::verify(context, ready, &git, &plan, outcome)?;
+            return Ok(Vec::new());
+        }
+        let mut proved = self.build_changed(context, ready, &git, plan, outcome)?;
+        let mut objections: BTreeMap<_, _> =
+            proved.iter_mut().map(|one| (one.image.name.clone(), std::mem::take(&mut one.objections))).collect();
+        let built: Vec<_> = proved.into_iter().map(|one| one.image).collect();
+        let (images, records) = (Images::new(context, &ready.docker), Records::new(&context.project, self.strategy));
+        let before = |image: &BuiltImage| images.kept(&records.last(&image.name)?.previous?);
+        let objected = |image: &BuiltImage| objections.remove(&image.name).unwrap_or_default();
+        conformance::judge(&context.project, &built, objected, before, outcome)?;
+        outcome.checked("images proved", built.len());
+        outcome.evidence("images", evidence(&built));
+        Ok(built)
+    }
+
+    /// Builds the images whose inputs changed since their last build, and takes the others as they are.
+    fn build_changed(
+        &self,
+        context: &Context,
+        ready: &Ready,
+        git: &Git,
+        mut plan: BuildPlan,
+        outcome: &mut Outcome,
+    ) -> Result<Vec<Proved>> {
+        let images = Images::new(context, &ready.docker);
+        let records = Records::new(&context.project, plan.strategy);
+        // Taken before the build: an edit during it makes the next build see a change, never miss one.
+        let fingerprints = fingerprints(context, ready, git, &plan)?;
+        let last: BTreeMap<_, _> = plan.images.iter().map(|image| (&image.name, records.last(&image.name))).collect();
+        let ids = last.values().flatten().map(|built| built.id.clone());
+        let references: Vec<_> = ids.chain(plan.images.iter().map(|image| image.tag.clone())).collect();
+        let here = inspect(&context.runner, &ready.docker, &references)?;
+        let mut proved = Vec::new();
+        let mut reasons = BTreeMap::new();
+        for image in &plan.images {
+            let last = last[&image.name].as_ref();
+            let reason = self.reason(&here, last, &fingerprints[&image.name]);
+            if let (None, Some(last)) = (&reason, last) {
+                if here[&image.tag].as_ref().is_none_or(|tagged| tagged.id != last.id) {
+                    images.tag(&last.id, &image.tag)?;
+                }
+                proved.push(prove(&images, image, &last.id)?);
+            }
+            reasons.insert(image.name.clone(), reason);
+        }
+        plan.images.retain(|image| reasons[&image.name].is_some());
+        for line in plan.describe() {
+            eprintln!("build: {line}");
+        }
+        if self.explain {
+            for (name, reason) in &reasons {
+                let reason = reason.as_deref().unwrap_or("not built: nothing changed since the last build");
+                outcome.note(format!("{name}: {reason}"));
+            }
+        }
+        if !plan.images.is_empty() {
+            self.use_builder(context, ready, &mut plan, outcome)?;
+            let files = inputs::of_all(&context.project, git);
+            staging::stage(&context.project, &files, &plan.inputs).context("stage the inputs of the build")?;
+            if plan.strategy == Strategy::Host {
+                let toolbox = Toolbox::new(&context.project, &context.runner)?;
+                host::compile(context, &toolbox, &plan.inputs, &files, &plan.images)?;
+            }
+            let said = bake(context, ready, &plan)?;
+            for one in prove_all(&images, &plan, &said)? {
+                let name = &one.image.name;
+                let id = one.image.facts.id.clone();
+                records.store(name, &Built::after(records.last(name), fingerprints[name].clone(), id))?;
+                proved.push(one);
+            }
+        }
+        proved.sort_by(|a, b| a.image.name.cmp(&b.image.name));
+        outcome.checked("images built anew", plan.images.len());
+        Ok(proved)
+    }
+
+    /// Why an image has to be built; `None` when the last one is still right.
+    fn reason(&self, here: &Here, last: Option<&Built>, now: &Fingerprint) -> Option<String> {
+        let Some(last) = last else { return Some("never built here".to_owned()) };
+        let changed = last.fingerprint.differences(now);
+        if !changed.is_empty() {
+            return Some(format!("changed: {}", changed.join(", ")));
+        }
+        if self.no_cache || self.pull {
+            return Some("asked for by --no-cache or --pull".to_owned());
+        }
+        here[&last.id].is_none().then(|| format!("{} is gone from the engine", last.id))
+    }
+
+    fn plan(&self, context: &Context, ready: &Ready, git: &Git, outcome: &mut Outcome) -> Result<BuildPlan> {
+        let project = &context.project;
+        let origin = inputs::origin(project, &context.runner)?;
+        let mut images = Vec::new();
+        for image in project.select(&self.names)? {
+            images.push(ImagePlan {
+                name: image.name().to_owned(),
+                package: image.package.clone(),
+                tag: image.tag(),
+                dockerfile: project.out().join("context").join(&image.folder).join("Dockerfile"),
+                revision: git.revision(project, &context.runner, image)?,
+                version: image.version.clone(),
+                source: image.repository.clone().or_else(|| origin.clone()),
+            });
+        }
+        let policy = Bases::policy(project)?;
+        let (_, argument) = Bases::builder(&policy)?;
+        let pull = self.pull && !ready.builder.local;
+        if self.pull && ready.builder.local {
+            let reference = &ready.builder.reference;
+            outcome.note(format!("--pull is off: {reference} was made on this machine, no registry has it"));
+        }
+        Ok(BuildPlan {
+            strategy: self.strategy,
+            context: match self.strategy {
+                Strategy::Container => project.out().join("context"),
+                Strategy::Host => project.out().join("programs"),
+            },
+            inputs: project.out().join("context"),
+            images,
+            base: (argument.to_owned(), ready.builder.reference.clone()),
+            ca_file: copy_ca_file(context)?,
+            proxies: project.environment.proxies.clone(),
+            pull,
+            no_cache: self.no_cache,
+            cache: self.cache.clone(),
+            cache_read_only: self.cache_read_only,
+            platform: self.platform.clone(),
+            provenance: false,
+            fixed_times: false,
+        })
+    }
+
+    /// Fits the plan to what the builder can do. What was asked for by flag and cannot be done ends it here.
+    fn use_builder(&self, context: &Context, ready: &Ready, plan: &mut BuildPlan, outcome: &mut Outcome) -> Result<()> {
+        if outcome.evidence.contains_key("builder") {
+            return Ok(());
+        }
+        let builder = Builder::ask(context, ready)?;
+        if let Some(cache) = &self.cache {
+            demand("--cache", builder.cache().and_then(|()| cache.open(context.project.environment.actions_cache)))?;
+        }
+        if let Some(platform) = &self.platform {
+            demand("--platform", builder.platform(platform))?;
+        }
+        plan.provenance = builder.provenance().is_ok();
+        plan.fixed_times = builder.fixed_times().is_ok();
+        outcome.evidence("builder", builder.evidence(plan));
+        Ok(())
+    }
+}
+
+fn fingerprints(
+    context: &Context,
+    ready: &Ready,
+    git: &Git,
+    plan: &BuildPlan,
+) -> Result<BTreeMap<String, Fingerprint>> {
+    let compiler = match plan.strategy {
+        Strategy::Container => ready.builder.id.clone(),
+        Strategy::Host => host::compiler(context)?,
+    };
+    let mut fingerprints = BTreeMap::new();
+    for image in &plan.images {
+        let package = context.project.select(std::slice::from_ref(&image.name))?[0];
+        let files = inputs::files(&context.project, git, package);
+        let fingerprint = Fingerprint::of(&context.project.root, &files, plan, image, &compiler)?;
+        fingerprints.insert(image.name.clone(), fingerprint);
+    }
+    Ok(fingerprints)
+}
+
+/// The authority that the host trusts, copied into the project's folder: bake asks before it reads anything outside.
+///
+/// # Errors
+/// When the bundle cannot be read.
+pub fn copy_ca_file(context: &Context) -> Result<Option<camino::Utf8PathBuf>> {
+    let Some(source) = &context.project.environment.ca_file else { return Ok(None) };
+    let copy = context.project.out().join("ca.pem");
+    let content = std::fs::read(source).with_context(|| format!("read the certificate bundle {source}"))?;
+    staging::put(&copy, &content, 0o644)?;
+    Ok(Some(copy))
+}
+
+/// Every tag must be in the local engine, be what the builder made, and hold the program that the plan means.
+fn prove_all(images: &Images<'_>, plan: &BuildPlan, said: &BTreeMap<String, String>) -> Result<Vec<Proved>> {
+    thread::scope(|scope| {
+        let look = |image| scope.spawn(move || prove(images, image, &made(images, image, said)?));
+        let threads: Vec<_> = plan.images.iter().map(look).collect();
+        threads.into_iter().map(image::joined).collect()
+    })
+}
+
+/// The id of what the builder made.
+fn made(images: &Images<'_>, image: &ImagePlan, said: &BTreeMap<String, String>) -> Result<String> {
+    let Some(tagged) = images.id(&image.tag)? else {
+        let text = format!(
+            "{} was built but is not in the local engine; next: use a builder that loads its result (`docker buildx use default`)",
+            image.tag
+        );
+        return Err(Stop::Broken(text).into());
+    };
+    let made = said.get(&image.name).with_context(|| format!("buildx says nothing of the target {}", image.name))?;
+    // An engine with the containerd store calls an image by its index, which the builder's metadata may not name.
+    let id = images.id(made)?.unwrap_or_else(|| tagged.clone());
+    if id != tagged {
+        eprintln!("build: another build has moved {} to {tagged} meanwhile; this one goes on with {id}", image.tag);
+    }
+    Ok(id)
+}
+
+/// Looks at an image without running it, then runs its program if an engine can: a program that cannot run says why.
+fn prove(images: &Images<'_>, image: &ImagePlan, id: &str) -> Result<Proved> {
+    let mut facts = images.facts(&image.package, id)?;
+    let mut objections = Vec::new();
+    if facts.program.is_none() && !conformance::cannot_start(&facts) {
+        match images.program(&image.package, id)? {
+            Ok(program) => {
+                facts.program = Some(program);
+                images.keep(&facts)?;
+            }
+            Err(objection) => objections.push(objection),
+        }
+    }
+    objections.extend(facts.program.as_ref().and_then(|program| other_program(image, program)));
+    let image = BuiltImage { name: image.name.clone(), package: image.package.clone(), facts };
+    Ok(Proved { image, objections })
+}
+
+/// The images for a report: name, id, size, and what the program says of itself.
+pub fn evidence(images: &[BuiltImage]) -> Value {
+    let one = |image: &BuiltImage| {
+        json!({
+            "name": image.name,
+            "id": image.facts.id,
+            "bytes": image.facts.size_bytes,
+            "program": image.facts.program.as_ref().map(|program| program.version_line.as_str()),
+        })
+    };
+    images.iter().map(one).collect()
+}

@@ -1,0 +1,160 @@
+//! Pushes images by id and reads back what the registry then has.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use xshell::{Shell, cmd};
+
+use super::plan::ImagePush;
+use super::registry::Registry;
+use xtask_engine::Tool;
+use xtask_engine::inspect;
+use xtask_outcome::Stop;
+use xtask_process::Runner;
+use xtask_workspace::Context;
+
+const PUSH_LIMIT_SECONDS: u64 = 1800;
+const QUERY_LIMIT_SECONDS: u64 = 120;
+const MANIFEST_FORMAT: &str = "{{json .Manifest}}";
+const DIGESTS_FORMAT: &str = "{{json .RepoDigests}}";
+
+/// The digest of a manifest in a registry. It is no image id, and the two are never compared as if they were one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Digest(pub(super) String);
+
+/// Talks to the engine and, through buildx, to the registry; both with the credentials that `docker login` keeps.
+pub(super) struct Remote<'a> {
+    context: &'a Context,
+    docker: &'a Tool,
+    buildx: &'a Tool,
+    shell: Shell,
+    host: &'a str,
+}
+
+impl<'a> Remote<'a> {
+    pub(super) fn new(
+        context: &'a Context,
+        docker: &'a Tool,
+        buildx: &'a Tool,
+        registry: &'a Registry,
+    ) -> Result<Self> {
+        Ok(Self { context, docker, buildx, shell: Shell::new()?, host: &registry.host })
+    }
+
+    /// Pushes all images by their revision and proves each; only then come the tags that move.
+    ///
+    /// # Errors
+    /// The first failure. What was pushed by revision before it stays, unnamed by anything that moves.
+    pub(super) fn push(&self, images: &[ImagePush]) -> Result<Vec<Digest>> {
+        self.refuse_taken_names(images)?;
+        let mut digests = Vec::new();
+        for image in images {
+            digests.push(self.push_as(image, &image.by_revision())?);
+        }
+        for (image, digest) in images.iter().zip(&digests) {
+            for reference in image.moving() {
+                let now = self.push_as(image, &reference)?;
+                if now != *digest {
+                    let text = format!("{reference} is {} in the registry, expected {}", now.0, digest.0);
+                    return Err(Stop::Broken(text).into());
+                }
+            }
+        }
+        Ok(digests)
+    }
+
+    /// A name that stands for another image on this machine is somebody's: it is not taken from it.
+    fn refuse_taken_names(&self, images: &[ImagePush]) -> Result<()> {
+        let names = |image: &ImagePush| [vec![image.by_revision()], image.moving()].concat();
+        let all: Vec<_> = images.iter().flat_map(names).collect();
+        let found = inspect(&self.context.runner, self.docker, &all)?;
+        for image in images {
+            for reference in names(image) {
+                if let Some(other) = found[&reference].as_ref().filter(|other| other.id != image.id) {
+                    let text = format!(
+                        "refused: {reference} stands for {} on this machine, and {} would take its place; next: `docker image rm {reference}`",
+                        other.id, image.id
+                    );
+                    return Err(Stop::Absent(text).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Pushes one image under one name. The name stands in the local engine only meanwhile.
+    fn push_as(&self, image: &ImagePush, reference: &str) -> Result<Digest> {
+        let (docker, id) = (&self.docker.program, &image.id);
+        let named = self.names(&self.context.runner, id)?.iter().any(|name| name == reference);
+        if !named {
+            let tag = cmd!(self.shell, "{docker} image tag {id} {reference}");
+            self.context.runner.read(tag, QUERY_LIMIT_SECONDS)?;
+        }
+        eprintln!("push: {} {reference}", image.name);
+        let push = cmd!(self.shell, "{docker} image push {reference}");
+        let pushed = self.context.runner.read(push, PUSH_LIMIT_SECONDS).with_context(|| {
+            format!(
+                "push of {reference} (no lock was written; next: `docker login {}` if it asks for credentials)",
+                self.host
+            )
+        });
+        let digest = pushed.and_then(|_| self.read_back(image, reference));
+        let removed = if !named { self.remove_name(id, reference) } else { Ok(()) };
+        // The first error stays in front.
+        let digest = digest?;
+        removed?;
+        Ok(digest)
+    }
+
+    /// Asks the registry what the reference stands for, and proves that it is the image that was verified.
+    fn read_back(&self, image: &ImagePush, reference: &str) -> Result<Digest> {
+        let manifest = self.inspect(reference, &["--format", MANIFEST_FORMAT])?;
+        let digest = text_at(&manifest, "/digest").unwrap_or_default();
+        let content = self.inspect(&format!("{}@{digest}", image.repository), &["--raw"])?;
+        // An engine with the containerd store calls an image by its manifest or index, others by its configuration.
+        let config = text_at(&content, "/config/digest");
+        if digest == image.id || config.as_deref() == Some(&image.id) {
+            return Ok(Digest(digest));
+        }
+        let found = config.unwrap_or(digest);
+        let text =
+            format!("the registry has {found} as {reference}, expected the image {}; no lock was written", image.id);
+        Err(Stop::Broken(text).into())
+    }
+
+    fn inspect(&self, reference: &str, how: &[&str]) -> Result<Value> {
+        let (buildx, plugin) = (&self.buildx.program, &self.buildx.arguments);
+        let inspect = cmd!(self.shell, "{buildx} {plugin...} imagetools inspect {how...} {reference}");
+        let said = self.context.runner.read(inspect, QUERY_LIMIT_SECONDS).context("read back what was pushed")?;
+        serde_json::from_str(&said)
+            .map_err(|error| Stop::Broken(format!("buildx imagetools says no JSON of {reference}: {error}")).into())
+    }
+
+    /// Takes the name away again, unless it is the image's only one: then the image would go with it.
+    fn remove_name(&self, id: &str, reference: &str) -> Result<()> {
+        let (docker, runner) = (&self.docker.program, self.context.runner.for_clean_up());
+        if !self.names(&runner, id)?.iter().any(|name| name != reference) {
+            eprintln!("push: {reference} stays on this machine, as the only name of {id}");
+            return Ok(());
+        }
+        runner.read(cmd!(self.shell, "{docker} image rm {reference}"), QUERY_LIMIT_SECONDS).map(drop)
+    }
+
+    /// All names of an image in the local engine.
+    fn names(&self, runner: &Runner, id: &str) -> Result<Vec<String>> {
+        let found = inspect(runner, self.docker, &[id.to_owned()])?;
+        Ok(found.into_values().flatten().flat_map(|image| image.tags).collect())
+    }
+
+    /// The digest by which a registry has a base; `None` for one that none has, or that is gone.
+    pub(super) fn base_digest(&self, id: &str) -> Result<Option<String>> {
+        let docker = &self.docker.program;
+        let inspect = cmd!(self.shell, "{docker} image inspect --format {DIGESTS_FORMAT} {id}");
+        let captured = self.context.runner.capture(inspect, QUERY_LIMIT_SECONDS)?;
+        let digests: Vec<String> = serde_json::from_str(&captured.stdout).unwrap_or_default();
+        Ok(digests.first().and_then(|digest| digest.split_once('@')).map(|(_, digest)| digest.to_owned()))
+    }
+}
+
+fn text_at(value: &Value, pointer: &str) -> Option<String> {
+    value.pointer(pointer).and_then(Value::as_str).map(ToOwned::to_owned)
+}

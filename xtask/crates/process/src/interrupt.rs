@@ -1,0 +1,70 @@
+//! Ctrl-C, SIGTERM and SIGHUP: the first asks every command to stop and clean up, the second stops waiting.
+
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use xtask_outcome::Stop;
+
+/// Knows whether somebody asked this process to stop. Cheap to clone; all clones see the same.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    signal: Arc<AtomicI32>,
+    /// What a person has to run when they did not wait for the clean-up.
+    manual: Arc<Mutex<Option<String>>>,
+}
+
+impl Interrupt {
+    /// Takes over the three signals for the rest of the process's life.
+    ///
+    /// # Errors
+    /// When the system refuses to hand them over.
+    pub fn install() -> Result<Self> {
+        let interrupt = Self::default();
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("take over SIGINT, SIGTERM and SIGHUP")?;
+        let seen = interrupt.clone();
+        thread::spawn(move || {
+            for signal in signals.forever() {
+                if seen.signal.swap(signal, Ordering::SeqCst) != 0 {
+                    seen.give_up(signal);
+                }
+                eprintln!("interrupted: stopping and cleaning up; a second Ctrl-C stops at once");
+            }
+        });
+        Ok(interrupt)
+    }
+
+    /// Behaves from now on as if the signal had come.
+    pub fn raise(&self, signal: i32) {
+        self.signal.store(signal, Ordering::SeqCst);
+    }
+
+    /// The error to stop with, when a signal has come.
+    ///
+    /// # Errors
+    /// [`Stop::Interrupted`] with the signal's number.
+    pub fn check(&self) -> Result<(), Stop> {
+        match self.signal.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            signal => Err(Stop::Interrupted(signal)),
+        }
+    }
+
+    /// Says what to run by hand if the clean-up is cut short; `None` when nothing is left to clean up.
+    pub fn on_second(&self, manual: Option<String>) {
+        *self.manual.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = manual;
+    }
+
+    /// A second signal means now: nothing on the main thread is waited for.
+    fn give_up(&self, signal: i32) {
+        let manual = self.manual.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(manual) = manual.as_deref() {
+            eprintln!("stopped before the clean-up was done; what is left goes away with: {manual}");
+        }
+        std::process::exit(128 + signal)
+    }
+}

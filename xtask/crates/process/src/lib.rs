@@ -1,0 +1,15 @@
+//! Programs, signals and files: everything that the engine does to the machine goes through here.
+
+mod capture;
+mod files;
+mod interrupt;
+mod random;
+mod run_folder;
+mod runner;
+
+pub use self::capture::Captured;
+pub use self::files::{put, put_new_secret};
+pub use self::interrupt::Interrupt;
+pub use self::random::random_hex;
+pub use self::run_folder::RunFolder;
+pub use self::runner::Runner;

@@ -1,0 +1,367 @@
+//! The one place that spawns programs: argv only, echoed, limited in time and output, ended when somebody interrupts.
+
+use std::os::fd::AsFd as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use xshell::Cmd;
+use xtask_outcome::Stop;
+
+use crate::capture::{Captured, Stream};
+use crate::interrupt::Interrupt;
+
+/// An interrupted or late child gets this long between SIGTERM and SIGKILL.
+const GRACE_SECONDS: u64 = 10;
+const POLL_MILLISECONDS: u64 = 5;
+
+/// Runs programs for one command.
+#[derive(Debug, Clone)]
+pub struct Runner {
+    interrupt: Interrupt,
+    verbose: bool,
+    /// Clean-up goes on after an interrupt; everything else stops.
+    cleaning_up: bool,
+}
+
+impl Runner {
+    /// With `verbose` the quiet programs are echoed, too.
+    pub fn new(interrupt: Interrupt, verbose: bool) -> Self {
+        Self { interrupt, verbose, cleaning_up: false }
+    }
+
+    /// The same runner for tear-down: an interrupt that has already come does not stop it.
+    #[must_use]
+    pub fn for_clean_up(&self) -> Self {
+        Self { cleaning_up: true, ..self.clone() }
+    }
+
+    /// Whether somebody asked the process to stop.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// Runs a program whose output people watch; its stdout goes to stderr, where progress belongs.
+    ///
+    /// # Errors
+    /// [`Stop::Repository`] when it fails, [`Stop::TimedOut`], [`Stop::Interrupted`], [`Stop::Absent`] when it is not there.
+    pub fn run(&self, cmd: Cmd<'_>, limit_seconds: u64) -> Result<()> {
+        let mut command = Command::from(cmd);
+        let line = pasteable(&command);
+        self.prepare(&mut command, true);
+        command.stdin(Stdio::null()).stdout(stderr_of_this_process()?);
+        let mut child = spawn(&mut command, &line)?;
+        let status = self.wait(&mut child, &line, limit_seconds, String::new)?;
+        if status.success() { Ok(()) } else { Err(Stop::Repository(format!("`{line}` failed with {status}")).into()) }
+    }
+
+    /// Runs a program and gives its trimmed stdout.
+    ///
+    /// # Errors
+    /// [`Stop::Broken`] when it fails, with the end of its stderr; else as [`Runner::capture`].
+    pub fn read(&self, cmd: Cmd<'_>, limit_seconds: u64) -> Result<String> {
+        let command = Command::from(cmd);
+        let line = pasteable(&command);
+        let captured = self.collect(command, limit_seconds, |_| {})?;
+        if captured.status.success() {
+            Ok(captured.stdout.trim_end().to_owned())
+        } else {
+            Err(Stop::Broken(format!("`{line}` failed with {}: {}", captured.status, captured.tail())).into())
+        }
+    }
+
+    /// Runs a program quietly and gives all it left, whatever its exit status.
+    ///
+    /// # Errors
+    /// [`Stop::TimedOut`], [`Stop::Interrupted`], [`Stop::Absent`] when it is not there, [`Stop::Broken`] when it cannot be
+    /// started or prints more than fits.
+    pub fn capture(&self, cmd: Cmd<'_>, limit_seconds: u64) -> Result<Captured> {
+        self.collect(Command::from(cmd), limit_seconds, |_| {})
+    }
+
+    /// As [`Runner::capture`], and hands every stderr line on while the program runs.
+    ///
+    /// # Errors
+    /// As [`Runner::capture`].
+    pub fn capture_lines(
+        &self,
+        cmd: Cmd<'_>,
+        limit_seconds: u64,
+        on_stderr: impl FnMut(&str) + Send + 'static,
+    ) -> Result<Captured> {
+        self.collect(Command::from(cmd), limit_seconds, on_stderr)
+    }
+
+    fn collect(
+        &self,
+        mut command: Command,
+        limit_seconds: u64,
+        on_stderr: impl FnMut(&str) + Send + 'static,
+    ) -> Result<Captured> {
+        let line = pasteable(&command);
+        self.prepare(&mut command, false);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = spawn(&mut command, &line)?;
+        let stdout = Stream::read(child.stdout.take().context("a child has a stdout")?, |_| {});
+        let stderr = Stream::read(child.stderr.take().context("a child has a stderr")?, on_stderr);
+        let status = self.wait(&mut child, &line, limit_seconds, || stderr.last_lines())?;
+        let (stdout, stderr) = (stdout.finish(), stderr.finish());
+        if stdout.is_cut {
+            return Err(Stop::Broken(format!("`{line}` printed more than xtask takes: {}", stderr.text)).into());
+        }
+        Ok(Captured { status, stdout: stdout.text, stderr: stderr.text })
+    }
+
+    fn prepare(&self, command: &mut Command, is_loud: bool) {
+        if self.verbose || is_loud {
+            eprintln!("$ {}{}", change_of_folder(command), pasteable(command));
+        }
+        // A terminal's Ctrl-C reaches a whole group; in one of its own the child lives until this process decides.
+        command.process_group(0);
+    }
+
+    /// Waits for the program and ends whatever it left in its process group.
+    fn wait(
+        &self,
+        child: &mut Child,
+        line: &str,
+        limit_seconds: u64,
+        last_lines: impl Fn() -> String,
+    ) -> Result<ExitStatus> {
+        let limit = Duration::from_secs(limit_seconds);
+        let started = Instant::now();
+        let group = Group::of(child)?;
+        loop {
+            if group.leader_has_ended()? {
+                // The leader is not reaped yet, so its group's number cannot be somebody else's by now.
+                group.signal(Signal::KILL);
+                return child.wait().with_context(|| format!("wait for `{line}`"));
+            }
+            let interrupted = if self.cleaning_up { Ok(()) } else { self.interrupt.check() };
+            if let Err(stop) = interrupted {
+                group.end(child);
+                return Err(stop.into());
+            }
+            if started.elapsed() > limit {
+                let last = last_lines();
+                group.end(child);
+                let last = if last.is_empty() { String::new() } else { format!("; the last it printed: {last}") };
+                let text = format!("`{line}` took longer than {limit_seconds} s and was stopped{last}");
+                return Err(Stop::TimedOut(text).into());
+            }
+            // A short program is not waited for longer than it runs; a long one costs no processor.
+            thread::sleep((started.elapsed() / 16).min(Duration::from_millis(POLL_MILLISECONDS)));
+        }
+    }
+}
+
+/// The process group that a child leads.
+struct Group(Pid);
+
+impl Group {
+    fn of(child: &Child) -> Result<Self> {
+        i32::try_from(child.id()).ok().and_then(Pid::from_raw).map(Self).context("a child has a process id")
+    }
+
+    fn leader_has_ended(&self) -> Result<bool> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        Ok(waitid(WaitId::Pid(self.0), options).context("ask for the state of a child")?.is_some())
+    }
+
+    fn signal(&self, signal: Signal) {
+        // A group without members is what everybody wants.
+        let _ = kill_process_group(self.0, signal);
+    }
+
+    /// SIGTERM to the whole group, then SIGKILL for what is left of it.
+    fn end(&self, child: &mut Child) {
+        self.signal(Signal::TERM);
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(GRACE_SECONDS) && matches!(self.leader_has_ended(), Ok(false)) {
+            thread::sleep(Duration::from_millis(POLL_MILLISECONDS));
+        }
+        self.signal(Signal::KILL);
+        let _ = child.wait();
+    }
+}
+
+fn spawn(command: &mut Command, line: &str) -> Result<Child> {
+    command.spawn().map_err(|error| {
+        let text = format!("cannot start `{line}`: {error}");
+        let is_absent = error.kind() == std::io::ErrorKind::NotFound;
+        if is_absent { Stop::Absent(text) } else { Stop::Broken(text) }.into()
+    })
+}
+
+fn stderr_of_this_process() -> Result<Stdio> {
+    Ok(std::io::stderr().as_fd().try_clone_to_owned().context("share stderr")?.into())
+}
+
+/// A command line as a shell takes it. Values of the environment, where secrets travel, are no part of it.
+fn pasteable(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    // Nothing that runs has a zero byte in its argv.
+    shlex::try_quote(word).map_or_else(|_| word.replace('\0', ""), std::borrow::Cow::into_owned)
+}
+
+/// `cd FOLDER && ` for a program that runs elsewhere than the person who reads the echo stands.
+fn change_of_folder(command: &Command) -> String {
+    let here = std::env::current_dir().ok();
+    match command.get_current_dir() {
+        Some(folder) if Some(folder) != here.as_deref() && folder != Path::new(".") => {
+            format!("cd {} && ", quoted(&folder.to_string_lossy()))
+        }
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xshell::{Shell, cmd};
+
+    fn runner() -> Runner {
+        Runner::new(Interrupt::default(), false)
+    }
+
+    fn shell(script: &str) -> Cmd<'static> {
+        // The shell's only use is to hold the folder of the commands that it makes.
+        let shell: &'static Shell = Box::leak(Box::new(Shell::new().unwrap()));
+        cmd!(shell, "sh -c {script}")
+    }
+
+    /// Whether a process with this argument stays alive; its command line is unique to the test. A killed one may take the
+    /// kernel a moment.
+    fn is_alive(argument: &str) -> bool {
+        let alive = || {
+            let processes = std::fs::read_dir("/proc").unwrap().flatten();
+            processes
+                .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
+                .any(|line| String::from_utf8_lossy(&line).split('\0').any(|word| word == argument))
+        };
+        let started = Instant::now();
+        while alive() {
+            if started.elapsed() > Duration::from_secs(5) {
+                return true;
+            }
+            thread::yield_now();
+        }
+        false
+    }
+
+    #[test]
+    fn a_late_program_is_stopped_with_its_children_and_named() {
+        let started = Instant::now();
+        let error = runner().capture(shell("echo almost >&2; sleep 60.101 & wait"), 1).unwrap_err();
+        let Some(Stop::TimedOut(text)) = Stop::of(&error) else { panic!("{error}") };
+        assert!(text.contains("sleep 60.101") && text.contains("the last it printed: almost"), "{text}");
+        assert!(started.elapsed() < Duration::from_secs(30));
+        assert!(!is_alive("60.101"));
+    }
+
+    #[test]
+    fn a_grandchild_that_holds_the_pipe_is_ended_with_its_group() {
+        let started = Instant::now();
+        let captured = runner().capture(shell("echo done; sleep 60.102 & exit 0"), 30).unwrap();
+        assert_eq!(captured.stdout, "done\n");
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+        assert!(!is_alive("60.102"));
+    }
+
+    #[test]
+    fn a_grandchild_that_left_the_group_is_not_waited_for_and_said() {
+        let started = Instant::now();
+        let folder = tempfile::tempdir().unwrap();
+        let gate = folder.path().join("gate").display().to_string();
+        // The leader ends only when its child is known to have left the group.
+        let script =
+            format!("echo done; mkfifo {gate}; setsid sh -c 'echo > {gate}; exec sleep 25.103' & read x <{gate}");
+        let captured = runner().capture(shell(&script), 30).unwrap();
+        assert!(captured.stdout.starts_with("done\n\n[xtask: a process"), "{}", captured.stdout);
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+        runner().capture(shell("pkill -f 'sleep 25.103'"), 5).unwrap();
+    }
+
+    #[test]
+    fn a_program_that_ignores_sigterm_does_not_outlive_its_leader() {
+        let script = "sh -c \"trap '' TERM; sleep 60.104\" & sleep 60.104";
+        runner().capture(shell(script), 1).unwrap_err();
+        assert!(!is_alive("60.104"));
+    }
+
+    #[test]
+    fn fifty_megabytes_on_both_streams_are_kept_and_the_program_ends() {
+        let script = "head -c 50000000 /dev/zero | tr '\\0' x; head -c 50000000 /dev/zero | tr '\\0' y >&2";
+        let captured = runner().capture(shell(script), 60).unwrap();
+        assert_eq!((captured.stdout.len(), captured.stderr.len()), (50_000_000, 50_000_000));
+    }
+
+    #[test]
+    fn output_that_does_not_fit_is_an_error_and_never_half_an_answer() {
+        let error = runner().capture(shell("head -c 70000000 /dev/zero | tr '\\0' x"), 60).unwrap_err();
+        assert!(matches!(Stop::of(&error), Some(Stop::Broken(_))), "{error}");
+    }
+
+    #[test]
+    fn a_missing_program_is_absent_and_one_that_fails_is_broken() {
+        let sh = Shell::new().unwrap();
+        let error = runner().read(cmd!(sh, "no-such-program-here"), 5).unwrap_err();
+        assert!(matches!(Stop::of(&error), Some(Stop::Absent(_))), "{error}");
+        let error = runner().read(shell("echo why >&2; exit 3"), 5).unwrap_err();
+        assert!(matches!(Stop::of(&error), Some(Stop::Broken(text)) if text.contains("why")), "{error}");
+        let error = runner().read(cmd!(sh, "/"), 5).unwrap_err();
+        assert!(matches!(Stop::of(&error), Some(Stop::Broken(_))), "{error}");
+    }
+
+    #[test]
+    fn an_environment_value_never_reaches_an_error() {
+        let error = runner().read(shell("exit 3").env("PASSWORD", "S3CR3T-c4n4ry"), 5).unwrap_err();
+        assert!(!format!("{error:?}").contains("c4n4ry"), "{error:?}");
+    }
+
+    #[test]
+    fn output_that_is_no_utf8_is_kept() {
+        assert_eq!(runner().capture(shell("printf 'a\\377b'"), 5).unwrap().stdout, "a\u{fffd}b");
+    }
+
+    #[test]
+    fn an_interrupt_stops_a_program_and_the_clean_up_runs_all_the_same() {
+        let interrupt = Interrupt::default();
+        interrupt.raise(2);
+        let runner = Runner::new(interrupt, false);
+        let error = runner.capture(shell("sleep 60.105"), 30).unwrap_err();
+        assert!(Stop::is_interrupt(&error), "{error}");
+        assert_eq!(runner.for_clean_up().read(shell("echo cleaned"), 5).unwrap(), "cleaned");
+    }
+
+    #[test]
+    fn an_echoed_command_can_be_pasted_into_a_shell() {
+        let sh = Shell::new().unwrap();
+        for words in [
+            vec!["printf", "%s|", "hé", "a b", "it's", "$HOME", "`x`", "a\nb", "*", "", "\\", "\"q\"", "!x", "{}"],
+            vec!["printf", "%s|", "{{.Server.Version}}", "label=a=b", "#c", "~", "a;b&c"],
+        ] {
+            let program = words[0];
+            let arguments = &words[1..];
+            let line = pasteable(&Command::from(cmd!(sh, "{program} {arguments...}")));
+            let pasted = runner().read(shell(&line), 5).unwrap();
+            assert_eq!(pasted, arguments[1..].iter().map(|word| format!("{word}|")).collect::<String>(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_runs_elsewhere_says_where() {
+        let sh = Shell::new().unwrap();
+        assert_eq!(change_of_folder(&Command::from(cmd!(sh, "true"))), "");
+        sh.change_dir("/usr/share");
+        assert_eq!(change_of_folder(&Command::from(cmd!(sh, "true"))), "cd /usr/share && ");
+    }
+}

@@ -1,0 +1,97 @@
+//! The client program: compiled once, then called for the journey and for every kind of load.
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+use xshell::{Shell, cmd};
+
+use xtask_outcome::Stop;
+use xtask_workspace::Context;
+
+const COMPILE_LIMIT_SECONDS: u64 = 900;
+const JOURNEY_LIMIT_SECONDS: u64 = 120;
+
+/// The compiled client.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    program: Utf8PathBuf,
+}
+
+impl Client {
+    /// Compiled before anything is started, so that a compile error leaves nothing to clean up.
+    pub(crate) fn compile(context: &Context) -> Result<Self> {
+        let shell = Shell::new()?;
+        shell.change_dir(&context.project.root);
+        let package = &context.project.stack.client.package;
+        let build =
+            cmd!(shell, "cargo build --quiet --locked --package {package} --message-format json-render-diagnostics");
+        let captured = context.runner.capture_lines(build, COMPILE_LIMIT_SECONDS, |line| eprintln!("{line}"))?;
+        if !captured.status.success() {
+            return Err(Stop::Repository(format!("{package}, the client, does not compile")).into());
+        }
+        let program =
+            executable(&captured.stdout, package).with_context(|| format!("cargo named no program for {package}"))?;
+        Ok(Self { program })
+    }
+
+    /// Walks the journey and gives its steps, one JSON object per request. Without secrets only the part that changes
+    /// nothing.
+    pub(crate) fn journey(&self, context: &Context, url: &str, secrets: Option<&Utf8Path>) -> Result<Vec<Value>> {
+        // The administrator's password reaches the journey by file, as a secret should.
+        let how = match secrets {
+            Some(file) => ["--secrets", file.as_str()].to_vec(),
+            None => vec!["--read-only"],
+        };
+        let shell = Shell::new()?;
+        let program = &self.program;
+        let command = cmd!(shell, "{program} --base-url {url} journey {how...}");
+        let captured =
+            context.runner.capture_lines(command, JOURNEY_LIMIT_SECONDS, |line| eprintln!("journey: {line}"))?;
+        if captured.status.code().is_none() {
+            return Err(Stop::Broken(format!("the client ended with {}: {}", captured.status, captured.tail())).into());
+        }
+        let steps = captured.stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
+        let steps = steps.map_err(|error| Stop::Repository(format!("the journey printed no JSON: {error}")))?;
+        if !captured.status.success() {
+            // Its last line is the cause; those before it are the steps that passed, and stand on the screen.
+            let cause = captured.stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("without a word");
+            return Err(Stop::Repository(cause.to_owned()).into());
+        }
+        if steps.is_empty() {
+            return Err(Stop::Repository("the journey sent no request".to_owned()).into());
+        }
+        Ok(steps)
+    }
+
+    /// Runs another of the client's subcommands to its end.
+    pub(crate) fn run(&self, context: &Context, url: &str, arguments: &[&str], limit_seconds: u64) -> Result<()> {
+        let shell = Shell::new()?;
+        let program = &self.program;
+        let captured =
+            context.runner.capture(cmd!(shell, "{program} --base-url {url} {arguments...}"), limit_seconds)?;
+        if captured.status.success() {
+            return Ok(());
+        }
+        Err(Stop::Repository(format!("the client's `{}` failed: {}", arguments[0], captured.tail())).into())
+    }
+}
+
+/// The program that cargo's messages name, one JSON object a line.
+fn executable(messages: &str, package: &str) -> Option<Utf8PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let programs = messages.filter(|message| message["target"]["name"] == package);
+    programs.filter_map(|message| message["executable"].as_str().map(Utf8PathBuf::from)).next_back()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_the_one_that_cargo_names() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"ureq\"},\"executable\":null}\nnoise\n\
+            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"mini-e2e\"},\"executable\":\"/t/mini-e2e\"}\n";
+        assert_eq!(executable(messages, "mini-e2e"), Some("/t/mini-e2e".into()));
+        assert_eq!(executable("", "mini-e2e"), None);
+    }
+}

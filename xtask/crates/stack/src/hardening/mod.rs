@@ -1,0 +1,119 @@
+//! The hardening that compose.yaml promises, asserted of the containers that run: once from what the engine was told, once
+//! from what the kernel does.
+
+mod probe;
+mod settings;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::Stack;
+use xtask_engine::Ready;
+use xtask_outcome::{Finding, Outcome, Place, Stop};
+use xtask_workspace::StackPolicy;
+
+/// Which service is what, by the policy.
+#[derive(Debug, Clone, Copy)]
+struct Roles<'a> {
+    /// The one service that the host reaches.
+    published: &'a str,
+    /// A service's database is the Compose service of its name with this behind it.
+    database_suffix: &'a str,
+}
+
+impl<'a> Roles<'a> {
+    fn of(policy: &'a StackPolicy) -> Self {
+        Self { published: &policy.entrance.service, database_suffix: &policy.database.service_suffix }
+    }
+
+    fn is_database(self, container: &Value) -> bool {
+        service(container).ends_with(self.database_suffix)
+    }
+
+    /// Whether `container` may talk to `database`: its own service may, and the database itself.
+    fn may_reach(self, container: &Value, database: &str) -> bool {
+        database.strip_suffix(self.database_suffix) == Some(service(container).trim_end_matches(self.database_suffix))
+    }
+}
+
+/// Something about one container that is weaker than promised.
+#[derive(Debug, PartialEq, Eq)]
+struct Weakness {
+    rule: &'static str,
+    service: String,
+    message: String,
+    /// The property of the Compose file that fixes it.
+    property: &'static str,
+}
+
+/// Looks at every container of the stack.
+pub(crate) fn check(stack: &Stack<'_>, ready: &Ready, outcome: &mut Outcome) -> Result<()> {
+    let containers = stack.inspect()?;
+    let roles = Roles::of(&stack.context.project.stack);
+    let file = stack.context.project.stack.file.as_str();
+    let path = stack.context.project.root.join(file);
+    let compose = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let promises = stack.promises()?;
+    let mut weaknesses = settings::judge_networks(roles, &containers);
+    for container in &containers {
+        weaknesses.extend(settings::judge(roles, container, &promises));
+    }
+    let mut attempts = 0;
+    for (container, observed) in containers.iter().zip(probe::all(stack.context, ready, roles, &containers)) {
+        match observed {
+            Ok(observed) => {
+                attempts += observed.attempts();
+                weaknesses.extend(probe::judge(roles, container, &observed));
+            }
+            Err(error) if Stop::is_interrupt(&error) => return Err(error),
+            Err(error) => outcome.broken(
+                format!("the hardening of {}, as the kernel sees it", service(container)),
+                format!("{error:#}"),
+            ),
+        }
+    }
+    outcome.checked("containers held to their hardening", containers.len());
+    outcome.checked("forbidden writes and connections tried", attempts);
+    outcome.findings.extend(weaknesses.into_iter().map(|weakness| finding(file, &compose, weakness)));
+    Ok(())
+}
+
+fn finding(file: &str, compose: &str, weakness: Weakness) -> Finding {
+    let Weakness { rule, service, message, property } = weakness;
+    let line = compose.lines().position(|line| line.trim_end() == format!("  {service}:"));
+    let line = line.and_then(|index| u32::try_from(index + 1).ok());
+    Finding {
+        rule,
+        place: Place { name: file.to_owned(), line },
+        message: format!("service {service}: {message}"),
+        next_step: format!("correct `{property}` of services.{service}"),
+    }
+}
+
+/// The Compose service of an inspected container.
+fn service(container: &Value) -> &str {
+    container.pointer("/Config/Labels/com.docker.compose.service").and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_stands_at_its_service_in_compose_yaml() {
+        let weakness =
+            Weakness { rule: "root-writable", service: "user".into(), message: "m".into(), property: "read_only" };
+        let found = finding("compose.yaml", "services:\n  gateway:\n    a: b\n  user:\n    a: b\n", weakness);
+        assert_eq!((found.place.to_string(), found.message.as_str()), ("compose.yaml:4".into(), "service user: m"));
+        assert_eq!(found.next_step, "correct `read_only` of services.user");
+    }
+
+    #[test]
+    fn a_database_belongs_to_the_service_of_its_name() {
+        let named = |name: &str| serde_json::json!({"Config": {"Labels": {"com.docker.compose.service": name}}});
+        let roles = Roles { published: "gateway", database_suffix: "-db" };
+        let may_reach = |name: &str| roles.may_reach(&named(name), "user-db");
+        assert!(may_reach("user") && may_reach("user-db"));
+        assert!(!may_reach("gateway") && !may_reach("order"));
+    }
+}

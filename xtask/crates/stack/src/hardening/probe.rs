@@ -1,0 +1,238 @@
+//! What the kernel really does, tried from inside: a short-lived container joins the process and network namespaces of each
+//! container, under the same user and as little allowed, and tries what must fail. The images have no shell to try it with.
+
+use std::thread;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use xshell::{Shell, cmd};
+
+use super::{Roles, Weakness, service};
+use xtask_engine::{OneShot, Ready};
+use xtask_outcome::Stop;
+use xtask_workspace::Context;
+
+const PROBE_LIMIT_SECONDS: u64 = 60;
+
+/// Arguments: NAME=ADDRESS of each database. One line for each thing that was seen.
+const SCRIPT: &str = r#"
+grep -E '^(Uid|CapPrm|CapEff|NoNewPrivs):' /proc/1/status
+sed 's/^/mount /' /proc/1/mountinfo
+if refused=$(LC_ALL=C touch /proc/1/root/written-by-compose-e2e 2>&1); then echo 'write done'; else echo "write $refused"; fi
+for database; do
+  { pg_isready --quiet --timeout 1 --username probe --dbname probe --host "${database#*=}"; echo "reach ${database%%=*} $?"; } &
+done
+wait
+"#;
+
+/// What a probe saw.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Observed {
+    user: String,
+    capabilities: Vec<String>,
+    no_new_privileges: bool,
+    writable_mounts: Vec<String>,
+    /// What became of a write into the root file system.
+    write: String,
+    /// Each database, with the exit status of `pg_isready`.
+    reached: Vec<(String, i32)>,
+}
+
+impl Observed {
+    /// How many things were tried: the write, and each connection.
+    pub(super) fn attempts(&self) -> usize {
+        1 + self.reached.len()
+    }
+}
+
+/// Probes every container, all at once.
+pub(super) fn all(context: &Context, ready: &Ready, roles: Roles<'_>, containers: &[Value]) -> Vec<Result<Observed>> {
+    thread::scope(|scope| {
+        let probes: Vec<_> = containers
+            .iter()
+            .map(|container| scope.spawn(|| one(context, ready, roles, containers, container)))
+            .collect();
+        let ended = probes.into_iter().map(thread::ScopedJoinHandle::join);
+        ended.map(|result| result.unwrap_or_else(|_| Err(anyhow::anyhow!("the probe panicked")))).collect()
+    })
+}
+
+fn one(
+    context: &Context,
+    ready: &Ready,
+    roles: Roles<'_>,
+    containers: &[Value],
+    container: &Value,
+) -> Result<Observed> {
+    let shell = Shell::new()?;
+    let (docker, image) = (&ready.docker.program, &ready.database.id);
+    let id = container["Id"].as_str().unwrap_or_default();
+    let (pid, network) = (format!("--pid=container:{id}"), format!("--network=container:{id}"));
+    let user = format!("--user={}", container["Config"]["User"].as_str().unwrap_or_default());
+    let databases = databases(roles, containers);
+    let probe = OneShot::new(context, &ready.docker, "probe")?;
+    let own = probe.arguments();
+    let run = cmd!(
+        shell,
+        "{docker} run --rm {own...} --entrypoint sh {pid} {network} {user} --read-only --cap-drop ALL --security-opt no-new-privileges {image} -c {SCRIPT} probe {databases...}"
+    );
+    parse(&probe.read(run, PROBE_LIMIT_SECONDS)?)
+}
+
+/// NAME=ADDRESS for each address of each database: the name alone would prove no more than that it is not resolved.
+fn databases(roles: Roles<'_>, containers: &[Value]) -> Vec<String> {
+    let mut found = Vec::new();
+    for database in containers.iter().filter(|container| roles.is_database(container)) {
+        let networks = database.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
+        let addresses = networks.into_iter().flatten().filter_map(|(_, network)| network["IPAddress"].as_str());
+        found.extend(addresses.map(|address| format!("{}={address}", service(database))));
+    }
+    found
+}
+
+fn parse(text: &str) -> Result<Observed> {
+    let mut observed = Observed::default();
+    for line in text.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["Uid:", _, effective, ..] => observed.user = (*effective).to_owned(),
+            [name @ ("CapPrm:" | "CapEff:"), mask] if mask.bytes().any(|digit| digit != b'0') => {
+                observed.capabilities.push(format!("{name} {mask}"));
+            }
+            ["NoNewPrivs:", flag] => observed.no_new_privileges = *flag == "1",
+            ["mount", _, _, _, _, place, options, ..] if options.split(',').any(|option| option == "rw") => {
+                observed.writable_mounts.push((*place).to_owned());
+            }
+            ["write", ..] => observed.write = line["write ".len()..].to_owned(),
+            ["reach", database, status] => {
+                observed.reached.push(((*database).to_owned(), status.parse().unwrap_or(-1)));
+            }
+            _ => {}
+        }
+    }
+    let complete = !observed.user.is_empty() && !observed.write.is_empty();
+    ensure!(complete, Stop::Broken(format!("the probe saw nothing of the process: {text}")));
+    Ok(observed)
+}
+
+/// Holds what was seen to what must be.
+pub(super) fn judge(roles: Roles<'_>, container: &Value, observed: &Observed) -> Vec<Weakness> {
+    let mut found = Vec::new();
+    let mut weak = |rule, property, message: String| {
+        found.push(Weakness { rule, service: service(container).to_owned(), message, property });
+    };
+    if observed.user == "0" {
+        weak("user-root", "user", "its process runs as root".to_owned());
+    }
+    for mask in &observed.capabilities {
+        weak("capabilities-kept", "cap_drop", format!("its process holds capabilities ({mask})"));
+    }
+    if !observed.no_new_privileges {
+        weak("privileges-gained", "security_opt", "its process may gain privileges (NoNewPrivs 0)".to_owned());
+    }
+    if !observed.write.ends_with("Read-only file system") {
+        weak(
+            "root-writable",
+            "read_only",
+            format!("a write into its root did not fail as it should: {}", observed.write),
+        );
+    }
+    let undeclared = undeclared_mounts(container, &observed.writable_mounts);
+    if !undeclared.is_empty() {
+        let message = format!("nothing declares that these can be written to: {}", undeclared.join(", "));
+        weak("mount-writable", "tmpfs or volumes", message);
+    }
+    for (database, status) in &observed.reached {
+        let own = roles.may_reach(container, database);
+        match (own, status) {
+            (true, 0) | (false, 2) => {}
+            (true, _) => weak(
+                "own-database",
+                "networks",
+                format!("it does not reach {database}, so the other attempts prove nothing"),
+            ),
+            (false, 0 | 1) => weak("foreign-database", "networks", format!("it reaches {database}")),
+            (false, _) => {
+                weak("foreign-database", "networks", format!("whether it reaches {database} could not be tried"));
+            }
+        }
+    }
+    found
+}
+
+/// The writable mounts that are neither declared nor the kernel's own.
+fn undeclared_mounts<'a>(container: &Value, writable: &'a [String]) -> Vec<&'a str> {
+    let declared = declared_mounts(container);
+    let kernel = |mount: &str| {
+        ["/dev", "/proc", "/sys"].iter().any(|top| mount == *top || mount.starts_with(&format!("{top}/")))
+    };
+    writable
+        .iter()
+        .map(String::as_str)
+        .filter(|mount| !kernel(mount) && !declared.iter().any(|place| place == mount))
+        .collect()
+}
+
+/// Where a container may write, as its kernel names the places: `/var/run` is a link to `/run`.
+fn declared_mounts(container: &Value) -> Vec<String> {
+    let tmpfs = container.pointer("/HostConfig/Tmpfs").and_then(Value::as_object);
+    let tmpfs = tmpfs.into_iter().flatten().map(|(place, _)| place.as_str());
+    let mounts = container["Mounts"].as_array().into_iter().flatten();
+    let mounts = mounts.filter_map(|mount| mount["Destination"].as_str());
+    tmpfs.chain(mounts).map(|place| place.replacen("/var/run/", "/run/", 1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const SEEN: &str = "Uid:\t65532\t65532\t65532\t65532\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\n\
+        mount 216 136 0:85 / / ro,noatime - overlay overlay rw\nmount 218 216 0:88 / /dev rw,nosuid - tmpfs tmpfs rw\n\
+        mount 219 216 0:89 / /run/postgresql rw,nosuid - tmpfs tmpfs rw\n\
+        write touch: cannot touch '/proc/1/root/x': Read-only file system\nreach order-db 2\nreach user-db 0\n";
+
+    fn container() -> Value {
+        json!({
+            "Config": { "Labels": { "com.docker.compose.service": "user" } },
+            "HostConfig": { "Tmpfs": { "/var/run/postgresql": "" } },
+            "Mounts": [],
+        })
+    }
+
+    const ROLES: Roles<'_> = Roles { published: "gateway", database_suffix: "-db" };
+
+    fn rules(seen: &str) -> Vec<&'static str> {
+        judge(ROLES, &container(), &parse(seen).unwrap()).into_iter().map(|weakness| weakness.rule).collect()
+    }
+
+    #[test]
+    fn a_hardened_process_has_no_weakness() {
+        assert_eq!(judge(ROLES, &container(), &parse(SEEN).unwrap()), []);
+        assert_eq!(parse(SEEN).unwrap().attempts(), 3);
+    }
+
+    #[test]
+    fn each_thing_that_the_kernel_allows_is_a_finding_of_its_own() {
+        for (from, to, rule) in [
+            ("Uid:\t65532\t65532", "Uid:\t65532\t0", "user-root"),
+            ("CapEff:\t0000000000000000", "CapEff:\t0000000000000400", "capabilities-kept"),
+            ("NoNewPrivs:\t1", "NoNewPrivs:\t0", "privileges-gained"),
+            ("write touch: cannot touch '/proc/1/root/x': Read-only file system", "write done", "root-writable"),
+            ("Read-only file system", "Permission denied", "root-writable"),
+            ("/run/postgresql rw", "/etc/elsewhere rw", "mount-writable"),
+            ("reach order-db 2", "reach order-db 0", "foreign-database"),
+            ("reach order-db 2", "reach order-db 3", "foreign-database"),
+            ("reach user-db 0", "reach user-db 2", "own-database"),
+        ] {
+            assert!(SEEN.contains(from), "{from}");
+            assert_eq!(rules(&SEEN.replace(from, to)), [rule], "{to}");
+        }
+    }
+
+    #[test]
+    fn a_probe_that_saw_nothing_is_no_pass() {
+        assert!(parse("").is_err());
+        assert!(parse("Uid:\t1\t1\t1\t1\n").is_err());
+    }
+}

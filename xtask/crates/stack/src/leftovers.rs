@@ -1,0 +1,64 @@
+//! What the engine still has of a Compose project, found by label.
+
+use anyhow::Result;
+use xshell::{Shell, cmd};
+use xtask_engine::Tool;
+use xtask_workspace::Context;
+
+const REMOVE_LIMIT_SECONDS: u64 = 60;
+
+/// What the engine still has of a Compose project, found by label.
+#[derive(Debug)]
+pub(crate) struct Leftovers {
+    containers: Vec<String>,
+    networks: Vec<String>,
+    volumes: Vec<String>,
+}
+
+impl Leftovers {
+    pub(crate) fn of(context: &Context, docker: &Tool, project: &str) -> Result<Self> {
+        let shell = Shell::new()?;
+        let docker = &docker.program;
+        let label = format!("label=com.docker.compose.project={project}");
+        let runner = context.runner.for_clean_up();
+        let list = |arguments: &[&str]| -> Result<Vec<String>> {
+            let text =
+                runner.read(cmd!(shell, "{docker} {arguments...} --quiet --filter {label}"), REMOVE_LIMIT_SECONDS)?;
+            Ok(text.lines().map(ToOwned::to_owned).collect())
+        };
+        Ok(Self {
+            containers: list(&["ps", "--all"])?,
+            networks: list(&["network", "ls"])?,
+            volumes: list(&["volume", "ls"])?,
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.containers.is_empty() && self.networks.is_empty() && self.volumes.is_empty()
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        format!(
+            "{} containers, {} networks, {} volumes",
+            self.containers.len(),
+            self.networks.len(),
+            self.volumes.len()
+        )
+    }
+
+    pub(crate) fn remove(&self, context: &Context, docker: &Tool) -> Result<()> {
+        let shell = Shell::new()?;
+        let docker = &docker.program;
+        let runner = context.runner.for_clean_up();
+        for (what, ids) in [
+            (&["rm", "--force", "--volumes"][..], &self.containers),
+            (&["network", "rm"][..], &self.networks),
+            (&["volume", "rm"][..], &self.volumes),
+        ] {
+            if !ids.is_empty() {
+                runner.read(cmd!(shell, "{docker} {what...} {ids...}"), REMOVE_LIMIT_SECONDS)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,22 @@
+//! The Compose stack: its life cycle, readiness, hardening, faults and measurements.
+
+mod client;
+mod deployment;
+mod evidence;
+mod faults;
+mod hardening;
+mod leftovers;
+mod measure;
+mod readiness;
+mod run;
+mod secrets;
+mod stack;
+mod test;
+
+pub use self::deployment::test_deployment;
+pub use self::faults::{ALL as ALL_FAULTS, select as select_faults};
+pub use self::readiness::wait_until_ready;
+pub use self::run::remove_runs;
+pub use self::secrets::write_env_file;
+pub use self::stack::{Stack, image_variable};
+pub use self::test::StackTest;

@@ -1,0 +1,117 @@
+//! From the engine's start of a container to its first 200: by a probe of its own, since the engine's health polling sees it
+//! seconds later.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use xshell::{Shell, cmd};
+
+use super::Figures;
+use crate::Stack;
+use xtask_engine::Ready;
+use xtask_outcome::Stop;
+use xtask_workspace::Context;
+
+pub(super) const KIND: &str = "start-ms";
+const ENGINE_LIMIT_SECONDS: u64 = 60;
+const ANSWER_LIMIT_SECONDS: u64 = 20;
+const POLL_MILLISECONDS: u64 = 2;
+const CONNECT_LIMIT_MILLISECONDS: u64 = 200;
+const STARTED_FORMAT: &str = "{{.State.StartedAt}}";
+
+/// Ends and starts every service, one after the other, their databases up. A service whose container this machine does not
+/// reach (an engine elsewhere) has no figure, and is named as the second result.
+pub(crate) fn start_ups(stack: &Stack<'_>, ready: &Ready, services: &[String]) -> Result<(Figures, Vec<String>)> {
+    let (mut figures, mut unreachable) = (Figures::new(), Vec::new());
+    for container in stack.inspect()? {
+        let name = container.pointer("/Config/Labels/com.docker.compose.service").and_then(Value::as_str);
+        let Some(name) = name.filter(|name| services.iter().any(|service| service == name)) else { continue };
+        match one(stack, ready, &container)? {
+            Some(milliseconds) => drop(figures.insert(format!("{KIND}/{name}"), milliseconds)),
+            None => unreachable.push(name.to_owned()),
+        }
+    }
+    Ok((figures, unreachable))
+}
+
+fn one(stack: &Stack<'_>, ready: &Ready, container: &Value) -> Result<Option<u64>> {
+    let shell = Shell::new()?;
+    let context = stack.context;
+    let runner = &context.runner;
+    let (docker, id) = (&ready.docker.program, container["Id"].as_str().unwrap_or_default());
+    let probe = &context.project.stack.probe;
+    let addresses = addresses(container, probe.port);
+    let ask = |address: &SocketAddr| ask(*address, &probe.path);
+    if !addresses.iter().any(ask) {
+        return Ok(None);
+    }
+    runner.read(cmd!(shell, "{docker} kill {id}"), ENGINE_LIMIT_SECONDS)?;
+    // The probe starts first: what it sees is then never later than it was.
+    let first = thread::scope(|scope| {
+        let probe = scope.spawn(|| first_answer(context, &addresses, &ask));
+        let started = runner.read(cmd!(shell, "{docker} start {id}"), ENGINE_LIMIT_SECONDS);
+        started.map(|_| probe.join().unwrap_or_default())
+    })?;
+    context.runner.interrupt().check()?;
+    let Some(first) = first else {
+        let name = container.pointer("/Config/Labels/com.docker.compose.service").unwrap_or(&Value::Null);
+        let text = format!("{name} was started again and did not answer within {ANSWER_LIMIT_SECONDS} s");
+        return Err(Stop::TimedOut(text).into());
+    };
+    let started = runner.read(cmd!(shell, "{docker} inspect --format {STARTED_FORMAT} {id}"), ENGINE_LIMIT_SECONDS)?;
+    let started = unix_milliseconds(&started).with_context(|| format!("`{started}` is not a time"))?;
+    Ok(Some(u64::try_from(first - started).unwrap_or_default()))
+}
+
+fn addresses(container: &Value, port: u16) -> Vec<SocketAddr> {
+    let networks = container.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
+    let addresses = networks.into_iter().flatten().filter_map(|(_, network)| network["IPAddress"].as_str());
+    addresses.filter_map(|text| text.parse::<IpAddr>().ok()).map(|address| SocketAddr::new(address, port)).collect()
+}
+
+/// The millisecond of the day at which any of the addresses first answered with 200.
+fn first_answer(context: &Context, addresses: &[SocketAddr], ask: &dyn Fn(&SocketAddr) -> bool) -> Option<i128> {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(ANSWER_LIMIT_SECONDS) {
+        context.runner.interrupt().check().ok()?;
+        if addresses.iter().any(ask) {
+            return Some(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000);
+        }
+        thread::sleep(Duration::from_millis(POLL_MILLISECONDS));
+    }
+    None
+}
+
+/// Whether `/readyz` there answers with 200.
+fn ask(address: SocketAddr, path: &str) -> bool {
+    let limit = Duration::from_millis(CONNECT_LIMIT_MILLISECONDS);
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, limit) else { return false };
+    let mut head = [0; 12];
+    stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
+        && write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").is_ok()
+        && stream.read_exact(&mut head).is_ok()
+        && head == *b"HTTP/1.1 200"
+}
+
+/// The engine's own time, in milliseconds since 1970.
+fn unix_milliseconds(text: &str) -> Option<i128> {
+    OffsetDateTime::parse(text, &Rfc3339).ok().map(|time| time.unix_timestamp_nanos() / 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_time_is_read_to_the_millisecond() {
+        assert_eq!(unix_milliseconds("1970-01-02T08:48:00.325208811Z"), Some(118_080_325));
+        assert_eq!(unix_milliseconds("1970-01-01T00:00:01Z"), Some(1000));
+        assert_eq!(unix_milliseconds("yesterday"), None);
+    }
+}

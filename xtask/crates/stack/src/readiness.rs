@@ -1,0 +1,273 @@
+//! Is the stack up? Judged from what the engine says of each container, never from Compose's exit status: that is 0 for a
+//! container that restarts for ever.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::Stack;
+use xtask_outcome::Stop;
+
+const POLL_MILLISECONDS: u64 = 100;
+/// EX_CONFIG of sysexits.h.
+const EXIT_CONFIGURATION: i64 = 78;
+
+/// What `docker inspect` says of one container, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContainerState {
+    pub id: String,
+    /// The Compose service.
+    pub service: String,
+    /// The id of the image it runs.
+    pub image: String,
+    /// `created`, `running`, `restarting`, `exited`, …
+    pub status: String,
+    pub exit_code: i64,
+    pub restarts: i64,
+    /// Its first process, as the engine's machine numbers it.
+    pub pid: i64,
+    pub out_of_memory: bool,
+    /// `starting`, `healthy`, `unhealthy`; empty without a healthcheck.
+    pub health: String,
+    /// What the last health probe printed.
+    pub health_output: String,
+    /// The argv of the healthcheck, in exec form.
+    pub healthcheck: Vec<String>,
+    /// How long after its start the healthcheck lets it be unhealthy: the start period, then every retry.
+    pub ready_within: Option<Duration>,
+    /// It does its work and ends: no healthcheck, and a restart policy that leaves a success alone.
+    pub one_shot: bool,
+}
+
+/// The engine's own defaults for what a healthcheck does not say.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_RETRIES: u32 = 3;
+
+fn ready_within(healthcheck: &Value) -> Option<Duration> {
+    healthcheck.get("Test")?;
+    let set = |name: &str| healthcheck.get(name).and_then(Value::as_u64).filter(|value| *value > 0);
+    let duration = |name: &str| set(name).map(Duration::from_nanos);
+    let retries = set("Retries").and_then(|retries| u32::try_from(retries).ok()).unwrap_or(DEFAULT_RETRIES);
+    let round =
+        duration("Interval").unwrap_or(DEFAULT_INTERVAL).saturating_add(duration("Timeout").unwrap_or(DEFAULT_TIMEOUT));
+    Some(duration("StartPeriod").unwrap_or_default().saturating_add(round.saturating_mul(retries)))
+}
+
+/// Reads the array that `docker inspect` prints.
+pub(crate) fn parse_inspect(text: &str) -> Result<Vec<Value>> {
+    serde_json::from_str(text).context("read what docker inspect printed")
+}
+
+/// What matters here of one of its items.
+pub(crate) fn container_state(container: &Value) -> ContainerState {
+    let text = |pointer: &str| container.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let number = |pointer: &str| container.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
+    let probes = container.pointer("/State/Health/Log").and_then(Value::as_array);
+    let last_probe = probes.and_then(|log| log.last()).and_then(|probe| probe["Output"].as_str()).unwrap_or_default();
+    let test = container.pointer("/Config/Healthcheck/Test").and_then(Value::as_array);
+    let ready_within = container.pointer("/Config/Healthcheck").and_then(ready_within);
+    let restart_policy = text("/HostConfig/RestartPolicy/Name");
+    ContainerState {
+        id: text("/Id"),
+        service: text("/Config/Labels/com.docker.compose.service"),
+        image: text("/Image"),
+        status: text("/State/Status"),
+        exit_code: number("/State/ExitCode"),
+        restarts: number("/RestartCount"),
+        pid: number("/State/Pid"),
+        out_of_memory: container.pointer("/State/OOMKilled").and_then(Value::as_bool).unwrap_or_default(),
+        health: text("/State/Health/Status"),
+        health_output: last_probe.trim().to_owned(),
+        healthcheck: match test.map(Vec::as_slice) {
+            Some([Value::String(form), argv @ ..]) if form == "CMD" => {
+                argv.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+            }
+            _ => Vec::new(),
+        },
+        ready_within,
+        one_shot: ready_within.is_none() && matches!(restart_policy.as_str(), "" | "no" | "on-failure"),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// This container can only fail from here; why, in one line.
+    Failed(String),
+    /// Not there yet; what it is doing.
+    Waiting(String),
+    /// Up, as far as the engine knows; its own probe has the last word.
+    Running,
+    /// A one-shot that has done its work.
+    Done,
+}
+
+/// Judges one container.
+pub(crate) fn judge(container: &ContainerState) -> Verdict {
+    let name = &container.service;
+    let memory = if container.out_of_memory { ", out of memory" } else { "" };
+    if container.restarts > 0 || container.status == "restarting" {
+        let (count, code) = (container.restarts, exit_code(container.exit_code));
+        return Verdict::Failed(format!("{name} crashes and restarts ({count} restarts, last {code}{memory})"));
+    }
+    match container.status.as_str() {
+        "exited" if container.one_shot && container.exit_code == 0 => Verdict::Done,
+        "running" if container.one_shot => Verdict::Waiting(format!("{name} has not ended yet")),
+        "exited" | "dead" => Verdict::Failed(format!("{name} ended with {}{memory}", exit_code(container.exit_code))),
+        "running" if container.health == "unhealthy" => {
+            Verdict::Failed(format!("{name} is unhealthy: {}", container.health_output))
+        }
+        "running" => Verdict::Running,
+        other => Verdict::Waiting(format!("{name} is {other}")),
+    }
+}
+
+/// An exit code, with its meaning where it has one that helps.
+fn exit_code(code: i64) -> String {
+    let meaning = match code {
+        EXIT_CONFIGURATION => ": its configuration is refused, and its log names each variable",
+        126 | 127 => ": its program cannot be run",
+        137 => ": killed",
+        _ => "",
+    };
+    format!("exit code {code}{meaning}")
+}
+
+/// Why a container that has run for so long without passing its healthcheck is not waited for any more.
+fn overdue(container: &ContainerState, running: Duration) -> Option<String> {
+    let limit = container.ready_within.filter(|limit| running > *limit)?;
+    Some(format!(
+        "{} did not pass its healthcheck within {:.0} s of its start, which is all that the healthcheck allows",
+        container.service,
+        limit.as_secs_f64()
+    ))
+}
+
+/// Waits until every service runs and passes its own healthcheck, and every one-shot has ended with 0.
+///
+/// A service has the time that its healthcheck allows, from its start on; all of them together have `limit_seconds`.
+/// Gives the seconds from the call to the first passed probe, per service.
+///
+/// # Errors
+/// [`Stop::Repository`] as soon as a service can only fail; [`Stop::TimedOut`] names what was waited for.
+pub fn wait_until_ready(stack: &Stack<'_>, limit_seconds: u64) -> Result<Vec<(String, f64)>> {
+    let started = Instant::now();
+    let mut running_since: BTreeMap<String, Instant> = BTreeMap::new();
+    let mut ready: Vec<(String, f64)> = Vec::new();
+    loop {
+        stack.context.runner.interrupt().check()?;
+        let containers = stack.state()?;
+        let (mut waiting, mut failed, mut late) = (Vec::new(), Vec::new(), Vec::new());
+        for container in &containers {
+            match judge(container) {
+                Verdict::Failed(why) => failed.push(why),
+                Verdict::Waiting(what) => waiting.push(what),
+                Verdict::Done => {}
+                Verdict::Running if ready.iter().any(|(service, _)| *service == container.service) => {}
+                Verdict::Running => {
+                    let since = *running_since.entry(container.service.clone()).or_insert_with(Instant::now);
+                    if stack.probe(container)? {
+                        ready.push((container.service.clone(), started.elapsed().as_secs_f64()));
+                    } else {
+                        waiting.push(format!("{} does not pass its healthcheck yet", container.service));
+                        late.extend(overdue(container, since.elapsed()));
+                    }
+                }
+            }
+        }
+        if !failed.is_empty() {
+            return Err(Stop::Repository(failed.join("; ")).into());
+        }
+        if !late.is_empty() {
+            return Err(Stop::TimedOut(late.join("; ")).into());
+        }
+        if waiting.is_empty() && !containers.is_empty() {
+            return Ok(ready);
+        }
+        if started.elapsed() > Duration::from_secs(limit_seconds) {
+            let text = format!("the stack was not ready after {limit_seconds} s: {}", waiting.join("; "));
+            return Err(Stop::TimedOut(text).into());
+        }
+        thread::sleep(Duration::from_millis(POLL_MILLISECONDS));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running() -> ContainerState {
+        ContainerState {
+            service: "user".into(),
+            status: "running".into(),
+            health: "starting".into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_crash_loop_is_a_failure_even_while_it_runs() {
+        let looping = ContainerState { restarts: 2, exit_code: 78, ..running() };
+        assert_eq!(
+            judge(&looping),
+            Verdict::Failed("user crashes and restarts (2 restarts, last exit code 78: its configuration is refused, and its log names each variable)".into())
+        );
+    }
+
+    #[test]
+    fn every_state_has_its_verdict() {
+        assert_eq!(judge(&running()), Verdict::Running);
+        let exited = ContainerState { status: "exited".into(), exit_code: 137, out_of_memory: true, ..running() };
+        assert_eq!(judge(&exited), Verdict::Failed("user ended with exit code 137: killed, out of memory".into()));
+        let sick =
+            ContainerState { health: "unhealthy".into(), health_output: "connection refused".into(), ..running() };
+        assert_eq!(judge(&sick), Verdict::Failed("user is unhealthy: connection refused".into()));
+        let created = ContainerState { status: "created".into(), ..running() };
+        assert_eq!(judge(&created), Verdict::Waiting("user is created".into()));
+    }
+
+    #[test]
+    fn a_one_shot_is_judged_by_its_exit() {
+        let one_shot = ContainerState { one_shot: true, health: String::new(), ..running() };
+        assert_eq!(judge(&one_shot), Verdict::Waiting("user has not ended yet".into()));
+        let ended = |exit_code| ContainerState { status: "exited".into(), exit_code, ..one_shot.clone() };
+        assert_eq!(judge(&ended(0)), Verdict::Done);
+        assert_eq!(judge(&ended(1)), Verdict::Failed("user ended with exit code 1".into()));
+        // A service that ends, even well, is not up.
+        let service = ContainerState { one_shot: false, ..ended(0) };
+        assert_eq!(judge(&service), Verdict::Failed("user ended with exit code 0".into()));
+    }
+
+    #[test]
+    fn a_service_has_the_time_that_its_healthcheck_allows() {
+        let of = |container: &str| container_state(&serde_json::from_str(container).unwrap());
+        let patient = of(r#"{"Config":{"Healthcheck":{"Test":["CMD","x"],"StartPeriod":30000000000,
+            "Interval":5000000000,"Timeout":3000000000,"Retries":5}},"HostConfig":{"RestartPolicy":{"Name":"no"}}}"#);
+        assert_eq!((patient.ready_within, patient.one_shot), (Some(Duration::from_secs(70)), false));
+        assert_eq!(overdue(&patient, Duration::from_secs(70)), None);
+        assert!(overdue(&patient, Duration::from_secs(71)).unwrap().contains("within 70 s of its start"));
+        let silent = of(r#"{"Config":{"Healthcheck":{"Test":["CMD","x"],"Interval":0}}}"#);
+        assert_eq!(silent.ready_within, Some(Duration::from_secs(180)), "the engine's defaults");
+        let without = of(r#"{"Config":{"Healthcheck":null},"HostConfig":{"RestartPolicy":{"Name":"on-failure"}}}"#);
+        assert_eq!((without.ready_within, without.one_shot), (None, true));
+        assert_eq!(overdue(&without, Duration::MAX), None);
+        let restarted = of(r#"{"Config":{},"HostConfig":{"RestartPolicy":{"Name":"unless-stopped"}}}"#);
+        assert!(!restarted.one_shot);
+    }
+
+    #[test]
+    fn inspect_gives_states_and_the_exec_form_of_the_healthcheck() {
+        let text = r#"[{"Id":"c1","Image":"sha256:i","RestartCount":1,
+            "State":{"Status":"running","ExitCode":0,"OOMKilled":false,"Health":{"Status":"unhealthy","Log":[{"ExitCode":-1,"Output":"no such file\n"}]}},
+            "Config":{"Labels":{"com.docker.compose.service":"user"},"Healthcheck":{"Test":["CMD","/mini-user","healthcheck"]}}},
+            {"Id":"c2","State":{"Status":"exited"},"Config":{"Labels":null,"Healthcheck":{"Test":["CMD-SHELL","true"]}}}]"#;
+        let states: Vec<_> = parse_inspect(text).unwrap().iter().map(container_state).collect();
+        assert_eq!(states[0].healthcheck, ["/mini-user", "healthcheck"]);
+        assert_eq!((states[0].health_output.as_str(), states[0].restarts), ("no such file", 1));
+        assert_eq!((states[1].service.as_str(), states[1].healthcheck.len()), ("", 0));
+        assert!(parse_inspect("").is_err());
+    }
+}

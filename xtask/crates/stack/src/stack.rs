@@ -1,0 +1,190 @@
+//! The Compose stack: one struct owns the file, the project name, the environment and the images, and its few verbs.
+
+use anyhow::{Context as _, Result, ensure};
+use camino::Utf8PathBuf;
+use serde_json::Value;
+use xshell::{Cmd, Shell, cmd};
+
+use crate::readiness::{self, ContainerState};
+use crate::secrets;
+use xtask_engine::Ready;
+use xtask_image_build::BuiltImage;
+use xtask_outcome::Stop;
+use xtask_workspace::Context;
+
+const UP_LIMIT_SECONDS: u64 = 180;
+const DOWN_LIMIT_SECONDS: u64 = 90;
+const QUERY_LIMIT_SECONDS: u64 = 60;
+/// What Compose itself waits for a container to end before it kills it; the services end faster.
+const STOP_TIMEOUT_SECONDS: u64 = 20;
+
+/// A stack of the Compose file, or of one like it, under one project name.
+#[derive(Debug)]
+pub struct Stack<'a> {
+    /// Where it is tested.
+    pub context: &'a Context,
+    ready: &'a Ready,
+    /// The Compose project's name.
+    pub project: String,
+    env_file: Utf8PathBuf,
+    file: Utf8PathBuf,
+    /// `MINI_USER_IMAGE=sha256:…`: exactly the images that were built, whatever a tag says by now.
+    variables: Vec<(String, String)>,
+    shell: Shell,
+}
+
+impl<'a> Stack<'a> {
+    /// # Errors
+    /// When this process's folder is gone.
+    pub fn new(
+        context: &'a Context,
+        ready: &'a Ready,
+        project: String,
+        env_file: Utf8PathBuf,
+        images: &[BuiltImage],
+    ) -> Result<Self> {
+        let shell = Shell::new()?;
+        shell.change_dir(&context.project.root);
+        let image = |image: &BuiltImage| (image_variable(&image.package), image.facts.id.clone());
+        let mut variables: Vec<_> = images.iter().map(image).collect();
+        let policy = &context.project.stack;
+        variables.push((policy.database.image_variable.clone(), ready.database.reference.clone()));
+        let file = context.project.root.join(&policy.file);
+        Ok(Self { context, ready, project, env_file, file, variables, shell })
+    }
+
+    /// Takes another Compose file.
+    pub(crate) fn set_file(&mut self, file: Utf8PathBuf) {
+        self.file = file;
+    }
+
+    /// Sets a variable that `compose.yaml` interpolates.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    fn compose(&self, arguments: &[&str]) -> Cmd<'_> {
+        let (compose, plugin) = (&self.ready.compose.program, &self.ready.compose.arguments);
+        let (project, env_file, file) = (&self.project, &self.env_file, &self.file);
+        let mut command = cmd!(
+            self.shell,
+            "{compose} {plugin...} --project-name {project} --env-file {env_file} --file {file} {arguments...}"
+        )
+        .env_clear();
+        for (name, value) in &self.context.project.environment.engine {
+            command = command.env(name, value);
+        }
+        for (name, value) in &self.variables {
+            command = command.env(name, value);
+        }
+        command
+    }
+
+    /// Creates and starts what is not running as it should; never builds, never pulls.
+    pub fn up(&self) -> Result<()> {
+        let arguments = ["up", "--detach", "--no-build", "--quiet-pull", "--remove-orphans"];
+        let captured = self.context.runner.capture(self.compose(&arguments), UP_LIMIT_SECONDS)?;
+        if captured.status.success() {
+            return Ok(());
+        }
+        Err(Stop::Repository(format!("compose up failed: {}", captured.tail())).into())
+    }
+
+    /// The state of every container of the project, also of those that have ended.
+    pub fn state(&self) -> Result<Vec<ContainerState>> {
+        Ok(self.inspect()?.iter().map(readiness::container_state).collect())
+    }
+
+    /// The state of one service's container.
+    pub(crate) fn container(&self, service: &str) -> Result<ContainerState> {
+        let found = self.state()?.into_iter().find(|container| container.service == service);
+        found.with_context(|| format!("the stack has no service {service}"))
+    }
+
+    /// What the engine says of every container of the project, also of those that have ended.
+    pub(crate) fn inspect(&self) -> Result<Vec<Value>> {
+        let label = format!("label=com.docker.compose.project={}", self.project);
+        let docker = &self.ready.docker.program;
+        let list = cmd!(self.shell, "{docker} ps --all --quiet --no-trunc --filter {label}");
+        let ids = self.context.runner.read(list, QUERY_LIMIT_SECONDS)?;
+        let ids: Vec<_> = ids.lines().collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inspected = self.context.runner.read(cmd!(self.shell, "{docker} inspect {ids...}"), QUERY_LIMIT_SECONDS)?;
+        readiness::parse_inspect(&inspected)
+    }
+
+    /// compose.yaml as Compose reads it, without the values of variables.
+    pub(crate) fn promises(&self) -> Result<Value> {
+        let config = self.compose(&["config", "--no-interpolate", "--format", "json"]);
+        let text = self.context.runner.read(config, QUERY_LIMIT_SECONDS)?;
+        serde_json::from_str(&text).context("read what compose config printed")
+    }
+
+    /// Runs a container's own healthcheck now, instead of waiting for the engine's next round.
+    pub(crate) fn probe(&self, container: &ContainerState) -> Result<bool> {
+        let (docker, id, test) = (&self.ready.docker.program, &container.id, &container.healthcheck);
+        if test.is_empty() {
+            return Ok(true);
+        }
+        let captured =
+            self.context.runner.capture(cmd!(self.shell, "{docker} exec {id} {test...}"), QUERY_LIMIT_SECONDS)?;
+        Ok(captured.status.success())
+    }
+
+    /// Stops a service as a deployment does and starts it again.
+    pub(crate) fn restart(&self, service: &str) -> Result<()> {
+        let timeout = STOP_TIMEOUT_SECONDS.to_string();
+        let restart = self.compose(&["restart", "--timeout", &timeout, service]);
+        self.context.runner.read(restart, UP_LIMIT_SECONDS).map(drop)
+    }
+
+    /// Changes the token keys as docs/deployment.md says: first those who verify learn the new key beside the old one, then
+    /// `user` signs with it.
+    pub(crate) fn rotate_keys(&self, images: &[BuiltImage]) -> Result<()> {
+        for step in secrets::rotation(self.context, self.ready, images, &self.env_file)? {
+            secrets::overwrite(&self.env_file, &step)?;
+            self.up()?;
+        }
+        Ok(())
+    }
+
+    /// `http://127.0.0.1:PORT` of the entrance, wherever the engine published it.
+    pub fn entrance_url(&self) -> Result<String> {
+        let entrance = &self.context.project.stack.entrance;
+        let port = entrance.port.to_string();
+        let published =
+            self.context.runner.read(self.compose(&["port", &entrance.service, &port]), QUERY_LIMIT_SECONDS)?;
+        Ok(format!("http://{}", published.trim()))
+    }
+
+    /// All logs of all containers, into a file.
+    pub(crate) fn save_logs(&self, file: &Utf8PathBuf) -> Result<()> {
+        let logs = self.compose(&["logs", "--no-color", "--timestamps"]);
+        let captured = self.context.runner.for_clean_up().capture(logs, QUERY_LIMIT_SECONDS)?;
+        // Written here and not by Compose, which ends with 0 on a full disk, too.
+        std::fs::write(file, captured.stdout + &captured.stderr).with_context(|| format!("write {file}"))?;
+        ensure!(captured.status.success(), "compose logs ended with {}", captured.status);
+        Ok(())
+    }
+
+    /// Stops and removes the stack's containers and networks, and its volumes when told to.
+    pub fn down(&self, volumes: bool) -> Result<()> {
+        let timeout = STOP_TIMEOUT_SECONDS.to_string();
+        let mut arguments = vec!["down", "--remove-orphans", "--timeout", &timeout];
+        if volumes {
+            arguments.push("--volumes");
+        }
+        let captured = self.context.runner.for_clean_up().capture(self.compose(&arguments), DOWN_LIMIT_SECONDS)?;
+        if captured.status.success() {
+            return Ok(());
+        }
+        Err(Stop::Broken(format!("compose down failed: {}", captured.tail())).into())
+    }
+}
+
+/// `mini-user` → `MINI_USER_IMAGE`, the variable in compose.yaml.
+pub fn image_variable(package: &str) -> String {
+    format!("{}_IMAGE", package.to_uppercase().replace('-', "_"))
+}

@@ -1,0 +1,16 @@
+//! What every subcommand is given.
+
+use xtask_process::Runner;
+
+use crate::Project;
+
+/// What every subcommand is given.
+#[derive(Debug)]
+pub struct Context {
+    /// What is worked on.
+    pub project: Project,
+    /// What starts programs.
+    pub runner: Runner,
+    /// Standard error is a terminal and this is no CI job: progress may redraw itself.
+    pub terminal: bool,
+}

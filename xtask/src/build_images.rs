@@ -1,0 +1,80 @@
+//! `cargo xtask build-images`: plan, build with one bake, and prove what came out.
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use xtask_engine::ready;
+use xtask_image_build::{Build, Cache, check_layout};
+use xtask_outcome::Outcome;
+use xtask_workspace::Context;
+
+/// Build the images of the services, tagged mini-<service>:local.
+#[derive(Debug, Args)]
+pub(crate) struct BuildImages {
+    /// Which images (`user` or `mini-user`); all of them when none is named.
+    names: Vec<String>,
+    /// Where the programs are compiled.
+    #[arg(long, value_enum, default_value_t = Strategy::Container)]
+    strategy: Strategy,
+    /// Ask the registry for newer base images. A base that was made on this machine is left alone, and the output says so.
+    #[arg(long)]
+    pull: bool,
+    /// Build every step again.
+    #[arg(long)]
+    no_cache: bool,
+    /// Keep layers between machines, one scope per image: a repository in a registry, `type=local,dir=DIR` or `type=gha`.
+    #[arg(long, value_name = "REF")]
+    cache: Option<Cache>,
+    /// Read layers from --cache and write none: for jobs that are not trusted with it.
+    #[arg(long, requires = "cache")]
+    cache_read_only: bool,
+    /// Build for another platform than the builder's own, such as linux/arm64, where the builder can.
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
+    /// Build everything twice, from nothing and in different folders, and compare; takes two full builds, changes no image.
+    #[arg(long, conflicts_with_all = ["pull", "no_cache", "cache", "explain", "dry_run"])]
+    verify_reproducible: bool,
+    /// Say for each image why it is built, naming the inputs that changed, or that nothing did.
+    #[arg(long)]
+    explain: bool,
+    /// Show what would be built and the bake file; build nothing.
+    #[arg(long, conflicts_with = "explain")]
+    dry_run: bool,
+}
+
+/// Where the programs are compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Strategy {
+    /// Inside the builder image: what ships.
+    Container,
+    /// With the developer's own cargo: seconds after an edit.
+    Host,
+}
+
+impl From<Strategy> for xtask_image_build::Strategy {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::Container => Self::Container,
+            Strategy::Host => Self::Host,
+        }
+    }
+}
+
+impl BuildImages {
+    pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
+        check_layout(&context.project)?;
+        context.project.select(&self.names)?;
+        let build = Build {
+            names: self.names.clone(),
+            strategy: self.strategy.into(),
+            pull: self.pull,
+            no_cache: self.no_cache,
+            cache: self.cache.clone(),
+            cache_read_only: self.cache_read_only,
+            platform: self.platform.clone(),
+            verify_reproducible: self.verify_reproducible,
+            explain: self.explain,
+            dry_run: self.dry_run,
+        };
+        build.run(context, &ready(context)?, outcome).map(drop)
+    }
+}
