@@ -96,7 +96,8 @@ fn product_sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let is_test = ["tests.rs", "cases", "mutations", "oracle.rs", "repository.rs"].iter().any(|test| name.starts_with(test));
+        let is_test =
+            ["tests.rs", "cases", "mutations", "oracle.rs", "repository.rs"].iter().any(|test| name.starts_with(test));
         if is_test {
             continue;
         }
@@ -104,7 +105,14 @@ fn product_sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
             product_sources(&path, found);
         } else if name.ends_with(".rs") {
             let text = std::fs::read_to_string(&path).unwrap();
-            let product = text.split("#[cfg(test)]\nmod tests").next().unwrap().split("#[cfg(test)]\npub").next().unwrap().to_owned();
+            let product = text
+                .split("#[cfg(test)]\nmod tests")
+                .next()
+                .unwrap()
+                .split("#[cfg(test)]\npub")
+                .next()
+                .unwrap()
+                .to_owned();
             found.push((path, product));
         }
     }
@@ -122,7 +130,10 @@ fn no_library_crate_names_a_service_of_the_shop() {
     for (path, text) in &sources {
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
             found.extend(
-                names.iter().filter(|name| line.contains(**name)).map(|name| format!("{}:{}: {name}", path.display(), number + 1)),
+                names
+                    .iter()
+                    .filter(|name| line.contains(**name))
+                    .map(|name| format!("{}:{}: {name}", path.display(), number + 1)),
             );
         }
     }
@@ -137,13 +148,18 @@ fn xtask_inherits_nothing_and_names_every_version_once() {
     for manifest in own_manifests() {
         let text = std::fs::read_to_string(&manifest).unwrap();
         assert!(!text.contains("workspace = true") && !text.contains(".workspace"), "{}", manifest.display());
-        lints.insert(text.split("[lints.rust]").nth(1).expect("lints").split("[features]").next().unwrap().trim().to_owned());
+        lints.insert(
+            text.split("[lints.rust]").nth(1).expect("lints").split("[features]").next().unwrap().trim().to_owned(),
+        );
         for line in text.lines().filter(|line| line.contains(" = ") && !line.contains("path = ")) {
             let (name, rest) = line.split_once(" = ").unwrap();
-            let Some(version) = rest.split('"').nth(1).filter(|text| text.starts_with(|c: char| c.is_ascii_digit())) else {
+            let Some(version) = rest.split('"').nth(1).filter(|text| text.starts_with(|c: char| c.is_ascii_digit()))
+            else {
                 continue;
             };
-            if ["version", "edition", "rust-version"].contains(&name) || name.contains('_') && !rest.contains("version") && name != "cargo_metadata" && name != "serde_json" {
+            if ["version", "edition", "rust-version"].contains(&name)
+                || name.contains('_') && !rest.contains("version") && name != "cargo_metadata" && name != "serde_json"
+            {
                 continue;
             }
             let known = versions.entry(name.to_owned()).or_insert_with(|| version.to_owned());

@@ -86,6 +86,38 @@ fn an_edit_with_old_file_times_is_in_the_image_of_a_host_build() {
 }
 
 #[test]
+fn what_a_build_script_says_is_in_the_image_of_both_strategies() {
+    let checkout = Checkout::new();
+    let script = "fn main() { println!(\"cargo::rustc-env=FROM_SCRIPT= SAID-BY-THE-SCRIPT\"); }\n";
+    std::fs::write(checkout.path.join("services/user/build.rs"), script).unwrap();
+    let start = checkout.original.find("\"TOKEN_LIFETIME\"").unwrap();
+    let text_end = start + checkout.original[start..].find(".\"").unwrap() + 2;
+    let text_start = checkout.original[..text_end - 1].rfind('"').unwrap();
+    let (before, literal, after) =
+        (&checkout.original[..text_start], &checkout.original[text_start..text_end], &checkout.original[text_end..]);
+    let source = format!("{before}concat!({literal}, env!(\"FROM_SCRIPT\")){after}");
+    std::fs::write(checkout.path.join(FILE), source).unwrap();
+    for strategy in ["container", "host"] {
+        assert!(checkout.build(strategy).contains("SAID-BY-THE-SCRIPT"), "{strategy}");
+        assert!(docker_ok(&["run", "--rm", "mini-user:local", "--version"]).contains("-dirty"), "{strategy}");
+    }
+}
+
+#[test]
+fn a_file_that_git_ignores_and_a_build_would_read_is_a_finding_in_both_strategies() {
+    let checkout = Checkout::new();
+    std::fs::write(checkout.path.join(".git/info/exclude"), "0999_*.sql\n").unwrap();
+    let ignored = "services/user/migrations/0999_ignored.sql";
+    std::fs::write(checkout.path.join(ignored), "CREATE TABLE ignored ();\n").unwrap();
+    for strategy in ["container", "host"] {
+        let output = xtask(&checkout.path).args(["build-images", "user", "--strategy", strategy]).output().unwrap();
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{strategy}: {said}");
+        assert!(said.contains("[input-ignored]") && said.contains(ignored), "{strategy}: {said}");
+    }
+}
+
+#[test]
 fn a_dockerfile_builds_alone_with_plain_docker() {
     for (name, folder) in [("user", "services/user"), ("gateway", "gateway")] {
         let tag = format!("mini-alone-{name}:test");

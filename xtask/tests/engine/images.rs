@@ -20,7 +20,7 @@ fn gateway(more: &[&str]) -> String {
         "-e",
         "ORDER_URL=http://order:8080",
     ];
-    let mut arguments = vec!["run", "--detach", "--label", "mini.xtask=test", "--publish", "127.0.0.1:0:8080"];
+    let mut arguments = vec!["run", "--detach", "--label", "xtask.purpose=test", "--publish", "127.0.0.1:0:8080"];
     arguments.extend(LOCKED_DOWN);
     arguments.extend(variables);
     arguments.extend(more);

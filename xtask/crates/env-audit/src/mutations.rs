@@ -37,7 +37,8 @@ pub(super) fn repository() -> Places {
     // What lies around on this machine is no part of the repository.
     places.env = None;
     let document = places.document.clone().unwrap();
-    let images: BTreeMap<_, _> = project.images.iter().map(|image| (image.name().to_owned(), image.package.clone())).collect();
+    let images: BTreeMap<_, _> =
+        project.images.iter().map(|image| (image.name().to_owned(), image.package.clone())).collect();
     for (service, mut contract) in tables::contracts(&document) {
         contract.image.clone_from(&images[&service]);
         let program = format!("/{}", contract.image);
