@@ -131,7 +131,7 @@ impl<'a> Bench<'a> {
         let all = |how: &str| format!("cold, all images, {how}");
         let row = |what, seconds, beside, beside_seconds, reach| Row { what, seconds, beside, beside_seconds, reach };
         let mut rows = vec![
-            row(all("container"), container, "cargo build --release", cargo, Some(1.2)),
+            row(all("container"), container, "cargo build --release", cargo, Some(1.1)),
             row(all("host"), host, "cargo build --release", cargo, None),
         ];
         if self.quick {
@@ -203,7 +203,7 @@ impl<'a> Bench<'a> {
         let edited = |how: &str| format!("`{EDITED}` edited, its image, {how}");
         let row = |what, seconds, beside, beside_seconds, reach| Row { what, seconds, beside, beside_seconds, reach };
         let mut rows = vec![
-            row(edited("host"), median(host), "cargo build --release", cargo, Some(1.1)),
+            row(edited("host"), median(host), "cargo build --release", cargo, Some(1.05)),
             row(edited("container"), container, "cargo build --release", cargo, Some(1.5)),
         ];
         if !self.quick {
@@ -224,7 +224,7 @@ impl<'a> Bench<'a> {
 
     fn cargo(&self) -> Cmd<'_> {
         let (bins, target) = (&self.bins, self.checkout.join("target"));
-        cmd!(self.shell, "cargo build --quiet --release --locked --workspace {bins...} --target-dir {target}")
+        cmd!(self.shell, "cargo build --quiet --release --locked {bins...} --target-dir {target}")
     }
 
     /// `build-images` of the clone, by this very program.
