@@ -34,24 +34,30 @@ impl AllowedHosts {
     /// [`Refusal::Host`] when it is missing (HTTP/1.1), repeated or malformed, [`Refusal::UnknownHost`] when it is not
     /// in the list.
     pub fn check(&self, version: Version, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
-        let mut values = headers.get_all(header::HOST).iter();
-        let Some(value) = values.next() else {
-            return match (version, self.0.is_empty()) {
-                (Version::HTTP_10, true) => Ok(None),
-                (Version::HTTP_10, false) => Err(Refusal::UnknownHost),
-                _ => Err(Refusal::Host("the request has no host")),
-            };
-        };
-        if values.next().is_some() {
-            return Err(Refusal::Host("the request has more than one host"));
-        }
-        let text = value.to_str().map_err(|_| Refusal::Host("the host is malformed"))?;
-        let authority = parse(text).ok_or(Refusal::Host("the host is malformed"))?;
+        let named = check_syntax(version, headers)?;
         if self.0.is_empty() {
             return Ok(None);
         }
+        let (value, authority) = named.ok_or(Refusal::UnknownHost)?;
         let known = self.0.iter().any(|name| authority.host().eq_ignore_ascii_case(name));
         if known { Ok(Some(value.clone())) } else { Err(Refusal::UnknownHost) }
+    }
+}
+
+/// The one host that a request names, read; none for an HTTP/1.0 request that names none.
+///
+/// # Errors
+/// [`Refusal::Host`] when it is missing (HTTP/1.1), repeated or malformed.
+pub fn check_syntax(version: Version, headers: &HeaderMap) -> Result<Option<(&HeaderValue, Authority)>, Refusal> {
+    let mut values = headers.get_all(header::HOST).iter();
+    match (values.next(), values.next()) {
+        (None, _) if version == Version::HTTP_10 => Ok(None),
+        (None, _) => Err(Refusal::Host("the request has no host")),
+        (Some(_), Some(_)) => Err(Refusal::Host("the request has more than one host")),
+        (Some(value), None) => {
+            let authority = value.to_str().ok().and_then(parse);
+            Ok(Some((value, authority.ok_or(Refusal::Host("the host is malformed"))?)))
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Settings {
     pub allowed_hosts: AllowedHosts,
     /// `RATE_LIMIT_*`.
     pub rate_limit: RateLimit,
+    /// `MAX_CONNECTIONS_PER_CLIENT`.
+    pub max_connections_per_client: u32,
 }
 
 /// Where each upstream is.
@@ -90,6 +92,11 @@ impl Settings {
             "ALLOWED_HOSTS",
             "Host names without port, separated by commas, that requests may be for; any when unset.",
         );
+        let max_connections_per_client = contract.with_default::<Integer<1, 1_000_000>>(
+            "MAX_CONNECTIONS_PER_CLIENT",
+            "128",
+            "The most connections of one client (an IPv4 address or an IPv6 /64, but for trusted proxies); more are closed.",
+        );
         Box::new(move |values| Self {
             upstreams: upstreams(values),
             exchange: exchange(values),
@@ -97,6 +104,7 @@ impl Settings {
             chain_field: values.take(chain_field),
             allowed_hosts: values.take(allowed_hosts).unwrap_or_default(),
             rate_limit: rate_limit(values),
+            max_connections_per_client: values.take(max_connections_per_client).get(),
         })
     }
 }

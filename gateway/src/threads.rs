@@ -10,7 +10,7 @@ use std::thread;
 
 use hyper::service::service_fn;
 use mini_kit::health::Health;
-use mini_kit::server::{self, Limits};
+use mini_kit::server::{self, Door, Limits};
 use mini_kit::shutdown::{self, Shutdown, Signals};
 use mini_kit::{Failure, Start};
 use tokio::net::TcpListener;
@@ -31,14 +31,15 @@ pub fn serve(start: Start<Settings>) -> Result<(), Failure> {
     let address = free_address(start.server.address).map_err(cannot_listen)?;
     let (trigger, shutdown) = shutdown::channel();
     let health = Health::new(start.identity, shutdown.clone(), async || Ok(()));
+    let (limit, proxies) = (start.config.max_connections_per_client, start.config.trusted_proxies.clone());
+    let door = Door::limited(limit, move |address| proxies.contains(address));
     let shared = Arc::new(shared(&start.server, start.config));
-    let mut limits = start.server.limits;
-    limits.max_connections = limits.max_connections.div_ceil(u32::try_from(threads).unwrap_or(u32::MAX));
+    let limits = limits_of_one(&start.server.limits, threads);
 
-    let first = Worker::new(address, &shared, &health, limits, &shutdown)?;
+    let first = Worker::new(address, &shared, &health, limits, &door, &shutdown)?;
     let mut others = Vec::new();
     for index in 1..threads {
-        let worker = Worker::new(address, &shared, &health, limits, &shutdown)?;
+        let worker = Worker::new(address, &shared, &health, limits, &door, &shutdown)?;
         let thread = thread::Builder::new().name(format!("gateway-{index}")).spawn(|| worker.work());
         others.push(thread.map_err(|error| Failure::caused("cannot start a thread", error))?);
     }
@@ -66,9 +67,20 @@ fn shared(server: &server::Settings, settings: Settings) -> Shared {
     Shared {
         body_limit_bytes: server.request_body_limit_bytes as u64,
         request_timeout: server.request_timeout,
+        stall_timeout: server.limits.stall_timeout,
         limiter: ClientLimiter::new(rate.per_second, rate.burst, rate.max_clients),
         slots: Slots::new(settings.exchange.max_requests),
         settings,
+    }
+}
+
+/// The limits of one of the listeners, which share those of the gateway.
+fn limits_of_one(limits: &Limits, threads: usize) -> Limits {
+    let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+    Limits {
+        max_connections: limits.max_connections.div_ceil(threads),
+        max_idle_connections: limits.max_idle_connections.div_ceil(threads),
+        ..*limits
     }
 }
 
@@ -78,6 +90,7 @@ struct Worker {
     listener: TcpListener,
     gateway: Arc<Gateway>,
     limits: Limits,
+    door: Arc<Door>,
     shutdown: Shutdown,
 }
 
@@ -87,6 +100,7 @@ impl Worker {
         shared: &Arc<Shared>,
         health: &Health,
         limits: Limits,
+        door: &Arc<Door>,
         shutdown: &Shutdown,
     ) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread()
@@ -98,13 +112,13 @@ impl Worker {
             .map_err(|error| Failure::caused(format!("cannot listen on {address}"), error))?;
         let pool = upstream::pool(&shared.settings.exchange);
         let gateway = Arc::new(Gateway { shared: Arc::clone(shared), health: health.clone(), pool });
-        Ok(Self { runtime, listener, gateway, limits, shutdown: shutdown.clone() })
+        Ok(Self { runtime, listener, gateway, limits, door: Arc::clone(door), shutdown: shutdown.clone() })
     }
 
     fn work(self) {
-        let Self { runtime, listener, gateway, limits, shutdown } = self;
+        let Self { runtime, listener, gateway, limits, door, shutdown } = self;
         let service = service_fn(move |request| gateway.answer(request));
-        runtime.block_on(server::serve(listener, service, limits, &shutdown));
+        runtime.block_on(server::serve(listener, service, limits, &door, &shutdown));
         // A name that is still being resolved on a blocking thread has nobody left to answer to.
         runtime.shutdown_background();
     }

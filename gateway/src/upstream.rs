@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::body::{BodyError, RequestBody, Upload, UploadState};
+use crate::framing;
 use crate::refusal::Refusal;
 use crate::settings::ExchangeLimits;
 
@@ -104,6 +105,7 @@ pub async fn exchange(
     deadline: Instant,
 ) -> Result<Response<Incoming>, Failure> {
     let upload = request.body().upload();
+    let method = request.method().clone();
     let spare = spare(&request);
     let mut outcome = timeout_at(deadline, pool.request(request)).await;
     if let (Ok(Err(error)), Some(spare)) = (&outcome, spare)
@@ -116,7 +118,14 @@ pub async fn exchange(
         Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(Failure { refusal: Refusal::BadGateway, cause: "it switched protocols without being asked".to_owned() })
         }
-        Ok(Ok(response)) => Ok(response),
+        Ok(Ok(response)) => {
+            let (head, body) = response.into_parts();
+            match framing::check(&head, &method) {
+                Ok(()) => Ok(Response::from_parts(head, body)),
+                // Its connection ends with the body, which nobody reads.
+                Err(cause) => Err(Failure { refusal: Refusal::BadGateway, cause: cause.to_owned() }),
+            }
+        }
         Ok(Err(error)) => Err(Failure { refusal: blame(&upload, &error), cause: chain(&error) }),
         Err(_) => {
             let client_is_slow = upload.state() == UploadState::Waiting;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only the functions with #[test] for tests")]
 
+mod abuse;
+mod answers;
 mod failures;
 mod forwarding;
 mod framing;

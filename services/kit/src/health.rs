@@ -45,6 +45,8 @@ struct VersionBody {
 #[derive(Serialize)]
 struct StatusBody {
     status: &'static str,
+    /// The healthcheck knows its own service by it, and takes no other program on the port for healthy.
+    service: &'static str,
 }
 
 impl Health {
@@ -60,9 +62,9 @@ impl Health {
     /// The response for one of [`PATHS`], and `None` for any other path.
     pub async fn answer(&self, path: &str) -> Option<Response<Full<Bytes>>> {
         match path {
-            HEALTHZ => Some(ok(&StatusBody { status: "alive" })),
+            HEALTHZ => Some(ok(&StatusBody { status: "alive", service: self.identity.service })),
             READYZ => Some(match self.readiness().await {
-                Ok(()) => ok(&StatusBody { status: "ready" }),
+                Ok(()) => ok(&StatusBody { status: "ready", service: self.identity.service }),
                 Err(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The service is not ready")
                     .detail(why)
                     .response(None),

@@ -6,6 +6,8 @@
 mod command;
 mod run;
 
+pub mod client;
+
 pub mod config;
 pub mod contract;
 pub mod secret;

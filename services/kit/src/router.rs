@@ -17,7 +17,7 @@ use crate::health::{self, Health};
 use crate::problem::{PROBLEM_JSON, Problem};
 use crate::request_id::{REQUEST_ID, RequestId};
 use crate::run::Failure;
-use crate::server::{self, InFlight, Settings};
+use crate::server::{self, Door, InFlight, Settings};
 use crate::shutdown::{self, Shutdown, Signals};
 
 /// Two threads whatever the machine: one request that computes does not hold up the others, and the memory of an idle
@@ -65,7 +65,7 @@ async fn serve(routes: Routes, settings: &Settings, shutdown: &Shutdown) -> Resu
     let address = listener.local_addr().map_err(cannot)?;
     let router = build(routes, settings);
     tracing::info!(%address, "listening");
-    server::serve(listener, TowerToHyperService::new(router), settings.limits, shutdown).await;
+    server::serve(listener, TowerToHyperService::new(router), settings.limits, &Door::open(), shutdown).await;
     tracing::info!("stopped");
     shutdown.outcome()
 }

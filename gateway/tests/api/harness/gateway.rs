@@ -54,15 +54,30 @@ impl Launch {
         gateway
     }
 
+    /// Runs a subcommand in this environment to its end.
+    pub(crate) fn run_command(self, arguments: &[&str]) -> Output {
+        self.spawn_with(arguments).wait_with_output().unwrap()
+    }
+
     /// Runs it to its end, which has to come by itself.
     pub(crate) fn run_to_end(self) -> Output {
         self.spawn().wait_with_output().unwrap()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the seam for programs is xtask's; here the program is the subject")]
     fn spawn(self) -> Child {
+        self.spawn_with(&[])
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the seam for programs is xtask's; here the program is the subject")]
+    fn spawn_with(self, arguments: &[&str]) -> Child {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mini-gateway"));
-        command.env_clear().envs(self.0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(self.0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.spawn().unwrap()
     }
 }
@@ -94,6 +109,12 @@ impl Gateway {
                 }
             }
         }
+    }
+
+    /// What `mini-gateway healthcheck` says of it.
+    pub(crate) fn healthcheck(&self) -> Output {
+        let port = self.address.port().to_string();
+        Launch(BTreeMap::new()).with("BIND_ADDRESS", "127.0.0.1").with("PORT", port).run_command(&["healthcheck"])
     }
 
     pub(crate) fn terminate(&self) {

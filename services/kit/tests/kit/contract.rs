@@ -117,7 +117,7 @@ fn variables_that_belong_together_are_demanded_together() {
 #[test]
 fn of_all_times_only_the_drain_delay_may_be_zero() {
     let durations: Vec<_> = contract().variables().filter(|variable| variable.kind == "duration").copied().collect();
-    assert_eq!(durations.len(), 5);
+    assert_eq!(durations.len(), 6);
     for variable in durations {
         let mut variables = good();
         variables.push((variable.name, "0ms"));

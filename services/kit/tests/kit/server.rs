@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use hyper_util::service::TowerToHyperService;
-use mini_kit::server::{self, Limits, Peer};
+use mini_kit::server::{self, Door, Limits, Peer};
 use mini_kit::shutdown::{self, Phase, Trigger};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -31,7 +31,7 @@ fn start(router: Router, limits: Limits) -> Running {
     let listener = server::listen((Ipv4Addr::LOCALHOST, 0).into(), false).unwrap();
     let address = listener.local_addr().unwrap();
     let service = TowerToHyperService::new(router);
-    let ended = tokio::spawn(async move { server::serve(listener, service, limits, &shutdown).await });
+    let ended = tokio::spawn(async move { server::serve(listener, service, limits, &Door::open(), &shutdown).await });
     Running { address, trigger, ended }
 }
 
@@ -83,11 +83,9 @@ const ASK_GATE: &str = "GET /gate HTTP/1.1\r\nHost: x\r\n\r\n";
 async fn a_client_that_leaves_does_not_cancel_the_handler_and_the_end_waits_for_it() {
     let gate = Gate::default();
     let Running { address, trigger, mut ended } = start(gate.router(), settings().limits);
-    let mut stream = open(address, ASK_GATE).await;
+    let stream = open(address, ASK_GATE).await;
     within("the handler's begin", gate.begun.notified()).await;
-    // The client is gone for the server when it ends its half; that the server has seen it shows in the other half's end.
-    stream.shutdown().await.unwrap();
-    assert_eq!(rest(stream).await, "");
+    drop(stream);
     trigger.advance(Phase::Stopping);
     // The listener is gone once connections are refused; the server is still there, because of the handler.
     within("refusal", async {
@@ -162,20 +160,54 @@ async fn slow_and_large_headers_end_the_connection() {
 }
 
 #[tokio::test]
-async fn connections_above_the_limit_wait_for_a_place() {
+async fn a_client_that_ends_its_half_gets_its_answer() {
+    let gate = Gate::default();
+    let Running { address, .. } = start(gate.router(), settings().limits);
+    let mut stream = open(address, ASK_GATE).await;
+    within("the handler's begin", gate.begun.notified()).await;
+    stream.shutdown().await.unwrap();
+    gate.go_on.notify_one();
+    assert!(rest(stream).await.ends_with("through"));
+}
+
+#[tokio::test]
+async fn a_connection_above_the_limit_takes_the_place_of_an_idle_one() {
+    let limits = Limits { max_connections: 1, ..settings().limits };
+    let Running { address, .. } = start(Router::new(), limits);
+    let idle = open(address, "").await;
+    let second = open(address, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(rest(second).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(rest(idle).await, "");
+}
+
+#[tokio::test]
+async fn a_connection_above_the_limit_is_answered_with_503_when_none_is_idle_and_probes_as_ever() {
     let gate = Gate::default();
     let limits = Limits { max_connections: 1, ..settings().limits };
     let Running { address, .. } = start(gate.router(), limits);
-    let first = open(address, "GET /gate HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let first = open(address, ASK_GATE).await;
     within("the handler's begin", gate.begun.notified()).await;
-    let mut second = open(address, ASK_GATE).await;
+    let refused = rest(open(address, ASK_GATE).await).await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1"), "{refused}");
+    let probe = rest(open(address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await).await;
+    assert!(probe.starts_with("HTTP/1.1 200") && probe.contains("connection: close"), "{probe}");
+    drop(first);
     gate.go_on.notify_one();
-    assert!(rest(first).await.ends_with("through"));
-    within("the second begin", gate.begun.notified()).await;
-    gate.go_on.notify_one();
-    let mut start = [0; 12];
-    within("the second answer", second.read_exact(&mut start)).await.unwrap();
-    assert_eq!(&start, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn answers_say_close_from_the_first_moment_of_the_end() {
+    let Running { address, trigger, ended } = start(Router::new(), settings().limits);
+    let mut kept = open(address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut answer = [0; 512];
+    let length = within("the answer", kept.read(&mut answer)).await.unwrap();
+    assert!(!String::from_utf8_lossy(&answer[..length]).contains("connection: close"));
+    trigger.advance(Phase::Draining);
+    kept.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let last = rest(kept).await;
+    assert!(last.starts_with("HTTP/1.1 200") && last.contains("connection: close"), "{last}");
+    trigger.advance(Phase::Stopping);
+    within("the server's end", ended).await.unwrap();
 }
 
 #[tokio::test]
