@@ -98,6 +98,47 @@ fn placeholders_and_padded_secrets_are_refused() {
     assert_eq!(fault_of(&variables, "DATABASE_URL").kind, FaultKind::Malformed);
 }
 
+/// Case R04, in the environment: for every type of variable, secret or not.
+#[test]
+fn what_nobody_sees_in_a_value_is_refused_and_not_part_of_it() {
+    for (before, after, reason) in [
+        (" ", "", "white space"),
+        ("", " ", "white space"),
+        ("", "\t", "white space"),
+        ("\u{3000}", "", "white space"),
+        ("\u{feff}", "", "byte order mark"),
+        ("", "\u{200b}", "invisible"),
+        ("", "\n", "more than one line"),
+        ("", "\r\n", "more than one line"),
+        ("", "\nx", "more than one line"),
+        ("\u{1}", "", "control character"),
+        ("", "\u{7f}", "control character"),
+    ] {
+        for (name, value) in [
+            ("NAME", "mini"),
+            ("PASSWORD", CANARY),
+            ("DATABASE_URL", "postgres://u:S3CR3T-c4n4ry@db/shop"),
+            ("KEY", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="),
+            ("PORT", "8080"),
+            ("REQUEST_TIMEOUT", "10s"),
+            ("PASSWORD_FILE", "/run/secrets/S3CR3T-c4n4ry"),
+        ] {
+            let text = format!("{before}{value}{after}");
+            let map: HashMap<_, _> = good().into_iter().chain([(name, text.as_str())]).collect();
+            let faults = mini_kit::config::load(everything, &|name| map.get(name).map(OsString::from)).unwrap_err();
+            let known = name.trim_end_matches("_FILE");
+            assert!(faults.names(FaultKind::Malformed).contains(&known), "{name}={text:?}: {faults}");
+            let message = faults.to_string();
+            assert!(message.contains(reason), "{name}={text:?}: {message}");
+            assert!(!message.contains(CANARY), "{message}");
+        }
+    }
+    // Blanks within a value are its owner's business.
+    let mut variables = good();
+    variables.extend([("PASSWORD", "correct horse"), ("NAME", "two words")]);
+    assert!(load(&variables).is_ok());
+}
+
 #[test]
 fn text_that_is_not_utf8_is_an_error_that_names_the_variable() {
     let source = |name: &str| (name == "PORT").then(|| OsString::from_vec(vec![b'8', 0xff]));

@@ -36,6 +36,20 @@ fn missing_and_malformed_settings_are_reported_together() {
     assert!(!ended.output.contains("10.0.0.1"), "{}", ended.output);
 }
 
+/// Case R04: before it asks for anything else, and by name.
+#[test]
+fn a_password_with_a_blank_at_its_end_is_answered_with_78() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("password");
+    std::fs::write(&path, "S3CR3T-c4n4ry \n").unwrap();
+    for password in [("ADMIN_PASSWORD", "S3CR3T-c4n4ry "), ("ADMIN_PASSWORD_FILE", path.to_str().unwrap())] {
+        let ended = Program::start(&[], &[("ADMIN_USERNAME", "boss"), password]).end();
+        assert_eq!(ended.status.code(), Some(78), "{}", ended.output);
+        assert!(ended.output.contains("ADMIN_PASSWORD is malformed"), "{}", ended.output);
+        assert!(ended.output.contains("white space") && !ended.output.contains("S3CR3T"), "{}", ended.output);
+    }
+}
+
 #[test]
 fn the_program_describes_itself_without_any_setting() {
     let version = Program::start(&["--version"], &[]).end();
