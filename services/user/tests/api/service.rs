@@ -77,6 +77,13 @@ impl Service {
         self.post("/users/login", &json!({"username": username, "password": password})).await
     }
 
+    /// Logs in as the gateway passes it on for a client at this address.
+    pub(crate) async fn login_from(&self, address: &str, username: &str, password: &str) -> Answer {
+        let body = json!({"username": username, "password": password}).to_string();
+        let request = Request::post("/users/login").header("content-type", "application/json");
+        self.send(request.header("x-real-ip", address).body(body.into()).unwrap()).await
+    }
+
     pub(crate) async fn me(&self, authorization: &str) -> Answer {
         let request = Request::get("/users/me").header("authorization", authorization);
         self.send(request.body(Body::empty()).unwrap()).await
