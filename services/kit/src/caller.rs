@@ -11,6 +11,9 @@ use uuid::Uuid;
 use crate::problem::Problem;
 use crate::token::{Role, Verifier};
 
+/// The value of `WWW-Authenticate` (RFC 6750 section 3) in an answer to a request without a token.
+pub const CHALLENGE: &str = "Bearer realm=\"mini\"";
+
 /// The user who makes a request. As an argument of a handler it demands a valid token; without one the answer is 401.
 /// The state of the router must give an `Arc<Verifier>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +46,13 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Some(token) = bearer_token(&parts.headers) else {
-            return Err(unauthorized("Bearer"));
+            return Err(unauthorized(CHALLENGE));
         };
         match Arc::<Verifier>::from_ref(state).verify(token) {
             Ok(claims) => Ok(Self { id: claims.sub, role: claims.role }),
             Err(refusal) => {
                 tracing::info!(%refusal, "token refused");
-                Err(unauthorized("Bearer error=\"invalid_token\""))
+                Err(unauthorized("Bearer realm=\"mini\", error=\"invalid_token\""))
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Extractors that reject with problems.
 
 mod json;
+mod objects;
 
 use axum::extract::{FromRequestParts, rejection};
 use http::StatusCode;

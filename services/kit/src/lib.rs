@@ -17,6 +17,7 @@ pub mod health;
 pub mod logs;
 pub mod shutdown;
 
+pub mod conditional;
 pub mod currency;
 pub mod extract;
 pub mod id;
@@ -26,6 +27,7 @@ pub mod query;
 pub mod request_id;
 pub mod router;
 pub mod server;
+mod upload;
 
 pub mod caller;
 pub mod database;

@@ -19,6 +19,7 @@ use crate::request_id::{REQUEST_ID, RequestId};
 use crate::run::Failure;
 use crate::server::{self, Door, InFlight, Settings};
 use crate::shutdown::{self, Shutdown, Signals};
+use crate::upload::Upload;
 
 /// Two threads whatever the machine: one request that computes does not hold up the others, and the memory of an idle
 /// service does not grow with the cores of its host.
@@ -81,7 +82,20 @@ pub fn build(routes: Routes, settings: &Settings) -> Router {
         .merge(health_routes.with_state(routes.health))
         .fallback(async || Problem::from_status(StatusCode::NOT_FOUND))
         .layer(DefaultBodyLimit::max(settings.request_body_limit_bytes))
-        .layer(middleware::from_fn_with_state(settings.request_timeout, surround))
+        .layer(middleware::from_fn_with_state(Times::of(settings), surround))
+}
+
+/// How long a request may take.
+#[derive(Clone, Copy)]
+struct Times {
+    request_timeout: Duration,
+    stall_timeout: Duration,
+}
+
+impl Times {
+    fn of(settings: &Settings) -> Self {
+        Self { request_timeout: settings.request_timeout, stall_timeout: settings.limits.stall_timeout }
+    }
 }
 
 async fn answer_health(State(health): State<Health>, uri: Uri) -> Response {
@@ -95,7 +109,9 @@ async fn answer_health(State(health): State<Health>, uri: Uri) -> Response {
 ///
 /// This happens in a task of its own. A client that leaves does not cancel it, so no write is cut short half-way by the
 /// network; only the time limit cancels the handler, at an `await`, where its open transaction is rolled back.
-async fn surround(State(time_limit): State<Duration>, request: Request, next: Next) -> Response {
+async fn surround(State(times): State<Times>, request: Request, next: Next) -> Response {
+    let time_limit = times.request_timeout;
+    let request = request.map(|body| Body::new(Upload::new(body, times.stall_timeout)));
     let begin = Instant::now();
     let request_id = RequestId::from_headers(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());

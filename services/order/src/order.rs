@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use mini_kit::conditional::EntityTag;
 use mini_kit::id;
 use mini_kit::problem::FieldError;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,13 @@ pub struct Order {
     /// UTC, as RFC 3339.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+}
+
+impl Order {
+    /// The tag of this state: an order never changes, but for its status one day.
+    pub fn tag(&self) -> EntityTag {
+        EntityTag::new(format!("{}-{}", self.id, self.status))
+    }
 }
 
 /// One product of an order and the price paid for it, whatever the product costs later.

@@ -3,12 +3,13 @@
 mod refusal;
 
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use mini_kit::caller::Caller;
+use mini_kit::conditional::{Copy, tagged};
 use mini_kit::extract::{Json, Path};
 use mini_kit::page::{Cursor, Limit, Page};
 use mini_kit::query::Parameters;
@@ -65,7 +66,7 @@ fn replay(wanted: &Wanted, order: Order) -> Result<Response, Problem> {
 
 fn created(order: Order) -> Result<Response, Problem> {
     let location = HeaderValue::try_from(format!("/orders/{}", order.id)).map_err(Problem::internal)?;
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(order)).into_response())
+    Ok(tagged(&order.tag(), (StatusCode::CREATED, [(LOCATION, location)], Json(order))))
 }
 
 async fn list(State(app): State<App>, caller: Caller, RawQuery(query): RawQuery) -> Result<Json<Page<Order>>, Problem> {
@@ -80,8 +81,8 @@ fn parse_query(query: Option<&str>) -> Result<(Cursor, Limit), String> {
 }
 
 /// Another user's order is answered like one that does not exist: the difference would tell which ids exist.
-async fn find(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Json<Order>, Problem> {
+async fn find(State(app): State<App>, caller: Caller, Path(id): Path<String>, copy: Copy) -> Result<Response, Problem> {
     let id = id::parse(&id).ok_or_else(refusal::of_unknown_order)?;
-    let order = store::find(&app.pool, caller.id, id).await?;
-    order.map(Json).ok_or_else(refusal::of_unknown_order)
+    let order = store::find(&app.pool, caller.id, id).await?.ok_or_else(refusal::of_unknown_order)?;
+    Ok(copy.answer(&order.tag(), Json(order)))
 }

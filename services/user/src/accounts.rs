@@ -5,13 +5,15 @@ use std::net::Ipv4Addr;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, State as Shared};
+use axum::response::Response;
 use axum::routing::{get, post};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use mini_kit::Problem;
-use mini_kit::caller::Caller;
+use mini_kit::caller::{CHALLENGE, Caller};
 use mini_kit::client::Client;
+use mini_kit::conditional::{Copy, EntityTag};
 use mini_kit::extract::Json;
 use mini_kit::problem::FieldError;
 use mini_kit::secret::SecretString;
@@ -35,6 +37,7 @@ pub(crate) fn router() -> Router<State> {
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct CredentialsBody {
     username: String,
     password: SecretString,
@@ -90,7 +93,7 @@ async fn login(
     let is_right = state.hasher.verify(body.password, stored).await.map_err(Problem::internal)?;
     let Some(user) = user.filter(|_| is_right) else {
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "Username or password is wrong")
-            .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+            .header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE)));
     };
     attempt.succeeded();
     let expires_in = state.token_lifetime_seconds;
@@ -99,11 +102,12 @@ async fn login(
     Ok((no_store, Json(TokenBody { access_token, token_type: "Bearer", expires_in })))
 }
 
-async fn me(Shared(state): Shared<State>, caller: Caller) -> Result<Json<AccountBody>, Problem> {
+async fn me(Shared(state): Shared<State>, caller: Caller, copy: Copy) -> Result<Response, Problem> {
     match store::find_by_id(&state.pool, caller.id).await? {
         Some(user) => {
             let role = state.role_of(&user);
-            Ok(Json(AccountBody { id: user.id, username: user.username, role }))
+            let tag = EntityTag::new(format!("{}-{}", user.id, role.as_str()));
+            Ok(copy.answer(&tag, Json(AccountBody { id: user.id, username: user.username, role })))
         }
         // The token outlived its user.
         None => Err(Problem::from_status(StatusCode::NOT_FOUND)),

@@ -3,18 +3,21 @@
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_path_to_error::{Path, Segment};
+use serde_path_to_error::{Path, Segment, Track};
 
+use super::objects::Objects;
 use crate::problem::{FieldError, Problem};
+use crate::upload::BrokenUpload;
 
 /// A JSON body: of a request, as `T`, or of a response.
 ///
-/// A request with another media type is answered with 415, a body above the limit with 413, text that is not JSON with
-/// 400, and JSON that is not a `T` with 422 and the place that is wrong. Messages never repeat values.
+/// A request with another media type or a content coding is answered with 415, a body above the limit with 413, one that
+/// does not come with 408, bytes that are not JSON with 400, and JSON that is not a `T` with 422 and the place that is wrong.
+/// Messages repeat no values and name no types of the program.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
@@ -25,13 +28,28 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         if !is_json(request.headers()) {
             return Err(Problem::from_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
+        if !is_plain(request.headers()) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-content-coding",
+                "The request body must not be encoded",
+            )
+            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+        }
         let body = match Bytes::from_request(request, state).await {
             Ok(body) => body,
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
                 return Err(Problem::from_status(StatusCode::PAYLOAD_TOO_LARGE));
             }
-            Err(_) => {
-                return Err(Problem::from_status(StatusCode::BAD_REQUEST).detail("the body ended early"));
+            Err(rejection) => {
+                return Err(match BrokenUpload::among_causes(&rejection) {
+                    Some(BrokenUpload::Stalled) => Problem::from_status(StatusCode::REQUEST_TIMEOUT)
+                        .header(CONNECTION, HeaderValue::from_static("close")),
+                    Some(BrokenUpload::BadEnd) => {
+                        Problem::from_status(StatusCode::BAD_REQUEST).detail("the end of the chunked body is malformed")
+                    }
+                    None => Problem::from_status(StatusCode::BAD_REQUEST).detail("the body ended early"),
+                });
             }
         };
         parse(&body).map(Self)
@@ -51,16 +69,22 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
+/// Whether the body is what it is, and not compressed.
+fn is_plain(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let parsed = serde_path_to_error::deserialize(&mut deserializer);
+    let malformed = |what| Problem::from_status(StatusCode::BAD_REQUEST).detail(what);
+    let text = std::str::from_utf8(body).map_err(|_| malformed("the body is not valid UTF-8"))?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let mut track = Track::new();
+    let parsed = T::deserialize(Objects(serde_path_to_error::Deserializer::new(&mut deserializer, &mut track)));
     // Text is malformed whatever comes first in it, a wrong type or the syntax error.
-    if serde_json::from_slice::<IgnoredAny>(body).is_err() {
-        return Err(Problem::from_status(StatusCode::BAD_REQUEST).detail("the body is not valid JSON"));
+    if serde_json::from_str::<IgnoredAny>(text).is_err() {
+        return Err(malformed("the body is not valid JSON"));
     }
-    parsed.map_err(|error| {
-        Problem::invalid(vec![FieldError::new(pointer(error.path()), explain(&error.inner().to_string()))])
-    })
+    parsed.map_err(|error| Problem::invalid(vec![FieldError::new(pointer(&track.path()), explain(&error.to_string()))]))
 }
 
 /// The path as a JSON pointer (RFC 6901).
@@ -79,14 +103,32 @@ fn pointer(path: &Path) -> String {
     pointer
 }
 
-/// The part of serde's message that holds nothing of the body: what was expected, or which field is absent.
+/// The part of serde's message that holds nothing of the body: what was expected, or which field is absent. The types of the
+/// program are none of the client's business, so they are put in the words of JSON.
 fn explain(message: &str) -> String {
     let message = message.rsplit_once(" at line ").map_or(message, |(text, _position)| text);
     if message.starts_with("missing field `") || message.starts_with("duplicate field `") {
         return message.to_owned();
     }
-    match message.rsplit_once(", expected ") {
-        Some((_found, expected)) => format!("expected {expected}"),
+    let Some((_found, expected)) = message.rsplit_once(", expected ") else { return "is not valid".to_owned() };
+    if message.starts_with("unknown field `") {
+        return format!("unknown field; expected {expected}");
+    }
+    match in_words_of_json(expected) {
+        Some(words) if message.starts_with("invalid value: ") => format!("expected {words} within its range"),
+        Some(words) => format!("expected {words}"),
         None => "is not valid".to_owned(),
     }
+}
+
+fn in_words_of_json(expected: &str) -> Option<&'static str> {
+    Some(match expected {
+        "a string" | "string" => "a string",
+        "a boolean" => "true or false",
+        "an object" | "a map" => "an object",
+        "a sequence" => "an array",
+        "u8" | "u16" | "u32" | "u64" | "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        _ => return None,
+    })
 }

@@ -76,6 +76,13 @@ impl Catalogue {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
+    /// The status and the tag of a response, which may have no body.
+    pub(crate) async fn status(&self, request: Request<Body>) -> (StatusCode, Option<String>) {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let tag = response.headers().get("etag").map(|tag| tag.to_str().unwrap().to_owned());
+        (response.status(), tag)
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
