@@ -7,6 +7,7 @@
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Version, uri::Authority};
 use mini_kit::contract::{Reason, Value};
+use mini_kit::types::parse_host;
 
 use crate::refusal::Refusal;
 
@@ -19,7 +20,7 @@ impl Value for AllowedHosts {
 
     /// Reads host names separated by commas, such as `shop.example, www.shop.example`.
     fn parse(list: &str) -> Result<Self, Reason> {
-        let names = list.split(',').map(str::trim).enumerate().map(|(index, name)| match parse(name) {
+        let names = list.split(',').map(str::trim).enumerate().map(|(index, name)| match parse_host(name) {
             Some(authority) if authority.as_str() == authority.host() => Ok(name.to_ascii_lowercase()),
             _ => Err(format!("has an entry {} that is not a host name without a port", index + 1).into()),
         });
@@ -55,7 +56,7 @@ pub fn check_syntax(version: Version, headers: &HeaderMap) -> Result<Option<(&He
         (None, _) => Err(Refusal::Host("the request has no host")),
         (Some(_), Some(_)) => Err(Refusal::Host("the request has more than one host")),
         (Some(value), None) => {
-            let authority = value.to_str().ok().and_then(parse);
+            let authority = value.to_str().ok().and_then(parse_host);
             Ok(Some((value, authority.ok_or(Refusal::Host("the host is malformed"))?)))
         }
     }
@@ -63,17 +64,7 @@ pub fn check_syntax(version: Version, headers: &HeaderMap) -> Result<Option<(&He
 
 /// Whether this is a host with an optional port and nothing else.
 pub fn is_well_formed(host: &str) -> bool {
-    parse(host).is_some()
-}
-
-fn parse(host: &str) -> Option<Authority> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
-    if !host.bytes().all(allowed) {
-        return None;
-    }
-    let authority = host.parse::<Authority>().ok()?;
-    let port_is_number = authority.as_str() == authority.host() || authority.port_u16().is_some();
-    (!authority.host().is_empty() && port_is_number).then_some(authority)
+    parse_host(host).is_some()
 }
 
 #[cfg(test)]

@@ -4,12 +4,11 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use mini_kit::contract::{Contract, Loader};
-use mini_kit::types::Integer;
+use mini_kit::types::{HttpOrigin, Integer};
 
 use crate::host::AllowedHosts;
 use crate::origin::{ChainField, TrustedProxies};
 use crate::target::Upstream;
-use crate::upstream::Address;
 
 /// What the gateway reads from its environment, beside what every service reads.
 #[derive(Debug)]
@@ -33,14 +32,14 @@ pub struct Settings {
 /// Where each upstream is.
 #[derive(Debug)]
 pub struct Upstreams {
-    user: Address,
-    product: Address,
-    order: Address,
+    user: HttpOrigin,
+    product: HttpOrigin,
+    order: HttpOrigin,
 }
 
 impl Upstreams {
     /// The address of one of them.
-    pub fn address(&self, upstream: Upstream) -> &Address {
+    pub fn address(&self, upstream: Upstream) -> &HttpOrigin {
         match upstream {
             Upstream::User => &self.user,
             Upstream::Product => &self.product,
@@ -110,9 +109,9 @@ impl Settings {
 }
 
 fn declare_upstreams(contract: &mut Contract) -> Loader<Upstreams> {
-    let user = contract.required::<Address>("USER_URL", "Where the user service is: http://HOST[:PORT].");
-    let product = contract.required::<Address>("PRODUCT_URL", "Where the product service is: http://HOST[:PORT].");
-    let order = contract.required::<Address>("ORDER_URL", "Where the order service is: http://HOST[:PORT].");
+    let user = contract.required::<HttpOrigin>("USER_URL", "Where the user service is: http://HOST[:PORT].");
+    let product = contract.required::<HttpOrigin>("PRODUCT_URL", "Where the product service is: http://HOST[:PORT].");
+    let order = contract.required::<HttpOrigin>("ORDER_URL", "Where the order service is: http://HOST[:PORT].");
     Box::new(move |values| Upstreams {
         user: values.take(user),
         product: values.take(product),

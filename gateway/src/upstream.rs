@@ -3,16 +3,12 @@
 use std::error::Error as _;
 use std::io;
 
-use http::header::HeaderValue;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use mini_kit::contract::{Reason, Value};
 use tokio::time::{Instant, timeout_at};
-use url::Url;
 
 use crate::body::{BodyError, RequestBody, Upload, UploadState};
 use crate::framing;
@@ -40,49 +36,6 @@ pub fn pool(limits: &ExchangeLimits) -> Pool {
         .retry_canceled_requests(true)
         .set_host(false)
         .build(connector)
-}
-
-/// Where an upstream is.
-#[derive(Clone, Debug)]
-pub struct Address {
-    authority: Authority,
-    host: HeaderValue,
-}
-
-impl Value for Address {
-    const TYPE: &'static str = "url";
-
-    /// Reads `http://HOST[:PORT]`, with nothing after it but an optional slash.
-    fn parse(text: &str) -> Result<Self, Reason> {
-        let url = <Url as Value>::parse(text)?;
-        if url.scheme() != "http" {
-            return Err("is not an http URL: between gateway and services there is a private network and no TLS".into());
-        }
-        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-            return Err("has a path, query or fragment: requests keep their own path".into());
-        }
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let text = format!("{}{port}", url.host_str().unwrap_or_default());
-        let authority = text.parse().map_err(|_| "has a host that cannot be used in a request")?;
-        let host = HeaderValue::try_from(text).map_err(|_| "has a host that cannot be used in a request")?;
-        Ok(Self { authority, host })
-    }
-}
-
-impl Address {
-    /// The host and port, as the upstream is addressed in `Host`.
-    pub fn host(&self) -> &HeaderValue {
-        &self.host
-    }
-
-    /// The URI of a path and query at this upstream.
-    pub fn uri(&self, path_and_query: PathAndQuery) -> Uri {
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(path_and_query);
-        Uri::from_parts(parts).unwrap_or_default()
-    }
 }
 
 /// Why an exchange failed: what the client is told, and what only the log is told.

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use mini_kit::conditional::EntityTag;
-use mini_kit::id;
-use mini_kit::problem::FieldError;
+use mini_kit_api::conditional::EntityTag;
+use mini_kit_api::id;
+use mini_kit_api::problem::FieldError;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;

@@ -1,8 +1,8 @@
 //! Products, and what a request must say to create or change one.
 
-use mini_kit::conditional::{Condition, EntityTag};
-use mini_kit::currency::Currency;
-use mini_kit::problem::FieldError;
+use mini_kit_api::conditional::{Condition, EntityTag};
+use mini_kit_api::currency::Currency;
+use mini_kit_api::problem::FieldError;
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;

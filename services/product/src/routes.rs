@@ -6,11 +6,11 @@ use axum::response::Response;
 use axum::routing::get;
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
-use mini_kit::caller::Caller;
-use mini_kit::conditional::{Copy, IfMatch, precondition_failed, tagged};
-use mini_kit::extract::{Json, Path};
-use mini_kit::page::Page;
-use mini_kit::{Problem, id};
+use mini_kit_api::caller::Caller;
+use mini_kit_api::conditional::{Copy, IfMatch, precondition_failed, tagged};
+use mini_kit_api::extract::{Json, Path};
+use mini_kit_api::page::Page;
+use mini_kit_api::{Problem, id};
 
 use crate::App;
 use crate::lookup::Lookup;

@@ -14,10 +14,11 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use mini_kit::health::Health;
-use mini_kit::router::{self, Routes};
 use mini_kit::shutdown::Shutdown;
-use mini_kit::token::{Role, Signer, Verifier};
-use mini_kit::{Failure, Identity, Service, Start, database};
+use mini_kit::{Failure, Identity, Service, Start};
+use mini_kit_api::database;
+use mini_kit_api::router::{self, Routes};
+use mini_kit_api::token::{Role, Signer, Verifier};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 

@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use mini_kit::contract::{Contract, Loader, Reason, Value};
-use mini_kit::database;
-use mini_kit::token::{Audience, PublicKey, SigningKey};
 use mini_kit::types::Integer;
+use mini_kit_api::database;
+use mini_kit_api::token::{Audience, PublicKey, SigningKey};
 
 use crate::attempts::AttemptLimits;
 use crate::credentials::{Credentials, Password, Username};

@@ -20,7 +20,7 @@ use crate::client::Client;
 /// How many connections beyond the limit are let in to be told so.
 const ANNEX_PLACES: usize = 64;
 /// A client that has read nothing for this long may have to make room for another.
-const IDLE_READER: Duration = Duration::from_millis(250);
+const IDLE_READER: Duration = Duration::from_micros(250);
 
 /// The connections of one listener.
 pub(super) struct Hall {
@@ -147,7 +147,7 @@ impl Hall {
     }
 
     fn dismiss_stalled(&self, seats: &mut Seats) -> bool {
-        let latest = self.now().saturating_sub(millis(IDLE_READER));
+        let latest = self.now().saturating_sub(micros(IDLE_READER));
         let stalled = |seat: &&Arc<Seat>| seat.stalled_since.load(Ordering::Relaxed) <= latest;
         let longest =
             seats.taken.values().filter(stalled).min_by_key(|seat| seat.stalled_since.load(Ordering::Relaxed));
@@ -164,7 +164,7 @@ impl Hall {
     }
 
     fn now(&self) -> u64 {
-        millis(self.opened.elapsed())
+        micros(self.opened.elapsed())
     }
 
     /// A panic while the lock was held cannot have left anything half-changed, so poison means nothing here.
@@ -173,8 +173,8 @@ impl Hall {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Seat {
@@ -216,13 +216,13 @@ impl Seat {
 
     /// How long it has had no request under way; none while it has.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
-        let since = Duration::from_millis(self.waiting_since.load(Ordering::Relaxed));
+        let since = Duration::from_micros(self.waiting_since.load(Ordering::Relaxed));
         (!self.is_busy()).then(|| self.hall.opened + since)
     }
 
     /// Notes since when its client has not taken what is to be written.
     pub(super) fn stalled(&self, since: Option<Instant>) {
-        let since = since.map_or(NOT_STALLED, |since| millis(since.saturating_duration_since(self.hall.opened)));
+        let since = since.map_or(NOT_STALLED, |since| micros(since.saturating_duration_since(self.hall.opened)));
         self.stalled_since.store(since, Ordering::Relaxed);
     }
 
@@ -314,7 +314,6 @@ mod tests {
         let hall = hall(10, 2);
         let (first, second) = (enter(&hall), enter(&hall));
         // Its request ends after the second came, so the second has waited longer.
-        std::thread::sleep(Duration::from_millis(5)); // Times are whole milliseconds.
         drop(first.0.begin());
         let third = enter(&hall);
         assert!(is_dismissed(&second.0) && !is_dismissed(&first.0) && !is_dismissed(&third.0));

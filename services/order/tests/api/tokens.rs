@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::header::WWW_AUTHENTICATE;
 use http::{Request, StatusCode};
-use mini_kit::token::{LEEWAY_SECONDS, now_unix_seconds};
+use mini_kit_api::token::{LEEWAY_SECONDS, now_unix_seconds};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
-use mini_kit::token::Role;
+use mini_kit_api::token::Role;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use time::OffsetDateTime;

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{Method, Request, StatusCode};
-use mini_kit::token::Role;
+use mini_kit_api::token::Role;
 use serde_json::json;
 use sqlx::PgPool;
 

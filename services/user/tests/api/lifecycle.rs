@@ -69,7 +69,7 @@ fn the_program_describes_itself_without_any_setting() {
 #[test]
 fn keygen_makes_a_new_pair_of_keys_each_time() {
     use mini_kit::contract::Value as _;
-    use mini_kit::token::{PublicKey, SigningKey};
+    use mini_kit_api::token::{PublicKey, SigningKey};
 
     let first = Program::start(&["keygen"], &[]).end().output;
     let (seed, public) = first.trim().split_once('\n').unwrap();

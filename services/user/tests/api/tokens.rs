@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use mini_kit::contract::Value as _;
-use mini_kit::token::{Audience, LEEWAY_SECONDS, Role, Signer, SigningKey, now_unix_seconds};
+use mini_kit_api::token::{Audience, LEEWAY_SECONDS, Role, Signer, SigningKey, now_unix_seconds};
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;

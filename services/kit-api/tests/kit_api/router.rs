@@ -8,10 +8,10 @@ use axum::routing::{get, post};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use mini_kit::health::Health;
-use mini_kit::router::{Routes, build};
 use mini_kit::server::Settings;
 use mini_kit::shutdown::{self, Phase, Shutdown};
 use mini_kit::{Build, Identity};
+use mini_kit_api::router::{Routes, build};
 use serde_json::Value;
 use tower::ServiceExt as _;
 

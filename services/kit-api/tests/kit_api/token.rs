@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use mini_kit::token::{Audience, LEEWAY_SECONDS, Refusal, Role, Signer, SigningKey, Verifier};
+use mini_kit_api::token::{Audience, LEEWAY_SECONDS, Refusal, Role, Signer, SigningKey, Verifier};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;

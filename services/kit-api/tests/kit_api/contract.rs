@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use mini_kit::config::{Fault, FaultKind, Faults, Source};
 use mini_kit::contract::{Contract, Loader};
-use mini_kit::database;
 use mini_kit::secret::SecretString;
 use mini_kit::server::Settings;
-use mini_kit::token::{PublicKey, SigningKey};
 use mini_kit::types::Port;
+use mini_kit_api::database;
+use mini_kit_api::token::{PublicKey, SigningKey};
 use proptest::prelude::*;
 
 const CANARY: &str = "S3CR3T-c4n4ry";

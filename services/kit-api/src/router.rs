@@ -13,13 +13,13 @@ use http::{Method, StatusCode, Uri};
 use hyper_util::service::TowerToHyperService;
 use tracing::Instrument as _;
 
-use crate::health::{self, Health};
 use crate::problem::{PROBLEM_JSON, Problem};
-use crate::request_id::{REQUEST_ID, RequestId};
-use crate::run::Failure;
-use crate::server::{self, Door, InFlight, Settings};
-use crate::shutdown::{self, Shutdown, Signals};
 use crate::upload::Upload;
+use mini_kit::Failure;
+use mini_kit::health::{self, Health};
+use mini_kit::request_id::{REQUEST_ID, RequestId};
+use mini_kit::server::{self, Door, InFlight, Settings};
+use mini_kit::shutdown::{self, Shutdown, Signals};
 
 /// Two threads whatever the machine: one request that computes does not hold up the others, and the memory of an idle
 /// service does not grow with the cores of its host.

@@ -78,8 +78,6 @@ mod tests {
     use sqlx::error::{BoxDynError, DatabaseError, ErrorKind};
 
     use super::*;
-    use crate::logs;
-    use crate::types::LogLevel;
 
     /// An error as Postgres words them: `invalid input syntax for type uuid: "…"`.
     #[derive(Debug)]
@@ -119,10 +117,18 @@ mod tests {
         }
     }
 
+    /// What is written to the log while `work` runs on this thread. It must fit into a pipe, 64 KiB.
+    fn written(work: impl FnOnce()) -> String {
+        let (reader, writer) = io::pipe().unwrap();
+        let subscriber = tracing_subscriber::fmt().json().with_max_level(tracing::Level::TRACE);
+        tracing::subscriber::with_default(subscriber.with_writer(std::sync::Mutex::new(writer)).finish(), work);
+        io::read_to_string(reader).unwrap()
+    }
+
     /// The response to an error, and what the log says.
     fn answer(error: sqlx::Error) -> (StatusCode, Option<HeaderValue>, String) {
         let mut response = None;
-        let log = logs::written(LogLevel::Trace, || response = Some(Problem::from(error).response(None)));
+        let log = written(|| response = Some(Problem::from(error).response(None)));
         let response = response.unwrap();
         (response.status(), response.headers().get(RETRY_AFTER).cloned(), log)
     }

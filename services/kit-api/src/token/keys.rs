@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::VerifyingKey;
 use secrecy::SecretString;
 
-use crate::contract::{Reason, Value};
-use crate::types::decode_key;
+use super::base64_key::decode_key;
+use mini_kit::contract::{Reason, Value};
 
 /// The key that signs tokens. It prints as `[REDACTED]` and is overwritten in memory when it is dropped.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use sqlx::postgres::PgPoolOptions;
 
 use super::STATEMENT_TIMEOUT;
 use super::error::describe;
-use crate::run::Failure;
+use mini_kit::Failure;
 
 /// The longest that a start waits for its migrations, the wait for another replica's included.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(600);

@@ -16,9 +16,9 @@ pub use rules::migration_mistakes;
 pub use url::DatabaseUrl;
 
 use self::error::{describe, may_pass};
-use crate::contract::{Contract, Loader};
-use crate::run::Failure;
-use crate::types::Integer;
+use mini_kit::Failure;
+use mini_kit::contract::{Contract, Loader};
+use mini_kit::types::Integer;
 
 /// The first and the longest pause between two attempts to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));

@@ -6,8 +6,8 @@ use ::url::{Host, Url};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use crate::contract::{Reason, Value};
-use crate::secret::refuse_placeholder;
+use mini_kit::contract::{Reason, Value};
+use mini_kit::secret::refuse_placeholder;
 
 const DEFAULT_PORT: u16 = 5432;
 

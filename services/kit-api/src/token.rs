@@ -1,5 +1,6 @@
 //! Access tokens: JWTs (RFC 7519) in compact JWS form (RFC 7515), signed with Ed25519 (RFC 8037) and nothing else.
 
+mod base64_key;
 mod claims;
 mod keys;
 mod settings;
@@ -10,6 +11,7 @@ use ed25519_dalek::{Signature, Signer as _, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use base64_key::decode_key;
 pub use claims::{Claims, Role, now_unix_seconds};
 pub use keys::{PublicKey, SigningKey};
 pub use settings::{Audience, VerifierSettings};

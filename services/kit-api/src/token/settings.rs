@@ -1,7 +1,7 @@
 //! The variables about tokens.
 
 use super::{PublicKey, Verifier};
-use crate::contract::{Contract, Field, Loader};
+use mini_kit::contract::{Contract, Field, Loader};
 
 /// Who issues tokens, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
