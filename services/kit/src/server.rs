@@ -40,6 +40,9 @@ use crate::shutdown::{Phase, Shutdown};
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// How many connections may wait in the system for `accept`.
 const BACKLOG: u32 = 1024;
+/// How much of its answers the system keeps for a client that does not read. Without this it is megabytes for each
+/// connection, which a thousand such clients would take from the container.
+const UNSENT_LIMIT_BYTES: u32 = 64 * 1024;
 /// How long `accept` rests after an error such as "too many open files", which the next call would meet again.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// While the service ends, a client that takes nothing of its answer for this long is not waited for.
@@ -87,6 +90,8 @@ pub fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> 
     }
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(reuse_port)?;
+    // Connections inherit it.
+    SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_LIMIT_BYTES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
