@@ -13,8 +13,13 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use mini_kit::Problem;
 use mini_kit::health::{self, Health};
+use mini_kit::metrics::{Registry, Route};
 use mini_kit::request_id::{REQUEST_ID, RequestId};
 use mini_kit::server::{InFlight, Peer};
+use mini_kit::trace_context::TraceContext;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
@@ -51,6 +56,32 @@ pub struct Shared {
     pub limiter: ClientLimiter,
     /// The requests that may still be sent to each upstream.
     pub slots: Slots,
+    /// The exchanges that failed.
+    pub failures: UpstreamFailures,
+    /// Whether somebody reads the metrics.
+    pub is_measured: bool,
+}
+
+/// Counts the exchanges with an upstream that failed, by what the client was told.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamFailures(Family<FailureLabels, Counter>);
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FailureLabels {
+    upstream: &'static str,
+    status: u16,
+}
+
+impl UpstreamFailures {
+    /// Has Prometheus read them.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("upstream_failures", "Exchanges with a service that failed", self.0.clone());
+    }
+
+    fn count(&self, upstream: Upstream, refusal: Refusal) {
+        let labels = FailureLabels { upstream: upstream.name(), status: refusal.problem().status().as_u16() };
+        self.0.get_or_create(&labels).inc();
+    }
 }
 
 /// The places for requests under way, by upstream, so that a slow service cannot take those of the others.
@@ -111,16 +142,21 @@ impl Gateway {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, request_id: RequestId) -> Response<ResponseBody> {
         let deadline = Instant::now() + self.shared.request_timeout;
         let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0; 4]), |peer| peer.0.ip());
-        let mut log = AccessLog::begin(request.method(), request.uri().path(), &request_id, peer.to_canonical());
+        let trace = TraceContext::from_headers(request.headers());
+        let mut log =
+            AccessLog::begin(request.method(), request.uri().path(), &request_id, &trace, peer.to_canonical());
         let mut response = match self.own_answer(&request, &request_id).await {
             Some(response) => response,
-            None => match self.forward(request, &request_id, deadline, &mut log).await {
+            None => match self.forward(request, &request_id, &trace, deadline, &mut log).await {
                 Ok(response) => response,
                 Err(refusal) => refuse(refusal, &request_id),
             },
         };
         response.headers_mut().insert(REQUEST_ID, request_id.header_value());
         log.status = Some(response.status());
+        if self.shared.is_measured {
+            response.extensions_mut().insert(Route(log.upstream.unwrap_or_default().to_owned()));
+        }
         response
     }
 
@@ -147,6 +183,7 @@ impl Gateway {
         &self,
         request: Request<Incoming>,
         request_id: &RequestId,
+        trace: &TraceContext,
         deadline: Instant,
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Refusal> {
@@ -165,13 +202,16 @@ impl Gateway {
         log.upstream = Some(upstream.name());
         let _slot = slots.take(upstream)?;
 
-        let outbound = outbound(head, body, &admission, &origin, request_id, settings);
+        let mut outbound = outbound(head, body, &admission, &origin, request_id, settings);
+        trace.write(outbound.headers_mut());
         let head_deadline = deadline.min(Instant::now() + settings.exchange.timeout);
         match upstream::exchange(&self.pool, outbound, head_deadline).await {
             Ok(response) => Ok(inbound(response, &upload, deadline)),
             Err(upstream::Failure { refusal, cause }) => {
+                self.shared.failures.count(upstream, refusal);
                 let upstream = upstream.name();
-                tracing::warn!(upstream, request_id = request_id.as_str(), cause, "an exchange failed");
+                let trace_id = trace.trace_id();
+                tracing::warn!(upstream, request_id = request_id.as_str(), trace_id, cause, "an exchange failed");
                 Err(refusal)
             }
         }

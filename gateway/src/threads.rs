@@ -10,13 +10,14 @@ use std::thread;
 
 use hyper::service::service_fn;
 use mini_kit::health::Health;
-use mini_kit::server::{self, Door, Limits};
+use mini_kit::metrics::Metrics;
+use mini_kit::server::{self, Door, Limits, Terms};
 use mini_kit::shutdown::{self, Shutdown, Signals};
 use mini_kit::{Failure, Start};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::gateway::{Gateway, Shared, Slots};
+use crate::gateway::{Gateway, Shared, Slots, UpstreamFailures};
 use crate::rate_limit::ClientLimiter;
 use crate::settings::Settings;
 use crate::upstream;
@@ -33,18 +34,26 @@ pub fn serve(start: Start<Settings>) -> Result<(), Failure> {
     let health = Health::new(start.identity, shutdown.clone(), async || Ok(()));
     let (limit, proxies) = (start.config.max_connections_per_client, start.config.trusted_proxies.clone());
     let door = Door::limited(limit, move |address| proxies.contains(address));
-    let shared = Arc::new(shared(&start.server, start.config));
     let limits = limits_of_one(&start.server.limits, threads);
+    let metrics_address = start.server.metrics_address;
+    let failures = UpstreamFailures::default();
+    let metrics = metrics_address.map(|_| Metrics::start(start.identity, |registry| failures.register(registry)));
+    let terms = Terms { limits, door, metrics };
+    let shared = Arc::new(shared(&start.server, start.config, failures));
 
-    let first = Worker::new(address, &shared, &health, limits, &door, &shutdown)?;
+    let first = Worker::new(address, &shared, &health, &terms, &shutdown)?;
     let mut others = Vec::new();
     for index in 1..threads {
-        let worker = Worker::new(address, &shared, &health, limits, &door, &shutdown)?;
+        let worker = Worker::new(address, &shared, &health, &terms, &shutdown)?;
         let thread = thread::Builder::new().name(format!("gateway-{index}")).spawn(|| worker.work());
         others.push(thread.map_err(|error| Failure::caused("cannot start a thread", error))?);
     }
     let signals = first.runtime.block_on(async { Signals::catch() });
     let signals = signals.map_err(|error| Failure::caused("cannot catch signals", error))?;
+    if let (Some(metrics), Some(address)) = (&terms.metrics, metrics_address) {
+        let serving = first.runtime.block_on(async { metrics.serve(address, limits, shutdown.clone()) })?;
+        first.runtime.spawn(serving);
+    }
     first.runtime.spawn(async move { signals.drive(&trigger, start.server.drain_delay).await });
     tracing::info!(%address, threads, "listening");
     first.work();
@@ -62,7 +71,7 @@ fn free_address(address: SocketAddr) -> io::Result<SocketAddr> {
     runtime.block_on(async { server::listen(address, false)?.local_addr() })
 }
 
-fn shared(server: &server::Settings, settings: Settings) -> Shared {
+fn shared(server: &server::Settings, settings: Settings, failures: UpstreamFailures) -> Shared {
     let rate = settings.rate_limit;
     Shared {
         body_limit_bytes: server.request_body_limit_bytes as u64,
@@ -70,6 +79,8 @@ fn shared(server: &server::Settings, settings: Settings) -> Shared {
         stall_timeout: server.limits.stall_timeout,
         limiter: ClientLimiter::new(rate.per_second, rate.burst, rate.max_clients),
         slots: Slots::new(settings.exchange.max_requests),
+        failures,
+        is_measured: server.metrics_address.is_some(),
         settings,
     }
 }
@@ -89,8 +100,7 @@ struct Worker {
     runtime: Runtime,
     listener: TcpListener,
     gateway: Arc<Gateway>,
-    limits: Limits,
-    door: Arc<Door>,
+    terms: Terms,
     shutdown: Shutdown,
 }
 
@@ -99,8 +109,7 @@ impl Worker {
         address: SocketAddr,
         shared: &Arc<Shared>,
         health: &Health,
-        limits: Limits,
-        door: &Arc<Door>,
+        terms: &Terms,
         shutdown: &Shutdown,
     ) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread()
@@ -112,13 +121,13 @@ impl Worker {
             .map_err(|error| Failure::caused(format!("cannot listen on {address}"), error))?;
         let pool = upstream::pool(&shared.settings.exchange);
         let gateway = Arc::new(Gateway { shared: Arc::clone(shared), health: health.clone(), pool });
-        Ok(Self { runtime, listener, gateway, limits, door: Arc::clone(door), shutdown: shutdown.clone() })
+        Ok(Self { runtime, listener, gateway, terms: terms.clone(), shutdown: shutdown.clone() })
     }
 
     fn work(self) {
-        let Self { runtime, listener, gateway, limits, door, shutdown } = self;
+        let Self { runtime, listener, gateway, terms, shutdown } = self;
         let service = service_fn(move |request| gateway.answer(request));
-        runtime.block_on(server::serve(listener, service, limits, &door, &shutdown));
+        runtime.block_on(server::serve(listener, service, &terms, &shutdown));
         // A name that is still being resolved on a blocking thread has nobody left to answer to.
         runtime.shutdown_background();
     }

@@ -10,6 +10,7 @@ mod framing;
 mod harness;
 mod headers;
 mod limits;
+mod observation;
 mod own_paths;
 mod repeats;
 mod routing;

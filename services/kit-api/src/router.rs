@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -17,9 +17,11 @@ use crate::problem::{PROBLEM_JSON, Problem};
 use crate::upload::Upload;
 use mini_kit::Failure;
 use mini_kit::health::{self, Health};
+use mini_kit::metrics::{Metrics, Route};
 use mini_kit::request_id::{REQUEST_ID, RequestId};
-use mini_kit::server::{self, Door, InFlight, Settings};
+use mini_kit::server::{self, InFlight, Settings, Terms};
 use mini_kit::shutdown::{self, Shutdown, Signals};
+use mini_kit::trace_context::TraceContext;
 
 /// Two threads whatever the machine: one request that computes does not hold up the others, and the memory of an idle
 /// service does not grow with the cores of its host.
@@ -64,9 +66,16 @@ async fn serve(routes: Routes, settings: &Settings, shutdown: &Shutdown) -> Resu
     let cannot = |error| Failure::caused(format!("cannot listen on {}", settings.address), error);
     let listener = server::listen(settings.address, false).map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
+    let identity = routes.health.identity();
     let router = build(routes, settings);
+    let mut terms = Terms::plain(settings.limits);
+    if let Some(address) = settings.metrics_address {
+        let metrics = Metrics::start(identity, |_| {});
+        tokio::spawn(metrics.serve(address, settings.limits, shutdown.clone())?);
+        terms.metrics = Some(metrics);
+    }
     tracing::info!(%address, "listening");
-    server::serve(listener, TowerToHyperService::new(router), settings.limits, &Door::open(), shutdown).await;
+    server::serve(listener, TowerToHyperService::new(router), &terms, shutdown).await;
     tracing::info!("stopped");
     shutdown.outcome()
 }
@@ -90,11 +99,16 @@ pub fn build(routes: Routes, settings: &Settings) -> Router {
 struct Times {
     request_timeout: Duration,
     stall_timeout: Duration,
+    are_measured: bool,
 }
 
 impl Times {
     fn of(settings: &Settings) -> Self {
-        Self { request_timeout: settings.request_timeout, stall_timeout: settings.limits.stall_timeout }
+        Self {
+            request_timeout: settings.request_timeout,
+            stall_timeout: settings.limits.stall_timeout,
+            are_measured: settings.metrics_address.is_some(),
+        }
     }
 }
 
@@ -114,11 +128,16 @@ async fn surround(State(times): State<Times>, request: Request, next: Next) -> R
     let request = request.map(|body| Body::new(Upload::new(body, times.stall_timeout)));
     let begin = Instant::now();
     let request_id = RequestId::from_headers(request.headers());
+    let trace = TraceContext::from_headers(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let in_flight = request.extensions().get::<InFlight>().cloned();
+    let route = times.are_measured.then(|| request.extensions().get::<MatchedPath>().cloned()).flatten();
     let task = tokio::spawn(async move {
-        let response = answer(request, next, time_limit, &request_id).await;
-        log(&method, &path, response.status(), begin, &request_id);
+        let mut response = answer(request, next, time_limit, &request_id, &trace).await;
+        if let Some(route) = route {
+            response.extensions_mut().insert(Route(route.as_str().to_owned()));
+        }
+        log(&method, &path, response.status(), begin, &request_id, &trace);
         drop(in_flight);
         response
     });
@@ -126,9 +145,16 @@ async fn surround(State(times): State<Times>, request: Request, next: Next) -> R
 }
 
 /// Runs the handler in a second task, where a panic ends that task and nothing else.
-async fn answer(mut request: Request, next: Next, time_limit: Duration, request_id: &RequestId) -> Response {
-    let span = tracing::info_span!("request", %request_id);
+async fn answer(
+    mut request: Request,
+    next: Next,
+    time_limit: Duration,
+    request_id: &RequestId,
+    trace: &TraceContext,
+) -> Response {
+    let span = tracing::info_span!("request", %request_id, trace_id = trace.trace_id());
     request.extensions_mut().insert(request_id.clone());
+    request.extensions_mut().insert(trace.clone());
     let handler = tokio::spawn(tokio::time::timeout(time_limit, next.run(request)).instrument(span));
     let response = match handler.await {
         Ok(Ok(response)) => response,
@@ -161,12 +187,13 @@ fn complete(mut response: Response, request_id: &RequestId) -> Response {
 }
 
 /// One line a request. Probes come every few seconds, so they are only worth a line when they fail.
-fn log(method: &Method, path: &str, status: StatusCode, begin: Instant, request_id: &RequestId) {
+fn log(method: &Method, path: &str, status: StatusCode, begin: Instant, request_id: &RequestId, trace: &TraceContext) {
+    let trace_id = trace.trace_id();
     let status_code = status.as_u16();
     let duration_ms = (begin.elapsed().as_secs_f64() * 1e6).round() / 1e3;
     if health::PATHS.contains(&path) && status.is_success() {
-        tracing::debug!(%method, path, status = status_code, duration_ms, %request_id, "request");
+        tracing::debug!(%method, path, status = status_code, duration_ms, %request_id, trace_id, "request");
     } else {
-        tracing::info!(%method, path, status = status_code, duration_ms, %request_id, "request");
+        tracing::info!(%method, path, status = status_code, duration_ms, %request_id, trace_id, "request");
     }
 }

@@ -59,6 +59,12 @@ impl Health {
         Self { identity, shutdown, check: Arc::new(move || Box::pin(check())) }
     }
 
+    /// Which program this is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
     /// The response for one of [`PATHS`], and `None` for any other path.
     pub async fn answer(&self, path: &str) -> Option<Response<Full<Bytes>>> {
         match path {

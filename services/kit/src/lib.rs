@@ -15,10 +15,12 @@ pub mod types;
 
 pub mod health;
 pub mod logs;
+pub mod metrics;
 pub mod problem;
 pub mod request_id;
 pub mod server;
 pub mod shutdown;
+pub mod trace_context;
 
 pub use contract::{Contract, Field, Loader, Value, Values};
 pub use problem::Problem;

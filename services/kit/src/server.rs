@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
@@ -33,6 +33,7 @@ pub(crate) use settings::declare_address;
 use self::answer::{Answer, full};
 use self::hall::{Hall, Place, Seat};
 use self::stream::ClientStream;
+use crate::metrics::{Metrics, Route};
 use crate::shutdown::{Phase, Shutdown};
 
 /// The most bytes of a request's line and headers together. The most header lines are 100, by hyper's own limit, which is
@@ -75,6 +76,25 @@ pub struct Limits {
     pub shutdown_timeout: Duration,
 }
 
+/// On what terms a listener serves.
+#[derive(Clone)]
+pub struct Terms {
+    /// What is tolerated.
+    pub limits: Limits,
+    /// How many connections each client may have.
+    pub door: Arc<Door>,
+    /// Where it is counted, if anywhere.
+    pub metrics: Option<Arc<Metrics>>,
+}
+
+impl Terms {
+    /// Without a limit by client, and without counting.
+    #[must_use]
+    pub fn plain(limits: Limits) -> Self {
+        Self { limits, door: Door::open(), metrics: None }
+    }
+}
+
 /// Listens on `address`; `::` takes IPv4 connections as well. With `reuse_port` several listeners share the port, one
 /// for each core.
 ///
@@ -96,9 +116,9 @@ pub fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> 
     socket.listen(BACKLOG)
 }
 
-/// Serves every connection that `door` lets in with `service` until the phase [`Phase::Stopping`], then finishes the
+/// Serves every connection that the door lets in with `service` until the phase [`Phase::Stopping`], then finishes the
 /// requests in flight, at most for [`Limits::shutdown_timeout`]. In the phase [`Phase::Aborting`] it returns at once.
-pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, door: &Arc<Door>, shutdown: &Shutdown)
+pub async fn serve<S, B>(listener: TcpListener, service: S, terms: &Terms, shutdown: &Shutdown)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
@@ -106,7 +126,9 @@ where
     B::Data: Send + From<bytes::Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let hall = Hall::new(limits);
+    let Terms { limits, door, metrics } = terms;
+    let limits = *limits;
+    let hall = Hall::new(limits, metrics.clone());
     let stopping = shutdown.reached(Phase::Stopping);
     tokio::pin!(stopping);
     loop {
@@ -114,7 +136,11 @@ where
             _ = &mut stopping => break,
             (stream, peer) = accept(&listener) => {
                 // Dropping the socket closes it, which is all that a client over its limit is told.
-                if let Some((seat, place)) = door.enter(peer.ip()).and_then(|entry| hall.admit(entry)) {
+                let Some(entry) = door.enter(peer.ip()) else {
+                    hall.count("over-share");
+                    continue;
+                };
+                if let Some((seat, place)) = hall.admit(entry) {
                     let connection = Connection { peer, seat, limits, shutdown: shutdown.clone() };
                     tokio::spawn(connection.serve(stream, place, service.clone()));
                 }
@@ -225,11 +251,15 @@ where
         let is_in_annex = self.seat.is_in_annex;
         if is_in_annex && !full::is_probe(&request) {
             let response = full::refusal(&request, self.peer.ip().to_canonical());
+            if let Some(metrics) = self.seat.metrics() {
+                metrics.refused(Some(request.method()), response.status());
+            }
             return Either::Left(std::future::ready(Ok(response.map(|body| Answer::own(body, under_way)))));
         }
         request.extensions_mut().insert(Peer(self.peer));
         request.extensions_mut().insert(self.in_flight.clone());
         let shutdown = Arc::clone(&self.shutdown);
+        let count = self.seat.metrics().map(|metrics| (Arc::clone(metrics), request.method().clone(), Instant::now()));
         let work = if self.seat.has_read_since() {
             Either::Left(self.service.call(request))
         } else {
@@ -242,6 +272,10 @@ where
         };
         Either::Right(work.map(move |response| {
             let Ok(mut response) = response;
+            if let Some((metrics, method, begin)) = count {
+                let route = response.extensions_mut().remove::<Route>().map(|route| route.0).unwrap_or_default();
+                metrics.answered(&method, route, response.status(), begin.elapsed());
+            }
             // From the first moment of the end: a client that is told reconnects elsewhere instead of losing a request.
             if is_in_annex || shutdown.phase() >= Phase::Draining {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

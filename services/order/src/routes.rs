@@ -9,6 +9,7 @@ use axum::{Extension, Router};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use mini_kit::request_id::RequestId;
+use mini_kit::trace_context::TraceContext;
 use mini_kit_api::caller::Caller;
 use mini_kit_api::conditional::{Copy, tagged};
 use mini_kit_api::extract::{Json, Path};
@@ -34,6 +35,7 @@ pub fn router(app: App) -> Router {
 async fn place(
     State(app): State<App>,
     Extension(request_id): Extension<RequestId>,
+    Extension(trace): Extension<TraceContext>,
     caller: Caller,
     headers: HeaderMap,
     Json(form): Json<OrderForm>,
@@ -47,7 +49,7 @@ async fn place(
     }
     let product_ids: Vec<_> = wanted.items().iter().map(|item| item.product_id).collect();
     let prices =
-        app.catalogue.prices(&product_ids, &request_id).await.map_err(|error| refusal::of_catalogue(&error))?;
+        app.catalogue.prices(&product_ids, &request_id, &trace).await.map_err(|error| refusal::of_catalogue(&error))?;
     let priced = wanted.priced(&prices).map_err(refusal::of_pricing)?;
     match store::place(&app.pool, caller.id, key.as_ref(), priced).await? {
         Placed::Now(order) => created(order),

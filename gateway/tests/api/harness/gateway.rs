@@ -48,9 +48,17 @@ impl Launch {
                 let _ = sender.send(serde_json::from_str(&line).unwrap_or(Value::String(line)));
             }
         });
-        let mut gateway = Gateway { child, lines, address: SocketAddr::from(([0; 4], 0)) };
-        let line = gateway.wait_for_line(|line| line["message"] == "listening");
-        gateway.address = line["address"].as_str().unwrap().parse().unwrap();
+        let mut gateway = Gateway { child, lines, address: SocketAddr::from(([0; 4], 0)), metrics_address: None };
+        // The metrics come first, where they are asked for.
+        loop {
+            let line = gateway.wait_for_line(|line| line["message"] == "listening" || line["message"] == "metrics");
+            let address = line["address"].as_str().unwrap().parse().unwrap();
+            if line["message"] == "listening" {
+                gateway.address = address;
+                break;
+            }
+            gateway.metrics_address = Some(address);
+        }
         gateway
     }
 
@@ -87,6 +95,7 @@ pub(crate) struct Gateway {
     child: Child,
     lines: Receiver<Value>,
     pub(crate) address: SocketAddr,
+    pub(crate) metrics_address: Option<SocketAddr>,
 }
 
 impl Gateway {

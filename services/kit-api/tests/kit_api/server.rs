@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use hyper_util::service::TowerToHyperService;
-use mini_kit::server::{self, Door, Limits, Peer};
+use mini_kit::server::{self, Limits, Peer, Terms};
 use mini_kit::shutdown::{self, Phase, Trigger};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -31,7 +31,7 @@ fn start(router: Router, limits: Limits) -> Running {
     let listener = server::listen((Ipv4Addr::LOCALHOST, 0).into(), false).unwrap();
     let address = listener.local_addr().unwrap();
     let service = TowerToHyperService::new(router);
-    let ended = tokio::spawn(async move { server::serve(listener, service, limits, &Door::open(), &shutdown).await });
+    let ended = tokio::spawn(async move { server::serve(listener, service, &Terms::plain(limits), &shutdown).await });
     Running { address, trigger, ended }
 }
 

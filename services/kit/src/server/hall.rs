@@ -16,15 +16,17 @@ use tokio::sync::Notify;
 use super::Limits;
 use super::door::Entry;
 use crate::client::Client;
+use crate::metrics::Metrics;
 
 /// How many connections beyond the limit are let in to be told so.
 const ANNEX_PLACES: usize = 64;
 /// A client that has read nothing for this long may have to make room for another.
-const IDLE_READER: Duration = Duration::from_micros(250);
+const IDLE_READER: Duration = Duration::from_millis(250);
 
 /// The connections of one listener.
 pub(super) struct Hall {
     limits: Limits,
+    metrics: Option<Arc<Metrics>>,
     /// All times of seats are counted from here.
     opened: Instant,
     seats: Mutex<Seats>,
@@ -75,9 +77,10 @@ pub(super) struct Place {
 pub(super) struct UnderWay(Arc<Seat>);
 
 impl Hall {
-    pub(super) fn new(limits: Limits) -> Arc<Self> {
+    pub(super) fn new(limits: Limits, metrics: Option<Arc<Metrics>>) -> Arc<Self> {
         Arc::new(Self {
             limits,
+            metrics,
             opened: Instant::now(),
             seats: Mutex::default(),
             waiting: AtomicUsize::new(0),
@@ -96,7 +99,11 @@ impl Hall {
         let is_in_annex =
             is_full && !self.dismiss_waiting(&mut seats, |seat| !seat.is_in_annex) && !self.dismiss_stalled(&mut seats);
         if is_in_annex && seats.in_annex >= ANNEX_PLACES && !self.dismiss_waiting(&mut seats, |seat| seat.is_in_annex) {
+            self.count("full");
             return None;
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.opened();
         }
         seats.next += 1;
         seats.in_annex += usize::from(is_in_annex);
@@ -147,7 +154,7 @@ impl Hall {
     }
 
     fn dismiss_stalled(&self, seats: &mut Seats) -> bool {
-        let latest = self.now().saturating_sub(micros(IDLE_READER));
+        let latest = self.now().saturating_sub(nanos(IDLE_READER));
         let stalled = |seat: &&Arc<Seat>| seat.stalled_since.load(Ordering::Relaxed) <= latest;
         let longest =
             seats.taken.values().filter(stalled).min_by_key(|seat| seat.stalled_since.load(Ordering::Relaxed));
@@ -158,13 +165,21 @@ impl Hall {
     fn dismiss(&self, seats: &mut Seats, number: u64, reason: &'static str) -> bool {
         let Some(seat) = seats.taken.remove(&number) else { return false };
         seat.forget(self, seats);
+        self.count("made-room");
         tracing::debug!(reason, "a connection made room for another");
         seat.dismissed.notify_one();
         true
     }
 
+    /// Counts a connection that is closed because of a limit.
+    pub(super) fn count(&self, reason: &'static str) {
+        if let Some(metrics) = &self.metrics {
+            metrics.closed(reason);
+        }
+    }
+
     fn now(&self) -> u64 {
-        micros(self.opened.elapsed())
+        nanos(self.opened.elapsed())
     }
 
     /// A panic while the lock was held cannot have left anything half-changed, so poison means nothing here.
@@ -173,11 +188,16 @@ impl Hall {
     }
 }
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Seat {
+    /// Where the hall counts.
+    pub(super) fn metrics(&self) -> Option<&Arc<Metrics>> {
+        self.hall.metrics.as_ref()
+    }
+
     /// Bytes have arrived.
     pub(super) fn has_read(&self) {
         self.has_read.store(true, Ordering::Relaxed);
@@ -216,13 +236,13 @@ impl Seat {
 
     /// How long it has had no request under way; none while it has.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
-        let since = Duration::from_micros(self.waiting_since.load(Ordering::Relaxed));
+        let since = Duration::from_nanos(self.waiting_since.load(Ordering::Relaxed));
         (!self.is_busy()).then(|| self.hall.opened + since)
     }
 
     /// Notes since when its client has not taken what is to be written.
     pub(super) fn stalled(&self, since: Option<Instant>) {
-        let since = since.map_or(NOT_STALLED, |since| micros(since.saturating_duration_since(self.hall.opened)));
+        let since = since.map_or(NOT_STALLED, |since| nanos(since.saturating_duration_since(self.hall.opened)));
         self.stalled_since.store(since, Ordering::Relaxed);
     }
 
@@ -270,6 +290,9 @@ impl Drop for UnderWay {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if let Some(metrics) = &self.hall.metrics {
+            metrics.ended();
+        }
         if self.hall.places.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.hall.emptied.notify_waiters();
         }
@@ -283,7 +306,7 @@ mod tests {
 
     fn hall(max_connections: u32, max_idle_connections: u32) -> Arc<Hall> {
         let defaults = crate::config::load(super::super::Settings::declare, &|_| None).unwrap().limits;
-        Hall::new(Limits { max_connections, max_idle_connections, ..defaults })
+        Hall::new(Limits { max_connections, max_idle_connections, ..defaults }, None)
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Settings {
     pub request_body_limit_bytes: usize,
     /// `DRAIN_DELAY`.
     pub drain_delay: Duration,
+    /// `METRICS_ADDRESS`.
+    pub metrics_address: Option<SocketAddr>,
     /// `HEADER_READ_TIMEOUT`, `STALL_TIMEOUT`, `MAX_CONNECTIONS`, `MAX_IDLE_CONNECTIONS` and `SHUTDOWN_TIMEOUT`.
     pub limits: Limits,
 }
@@ -73,12 +75,17 @@ impl Settings {
             "10s",
             "The time that requests in flight get to finish when the service stops.",
         );
+        let metrics_address = contract.optional::<SocketAddr>(
+            "METRICS_ADDRESS",
+            "The IP address and port, such as 0.0.0.0:9464, on which Prometheus may read /metrics; off when unset.",
+        );
         Box::new(move |values| Self {
             address: address(values),
             log_level: values.take(log_level),
             request_timeout: values.take(request_timeout),
             request_body_limit_bytes: values.take(request_body_limit).get() as usize,
             drain_delay: values.take(drain_delay).get(),
+            metrics_address: values.take(metrics_address),
             limits: Limits {
                 header_read_timeout: values.take(header_read_timeout),
                 stall_timeout: values.take(stall_timeout),

@@ -102,13 +102,20 @@ impl ClientStream {
         if !self.has_part_of_head {
             return Ok(());
         }
-        let answer = own_answer::answer(StatusCode::REQUEST_TIMEOUT, self.client);
+        let answer = self.own_answer(StatusCode::REQUEST_TIMEOUT);
         // A fresh answer fits into the buffer of the system; a client that left it no room has not read earlier ones.
         if let Some(socket) = &self.socket {
             let _ = socket.try_write(&answer);
         }
         self.lingers = true;
         Err(io::ErrorKind::TimedOut.into())
+    }
+
+    fn own_answer(&self, status: StatusCode) -> Bytes {
+        if let Some(metrics) = self.seat.metrics() {
+            metrics.refused(None, status);
+        }
+        own_answer::answer(status, self.client)
     }
 
     /// Notes whether the client takes what is written. A client that has taken nothing for too long is cut off.
@@ -124,6 +131,9 @@ impl ClientStream {
             self.seat.stalled(self.blocked_since);
         }
         ready!(self.poll_expired(context));
+        if let Some(metrics) = self.seat.metrics() {
+            metrics.closed("never-read");
+        }
         tracing::info!(client = %self.client, "a connection was cut off: its client did not read its answers");
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -135,7 +145,7 @@ impl ClientStream {
                 let written = self.socket()?.poll_write(context, own);
                 return self.watch(context, written);
             };
-            self.replacement = Some(own_answer::answer(status, self.client));
+            self.replacement = Some(self.own_answer(status));
             self.lingers = true;
         }
         while let Some(rest) = self.replacement.take().filter(|rest| !rest.is_empty()) {

@@ -1,6 +1,6 @@
 //! Texts and the address to listen on.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::contract::{Reason, Value};
 
@@ -9,6 +9,14 @@ impl Value for String {
 
     fn parse(text: &str) -> Result<Self, Reason> {
         Ok(text.to_owned())
+    }
+}
+
+impl Value for SocketAddr {
+    const TYPE: &'static str = "string";
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        text.parse().map_err(|_| "is not an IP address with a port, such as 0.0.0.0:9464 or [::]:9464".into())
     }
 }
 

@@ -195,6 +195,35 @@ async fn the_healthcheck_finds_the_service_on_every_kind_of_address(pool: PgPool
 }
 
 #[sqlx::test(migrations = false)]
+async fn metrics_are_served_on_an_address_of_their_own_until_the_end(pool: PgPool) {
+    let (database, mut variables) = (database_url(&pool), vec![("BIND_ADDRESS", "127.0.0.1"), ("PORT", "0")]);
+    variables.extend([
+        ("DATABASE_URL", database.as_str()),
+        ("JWT_SIGNING_KEY", SEED),
+        ("METRICS_ADDRESS", "127.0.0.1:0"),
+    ]);
+    let mut program = Program::start(&[], &variables);
+    let line = program.line_with("\"message\":\"metrics\"");
+    let address = serde_json::from_str::<serde_json::Value>(&line).unwrap()["address"].as_str().unwrap().to_owned();
+    let port = program.port();
+    let ask = |address: &str, path: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask(&format!("127.0.0.1:{port}"), "/users/me").starts_with("HTTP/1.1 401"));
+    let metrics = ask(&address, "/metrics");
+    assert!(metrics.contains("http_requests_total{method=\"GET\",route=\"/users/me\",status=\"401\"} 1"), "{metrics}");
+    assert!(metrics.contains("build_info{service=\"mini-user\""), "{metrics}");
+    assert!(ask(&format!("127.0.0.1:{port}"), "/metrics").starts_with("HTTP/1.1 404"));
+    program.signal("TERM");
+    assert!(program.end().status.success());
+    assert!(TcpStream::connect(&address).is_err());
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_service_with_an_older_schema_is_alive_and_not_ready(pool: PgPool) {
     let (_program, port) = Program::serve(&pool, &[]);
     sqlx::query("update _sqlx_migrations set version = version - 1").execute(&pool).await.unwrap();
