@@ -3,11 +3,15 @@
 //! The system spreads new connections over the listeners (`SO_REUSEPORT`). A request then stays on its thread from
 //! beginning to end, and the threads share only the rate limit and a few counters: docs/decisions/0004-gateway-proxy.md.
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
+use futures_util::future::Either;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use mini_kit::health::Health;
 use mini_kit::metrics::Metrics;
@@ -17,6 +21,7 @@ use mini_kit::{Failure, Start};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::body::ResponseBody;
 use crate::gateway::{Gateway, Shared, Slots, UpstreamFailures};
 use crate::rate_limit::ClientLimiter;
 use crate::settings::Settings;
@@ -50,9 +55,11 @@ pub fn serve(start: Start<Settings>) -> Result<(), Failure> {
     }
     let signals = first.runtime.block_on(async { Signals::catch() });
     let signals = signals.map_err(|error| Failure::caused("cannot catch signals", error))?;
-    if let (Some(metrics), Some(address)) = (&terms.metrics, metrics_address) {
-        let serving = first.runtime.block_on(async { metrics.serve(address, limits, shutdown.clone()) })?;
-        first.runtime.spawn(serving);
+    if let (Some(metrics), Some(address)) = (terms.metrics, metrics_address) {
+        let (listener, terms) = first.runtime.block_on(async { Metrics::listen(address, limits) })?;
+        let entrance = Entrance::Metrics(metrics);
+        let shutdown = shutdown.clone();
+        first.runtime.spawn(async move { entrance.serve(listener, &terms, &shutdown).await });
     }
     first.runtime.spawn(async move { signals.drive(&trigger, start.server.drain_delay).await });
     tracing::info!(%address, threads, "listening");
@@ -95,6 +102,27 @@ fn limits_of_one(limits: &Limits, threads: usize) -> Limits {
     }
 }
 
+/// What a listener is for. Both kinds are served by the same code: a server for the metrics alone would be in the program
+/// a second time.
+#[derive(Clone)]
+enum Entrance {
+    Public(Arc<Gateway>),
+    Metrics(Arc<Metrics>),
+}
+
+impl Entrance {
+    async fn serve(self, listener: TcpListener, terms: &Terms, shutdown: &Shutdown) {
+        let service = service_fn(move |request: Request<Incoming>| match &self {
+            Self::Public(gateway) => Either::Left(gateway.answer(request)),
+            Self::Metrics(metrics) => {
+                let response = metrics.answer(request.method(), request.uri().path());
+                Either::Right(ready(Ok(response.map(ResponseBody::from))))
+            }
+        });
+        server::serve(listener, service, terms, shutdown).await;
+    }
+}
+
 /// What one thread works with.
 struct Worker {
     runtime: Runtime,
@@ -126,8 +154,7 @@ impl Worker {
 
     fn work(self) {
         let Self { runtime, listener, gateway, terms, shutdown } = self;
-        let service = service_fn(move |request| gateway.answer(request));
-        runtime.block_on(server::serve(listener, service, &terms, &shutdown));
+        runtime.block_on(Entrance::Public(gateway).serve(listener, &terms, &shutdown));
         // A name that is still being resolved on a blocking thread has nobody left to answer to.
         runtime.shutdown_background();
     }

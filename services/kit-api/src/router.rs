@@ -1,5 +1,6 @@
 //! What stands around the routes of every axum service: request ids, time and size limits, problems, the request log.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -71,7 +72,12 @@ async fn serve(routes: Routes, settings: &Settings, shutdown: &Shutdown) -> Resu
     let mut terms = Terms::plain(settings.limits);
     if let Some(address) = settings.metrics_address {
         let metrics = Metrics::start(identity, |_| {});
-        tokio::spawn(metrics.serve(address, settings.limits, shutdown.clone())?);
+        let (listener, own_terms) = Metrics::listen(address, settings.limits)?;
+        let router = metrics_router(Arc::clone(&metrics));
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move {
+            server::serve(listener, TowerToHyperService::new(router), &own_terms, &shutdown).await;
+        });
         terms.metrics = Some(metrics);
     }
     tracing::info!(%address, "listening");
@@ -110,6 +116,10 @@ impl Times {
             are_measured: settings.metrics_address.is_some(),
         }
     }
+}
+
+fn metrics_router(metrics: Arc<Metrics>) -> Router {
+    Router::new().fallback(async move |method: Method, uri: Uri| metrics.answer(&method, uri.path()).map(Body::new))
 }
 
 async fn answer_health(State(health): State<Health>, uri: Uri) -> Response {

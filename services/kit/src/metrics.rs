@@ -1,16 +1,13 @@
 //! What Prometheus reads: `/metrics` on an address of its own, which is not for the public. Off unless it is asked for.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -18,11 +15,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 pub use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
 
 use crate::problem::Problem;
 use crate::run::{Failure, Identity};
-use crate::server::{self, Door, Limits, Terms};
-use crate::shutdown::Shutdown;
+use crate::server::{self, Limits, Terms};
 
 const PATH: &str = "/metrics";
 /// The OpenMetrics text format, which Prometheus asks for first.
@@ -114,32 +111,26 @@ impl Metrics {
         self.closed.get_or_create(&ClosedLabels { reason }).inc();
     }
 
-    /// Serves them until the service stops.
+    /// Listens for those who read them, and says on what terms they are served. Whoever calls has its own server serve
+    /// [`Metrics::answer`] there: a server of another kind would be in the program a second time.
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub fn serve(
-        self: &Arc<Self>,
-        address: SocketAddr,
-        limits: Limits,
-        shutdown: Shutdown,
-    ) -> Result<impl Future<Output = ()> + Send + use<>, Failure> {
+    pub fn listen(address: SocketAddr, limits: Limits) -> Result<(TcpListener, Terms), Failure> {
         let cannot = |error| Failure::caused(format!("cannot listen on {address} for the metrics"), error);
         let listener = server::listen(address, false).map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
         tracing::info!(%address, "metrics");
-        let metrics = Arc::clone(self);
-        let service = service_fn(move |request| std::future::ready(Ok::<_, Infallible>(metrics.answer(&request))));
         let limits = Limits { max_connections: MAX_CONNECTIONS, max_idle_connections: MAX_CONNECTIONS, ..limits };
-        let terms = Terms { limits, door: Door::open(), metrics: None };
-        Ok(async move { server::serve(listener, service, &terms, &shutdown).await })
+        Ok((listener, Terms::plain(limits)))
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        if request.uri().path() != PATH {
+    /// The answer to a request on that address.
+    pub fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if path != PATH {
             return Problem::from_status(StatusCode::NOT_FOUND).response(None);
         }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        if !matches!(*method, Method::GET | Method::HEAD) {
             let allow = HeaderValue::from_static("GET, HEAD");
             return Problem::from_status(StatusCode::METHOD_NOT_ALLOWED).header(ALLOW, allow).response(None);
         }
