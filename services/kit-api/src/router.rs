@@ -9,8 +9,8 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use http::header::{ALLOW, CONTENT_TYPE};
-use http::{Method, StatusCode, Uri};
+use http::header::{ALLOW, CONTENT_TYPE, HOST};
+use http::{Method, StatusCode, Uri, Version};
 use hyper_util::service::TowerToHyperService;
 use tracing::Instrument as _;
 
@@ -23,6 +23,7 @@ use mini_kit::request_id::{REQUEST_ID, RequestId};
 use mini_kit::server::{self, InFlight, Settings, Terms};
 use mini_kit::shutdown::{self, Shutdown, Signals};
 use mini_kit::trace_context::TraceContext;
+use mini_kit::types::parse_host;
 
 /// Two threads whatever the machine: one request that computes does not hold up the others, and the memory of an idle
 /// service does not grow with the cores of its host.
@@ -81,6 +82,7 @@ async fn serve(routes: Routes, settings: &Settings, shutdown: &Shutdown) -> Resu
         terms.metrics = Some(metrics);
     }
     tracing::info!(%address, "listening");
+    let router = router.layer(middleware::from_fn(check_host));
     server::serve(listener, TowerToHyperService::new(router), &terms, shutdown).await;
     tracing::info!("stopped");
     shutdown.outcome()
@@ -116,6 +118,26 @@ impl Times {
             are_measured: settings.metrics_address.is_some(),
         }
     }
+}
+
+/// Refuses a request that does not name one host (RFC 9112 section 3.2). It stands outside of [`build`], whose requests need
+/// not have come over HTTP.
+async fn check_host(request: Request, next: Next) -> Response {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let is_valid = match (hosts.next(), hosts.next()) {
+        (None, _) => request.version() == Version::HTTP_10,
+        (Some(only), None) => only.to_str().ok().and_then(parse_host).is_some(),
+        _ => false,
+    };
+    if is_valid {
+        return next.run(request).await;
+    }
+    let (request_id, status) = (RequestId::from_headers(request.headers()), StatusCode::BAD_REQUEST);
+    tracing::info!(method = %request.method(), status = status.as_u16(), %request_id, "request refused: it names no valid host");
+    let problem = Problem::new(status, "bad-host", "The request must name one host");
+    let mut response = problem.response(Some(&request_id));
+    response.headers_mut().insert(REQUEST_ID, request_id.header_value());
+    response
 }
 
 fn metrics_router(metrics: Arc<Metrics>) -> Router {

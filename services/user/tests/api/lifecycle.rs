@@ -194,6 +194,27 @@ async fn the_healthcheck_finds_the_service_on_every_kind_of_address(pool: PgPool
     }
 }
 
+/// Case R11, in the services.
+#[sqlx::test(migrations = false)]
+async fn every_request_names_one_valid_host(pool: PgPool) {
+    let (_program, port) = Program::serve(&pool, &[]);
+    let ask = |request: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for host in ["", "Host: a\r\nHost: b\r\n", "Host: a/b\r\n", "Host:\r\n"] {
+        for path in ["/healthz", "/users/me"] {
+            let answer = ask(&format!("GET {path} HTTP/1.1\r\n{host}Connection: close\r\n\r\n"));
+            assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("/problems/bad-host"), "{host}: {answer}");
+            assert!(answer.contains("x-request-id: "), "{answer}");
+        }
+    }
+    assert!(ask("GET /healthz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 200"));
+}
+
 #[sqlx::test(migrations = false)]
 async fn metrics_are_served_on_an_address_of_their_own_until_the_end(pool: PgPool) {
     let (database, mut variables) = (database_url(&pool), vec![("BIND_ADDRESS", "127.0.0.1"), ("PORT", "0")]);
