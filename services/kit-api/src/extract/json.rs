@@ -42,14 +42,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 return Err(Problem::from_status(StatusCode::PAYLOAD_TOO_LARGE));
             }
             Err(rejection) => {
-                return Err(match BrokenUpload::among_causes(&rejection) {
-                    Some(BrokenUpload::Stalled) => Problem::from_status(StatusCode::REQUEST_TIMEOUT)
-                        .header(CONNECTION, HeaderValue::from_static("close")),
+                let problem = match BrokenUpload::among_causes(&rejection) {
+                    Some(BrokenUpload::Stalled) => Problem::from_status(StatusCode::REQUEST_TIMEOUT),
                     Some(BrokenUpload::BadEnd) => {
                         Problem::from_status(StatusCode::BAD_REQUEST).detail("the end of the chunked body is malformed")
                     }
                     None => Problem::from_status(StatusCode::BAD_REQUEST).detail("the body ended early"),
-                });
+                };
+                // Where the next request would begin is not known.
+                return Err(problem.header(CONNECTION, HeaderValue::from_static("close")));
             }
         };
         parse(&body).map(Self)
