@@ -3,8 +3,7 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::os::unix::process::parent_id;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Step};
+use crate::end::{End, Until};
 use crate::journey::{log_in, text};
 use crate::log::{Log, unix_milliseconds};
 use crate::secrets::Secrets;
@@ -34,37 +34,14 @@ pub(crate) struct Load {
     /// Where each request is written, as one JSON object a line.
     #[arg(long)]
     log: PathBuf,
-    /// The load ends when this file exists.
-    #[arg(long)]
-    until: PathBuf,
-    /// The load ends after this time in any case.
-    #[arg(long)]
-    limit_seconds: u64,
+    #[command(flatten)]
+    until: Until,
     /// What the idempotency keys begin with.
     #[arg(long)]
     prefix: String,
     /// Send each order once and hang up before the answer, then ask for it under the same key.
     #[arg(long)]
     leave: bool,
-}
-
-/// When the load is over.
-struct End<'a> {
-    file: &'a Path,
-    deadline: Instant,
-    /// Who started this.
-    parent: u32,
-}
-
-impl End<'_> {
-    fn reached(&self) -> bool {
-        self.file.exists() || Instant::now() > self.deadline || self.orphaned()
-    }
-
-    /// Whoever started this was killed: nobody reads the log any more, and the stack is being removed.
-    fn orphaned(&self) -> bool {
-        parent_id() != self.parent
-    }
 }
 
 /// Who orders what.
@@ -75,15 +52,13 @@ struct Customer {
 
 impl Load {
     pub(crate) fn run(&self, client: &Client) -> Result<()> {
-        let parent = parent_id();
         let secrets = Secrets::read(&self.secrets)?;
         let log = Log::create(&self.log)?;
         let run = format!("{:x}", unix_milliseconds());
         let product = product(client, &secrets, &run)?;
         let customers = (0..CUSTOMERS).map(|number| customer(client, &run, number, &product));
         let customers = customers.collect::<Result<Vec<_>>>()?;
-        let deadline = Instant::now() + Duration::from_secs(self.limit_seconds);
-        let end = &End { file: &self.until, deadline, parent };
+        let end = &self.until.begin();
         thread::scope(|scope| {
             let mut threads = vec![scope.spawn(|| self.look_around(client, &run, &log, end))];
             for (number, customer) in customers.iter().enumerate() {

@@ -1,11 +1,15 @@
-//! Talks to a mini shop at a base URL as its clients would: the journey, a load with a log, a burst, and clients that are slow.
+//! Talks to a mini shop at a base URL as its clients would: the journey, a load with a log, a burst, kept
+//! connections, and clients that are slow or mean harm.
 //!
 //! The journey prints one JSON object per request on standard output and one line for people on standard error, and ends with
 //! 1 at the first step that answers otherwise than it should. The others write each request into a log and judge nothing.
 
+mod abuse;
 mod burst;
 mod client;
+mod end;
 mod journey;
+mod kept;
 mod load;
 mod log;
 mod secrets;
@@ -51,6 +55,10 @@ enum Command {
         #[arg(long)]
         log: PathBuf,
     },
+    /// Hold connections that send half a head, or that read no answer, until a file appears.
+    Abuse(abuse::Abuse),
+    /// Ask on kept connections until a file appears, and note each request that a roll-out loses.
+    Kept(kept::Kept),
     /// Open connections that send their request a byte at a time, and wait until each is closed.
     Slow {
         /// Where each connection is written, as one JSON object a line.
@@ -76,6 +84,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Journey { secrets: None, .. } => journey::look(&client),
         Command::Load(load) => load.run(&client),
         Command::Burst { log } => burst::run(&client, log),
+        Command::Abuse(abuse) => abuse.run(&arguments.base_url),
+        Command::Kept(kept) => kept.run(&arguments.base_url),
         Command::Slow { log } => slow::run(&arguments.base_url, log),
     }
 }

@@ -12,9 +12,12 @@ pub enum BodyError {
     /// The request body is larger than it may be.
     #[error("the request body is larger than REQUEST_BODY_LIMIT")]
     TooLarge,
-    /// The body took longer than it may.
-    #[error("the body did not end within REQUEST_TIMEOUT")]
+    /// The body took longer than it may, or stood still for too long.
+    #[error("the body made no progress within STALL_TIMEOUT or did not end within REQUEST_TIMEOUT")]
     TooSlow,
+    /// A chunked body did not end as it must: what follows it was taken for its trailers.
+    #[error("the end of the chunked body is malformed")]
+    BadEnd,
     /// The connection that the body came on broke.
     #[error("the body broke off")]
     Broken(#[source] hyper::Error),

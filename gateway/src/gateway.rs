@@ -13,15 +13,21 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use mini_kit::Problem;
 use mini_kit::health::{self, Health};
+use mini_kit::metrics::{Registry, Route};
 use mini_kit::request_id::{REQUEST_ID, RequestId};
 use mini_kit::server::{InFlight, Peer};
+use mini_kit::trace_context::TraceContext;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::access_log::AccessLog;
 use crate::admission::{self, Admission};
-use crate::body::{RequestBody, ResponseBody};
+use crate::body::{RequestBody, ResponseBody, Upload};
 use crate::headers;
+use crate::host;
 use crate::origin::Origin;
 use crate::rate_limit::ClientLimiter;
 use crate::refusal::Refusal;
@@ -32,6 +38,7 @@ use crate::upstream::{self, Pool};
 /// How the gateway signs a request it passes on (RFC 9110 section 7.6.3).
 const VIA: HeaderValue = HeaderValue::from_static("1.1 mini-gateway");
 
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
 
 /// What all threads have in common.
@@ -41,12 +48,40 @@ pub struct Shared {
     pub settings: Settings,
     /// `REQUEST_BODY_LIMIT`.
     pub body_limit_bytes: u64,
+    /// `STALL_TIMEOUT`: how long a client may send nothing of its body.
+    pub stall_timeout: Duration,
     /// `REQUEST_TIMEOUT`: from the head of the request to the end of the response.
     pub request_timeout: Duration,
     /// The rate limit.
     pub limiter: ClientLimiter,
     /// The requests that may still be sent to each upstream.
     pub slots: Slots,
+    /// The exchanges that failed.
+    pub failures: UpstreamFailures,
+    /// Whether somebody reads the metrics.
+    pub is_measured: bool,
+}
+
+/// Counts the exchanges with an upstream that failed, by what the client was told.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamFailures(Family<FailureLabels, Counter>);
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FailureLabels {
+    upstream: &'static str,
+    status: u16,
+}
+
+impl UpstreamFailures {
+    /// Has Prometheus read them.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("upstream_failures", "Exchanges with a service that failed", self.0.clone());
+    }
+
+    fn count(&self, upstream: Upstream, refusal: Refusal) {
+        let labels = FailureLabels { upstream: upstream.name(), status: refusal.problem().status().as_u16() };
+        self.0.get_or_create(&labels).inc();
+    }
 }
 
 /// The places for requests under way, by upstream, so that a slow service cannot take those of the others.
@@ -107,31 +142,39 @@ impl Gateway {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, request_id: RequestId) -> Response<ResponseBody> {
         let deadline = Instant::now() + self.shared.request_timeout;
         let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0; 4]), |peer| peer.0.ip());
-        let mut log = AccessLog::begin(request.method(), request.uri().path(), &request_id, peer.to_canonical());
-        let mut response = match self.own_answer(&request).await {
+        let trace = TraceContext::from_headers(request.headers());
+        let mut log =
+            AccessLog::begin(request.method(), request.uri().path(), &request_id, &trace, peer.to_canonical());
+        let mut response = match self.own_answer(&request, &request_id).await {
             Some(response) => response,
-            None => match self.forward(request, &request_id, deadline, &mut log).await {
+            None => match self.forward(request, &request_id, &trace, deadline, &mut log).await {
                 Ok(response) => response,
                 Err(refusal) => refuse(refusal, &request_id),
             },
         };
         response.headers_mut().insert(REQUEST_ID, request_id.header_value());
         log.status = Some(response.status());
+        if self.shared.is_measured {
+            response.extensions_mut().insert(Route(log.upstream.unwrap_or_default().to_owned()));
+        }
         response
     }
 
-    /// The gateway's own three paths. They are outside the rate limit and the host policy: whoever probes them comes
+    /// The gateway's own three paths. They are outside the rate limit and the list of hosts: whoever probes them comes
     /// from one address and asks for an address.
-    async fn own_answer(&self, request: &Request<Incoming>) -> Option<Response<ResponseBody>> {
+    async fn own_answer(&self, request: &Request<Incoming>, request_id: &RequestId) -> Option<Response<ResponseBody>> {
         let path = request.uri().path();
         if !health::PATHS.contains(&path) {
             return None;
+        }
+        if let Err(refusal) = host::check_syntax(request.version(), request.headers()) {
+            return Some(refuse(refusal, request_id));
         }
         let response = match *request.method() {
             Method::GET | Method::HEAD => self.health.answer(path).await?,
             _ => Problem::from_status(StatusCode::METHOD_NOT_ALLOWED)
                 .header(header::ALLOW, HeaderValue::from_static("GET, HEAD"))
-                .response(None),
+                .response(Some(request_id)),
         };
         Some(response.map(ResponseBody::from))
     }
@@ -140,14 +183,16 @@ impl Gateway {
         &self,
         request: Request<Incoming>,
         request_id: &RequestId,
+        trace: &TraceContext,
         deadline: Instant,
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Refusal> {
-        let Shared { settings, body_limit_bytes, limiter, slots, .. } = &*self.shared;
+        let Shared { settings, body_limit_bytes, stall_timeout, limiter, slots, .. } = &*self.shared;
         let (head, incoming) = request.into_parts();
         let waits_for_continue = head.headers.contains_key(header::EXPECT);
         // From here on the body is read to its end, or what is left of it is discarded, on every way out.
-        let body = RequestBody::new(incoming, *body_limit_bytes, deadline, waits_for_continue);
+        let body = RequestBody::new(incoming, *body_limit_bytes, deadline, *stall_timeout, waits_for_continue);
+        let upload = body.upload();
 
         let origin = Origin::of(log.client, &head.headers, &settings.trusted_proxies, settings.chain_field);
         log.client = origin.client;
@@ -157,13 +202,16 @@ impl Gateway {
         log.upstream = Some(upstream.name());
         let _slot = slots.take(upstream)?;
 
-        let outbound = outbound(head, body, &admission, &origin, request_id, settings);
+        let mut outbound = outbound(head, body, &admission, &origin, request_id, settings);
+        trace.write(outbound.headers_mut());
         let head_deadline = deadline.min(Instant::now() + settings.exchange.timeout);
         match upstream::exchange(&self.pool, outbound, head_deadline).await {
-            Ok(response) => Ok(inbound(response, deadline)),
+            Ok(response) => Ok(inbound(response, &upload, deadline)),
             Err(upstream::Failure { refusal, cause }) => {
+                self.shared.failures.count(upstream, refusal);
                 let upstream = upstream.name();
-                tracing::warn!(upstream, request_id = request_id.as_str(), cause, "an exchange failed");
+                let trace_id = trace.trace_id();
+                tracing::warn!(upstream, request_id = request_id.as_str(), trace_id, cause, "an exchange failed");
                 Err(refusal)
             }
         }
@@ -206,9 +254,12 @@ fn outbound(
 }
 
 /// The response as the client gets it. The upstream's connection is no concern of the client's, nor its HTTP version.
-fn inbound(response: Response<Incoming>, deadline: Instant) -> Response<ResponseBody> {
+fn inbound(response: Response<Incoming>, upload: &Upload, deadline: Instant) -> Response<ResponseBody> {
     let (mut head, body) = response.into_parts();
     headers::remove_hop_by_hop(&mut head.headers);
+    if !upload.ends_plainly() {
+        head.headers.insert(header::CONNECTION, CLOSE);
+    }
     head.version = Version::HTTP_11;
     head.extensions = http::Extensions::default();
     Response::from_parts(head, ResponseBody::upstream(body, deadline))

@@ -7,6 +7,7 @@
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Version, uri::Authority};
 use mini_kit::contract::{Reason, Value};
+use mini_kit::types::parse_host;
 
 use crate::refusal::Refusal;
 
@@ -19,7 +20,7 @@ impl Value for AllowedHosts {
 
     /// Reads host names separated by commas, such as `shop.example, www.shop.example`.
     fn parse(list: &str) -> Result<Self, Reason> {
-        let names = list.split(',').map(str::trim).enumerate().map(|(index, name)| match parse(name) {
+        let names = list.split(',').map(str::trim).enumerate().map(|(index, name)| match parse_host(name) {
             Some(authority) if authority.as_str() == authority.host() => Ok(name.to_ascii_lowercase()),
             _ => Err(format!("has an entry {} that is not a host name without a port", index + 1).into()),
         });
@@ -34,40 +35,36 @@ impl AllowedHosts {
     /// [`Refusal::Host`] when it is missing (HTTP/1.1), repeated or malformed, [`Refusal::UnknownHost`] when it is not
     /// in the list.
     pub fn check(&self, version: Version, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
-        let mut values = headers.get_all(header::HOST).iter();
-        let Some(value) = values.next() else {
-            return match (version, self.0.is_empty()) {
-                (Version::HTTP_10, true) => Ok(None),
-                (Version::HTTP_10, false) => Err(Refusal::UnknownHost),
-                _ => Err(Refusal::Host("the request has no host")),
-            };
-        };
-        if values.next().is_some() {
-            return Err(Refusal::Host("the request has more than one host"));
-        }
-        let text = value.to_str().map_err(|_| Refusal::Host("the host is malformed"))?;
-        let authority = parse(text).ok_or(Refusal::Host("the host is malformed"))?;
+        let named = check_syntax(version, headers)?;
         if self.0.is_empty() {
             return Ok(None);
         }
+        let (value, authority) = named.ok_or(Refusal::UnknownHost)?;
         let known = self.0.iter().any(|name| authority.host().eq_ignore_ascii_case(name));
         if known { Ok(Some(value.clone())) } else { Err(Refusal::UnknownHost) }
     }
 }
 
-/// Whether this is a host with an optional port and nothing else.
-pub fn is_well_formed(host: &str) -> bool {
-    parse(host).is_some()
+/// The one host that a request names, read; none for an HTTP/1.0 request that names none.
+///
+/// # Errors
+/// [`Refusal::Host`] when it is missing (HTTP/1.1), repeated or malformed.
+pub fn check_syntax(version: Version, headers: &HeaderMap) -> Result<Option<(&HeaderValue, Authority)>, Refusal> {
+    let mut values = headers.get_all(header::HOST).iter();
+    match (values.next(), values.next()) {
+        (None, _) if version == Version::HTTP_10 => Ok(None),
+        (None, _) => Err(Refusal::Host("the request has no host")),
+        (Some(_), Some(_)) => Err(Refusal::Host("the request has more than one host")),
+        (Some(value), None) => {
+            let authority = value.to_str().ok().and_then(parse_host);
+            Ok(Some((value, authority.ok_or(Refusal::Host("the host is malformed"))?)))
+        }
+    }
 }
 
-fn parse(host: &str) -> Option<Authority> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
-    if !host.bytes().all(allowed) {
-        return None;
-    }
-    let authority = host.parse::<Authority>().ok()?;
-    let port_is_number = authority.as_str() == authority.host() || authority.port_u16().is_some();
-    (!authority.host().is_empty() && port_is_number).then_some(authority)
+/// Whether this is a host with an optional port and nothing else.
+pub fn is_well_formed(host: &str) -> bool {
+    parse_host(host).is_some()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
 use lru::LruCache;
+use mini_kit::client::Client;
 
 /// Limits requests for each client; shared by all threads.
 pub struct ClientLimiter<C: Clock = MonotonicClock>(RateLimiter<Client, Buckets, C, NoOpMiddleware<C::Instant>>);
@@ -48,23 +49,6 @@ impl<C: Clock> ClientLimiter<C> {
             let wait = refusal.wait_time_from(self.0.clock().now());
             wait.as_secs() + u64::from(wait.subsec_nanos() > 0 || wait.is_zero())
         })
-    }
-}
-
-/// Whose bucket it is: an IPv4 address, or the first 64 bits of an IPv6 address, of which one subscriber has at least
-/// 2⁶⁴ to choose from.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-struct Client(u64, bool);
-
-impl Client {
-    fn at(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Self(v4.to_bits().into(), false),
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                Self([a, b, c, d].iter().fold(0, |bits, segment| bits << 16 | u64::from(*segment)), true)
-            }
-        }
     }
 }
 

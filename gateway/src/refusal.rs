@@ -61,9 +61,12 @@ impl Refusal {
             Self::Host(detail) => {
                 Problem::new(StatusCode::BAD_REQUEST, "bad-host", "The request must name one host").detail(detail)
             }
-            Self::BrokenBody => {
-                Problem::new(StatusCode::BAD_REQUEST, "broken-body", "The request body did not arrive as announced")
-            }
+            // Where the next request would begin is not known.
+            Self::BrokenBody => closing(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "broken-body",
+                "The request body did not arrive as announced",
+            )),
             Self::NotFound => Problem::from_status(StatusCode::NOT_FOUND),
             Self::SlowRequest => closing(Problem::from_status(StatusCode::REQUEST_TIMEOUT)),
             Self::BodyTooLarge => Problem::from_status(StatusCode::PAYLOAD_TOO_LARGE),

@@ -4,12 +4,11 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use mini_kit::contract::{Contract, Loader};
-use mini_kit::types::Integer;
+use mini_kit::types::{HttpOrigin, Integer};
 
 use crate::host::AllowedHosts;
 use crate::origin::{ChainField, TrustedProxies};
 use crate::target::Upstream;
-use crate::upstream::Address;
 
 /// What the gateway reads from its environment, beside what every service reads.
 #[derive(Debug)]
@@ -26,19 +25,21 @@ pub struct Settings {
     pub allowed_hosts: AllowedHosts,
     /// `RATE_LIMIT_*`.
     pub rate_limit: RateLimit,
+    /// `MAX_CONNECTIONS_PER_CLIENT`.
+    pub max_connections_per_client: u32,
 }
 
 /// Where each upstream is.
 #[derive(Debug)]
 pub struct Upstreams {
-    user: Address,
-    product: Address,
-    order: Address,
+    user: HttpOrigin,
+    product: HttpOrigin,
+    order: HttpOrigin,
 }
 
 impl Upstreams {
     /// The address of one of them.
-    pub fn address(&self, upstream: Upstream) -> &Address {
+    pub fn address(&self, upstream: Upstream) -> &HttpOrigin {
         match upstream {
             Upstream::User => &self.user,
             Upstream::Product => &self.product,
@@ -90,6 +91,11 @@ impl Settings {
             "ALLOWED_HOSTS",
             "Host names without port, separated by commas, that requests may be for; any when unset.",
         );
+        let max_connections_per_client = contract.with_default::<Integer<1, 1_000_000>>(
+            "MAX_CONNECTIONS_PER_CLIENT",
+            "128",
+            "The most connections of one client (an IPv4 address or an IPv6 /64, but for trusted proxies); more are closed.",
+        );
         Box::new(move |values| Self {
             upstreams: upstreams(values),
             exchange: exchange(values),
@@ -97,14 +103,15 @@ impl Settings {
             chain_field: values.take(chain_field),
             allowed_hosts: values.take(allowed_hosts).unwrap_or_default(),
             rate_limit: rate_limit(values),
+            max_connections_per_client: values.take(max_connections_per_client).get(),
         })
     }
 }
 
 fn declare_upstreams(contract: &mut Contract) -> Loader<Upstreams> {
-    let user = contract.required::<Address>("USER_URL", "Where the user service is: http://HOST[:PORT].");
-    let product = contract.required::<Address>("PRODUCT_URL", "Where the product service is: http://HOST[:PORT].");
-    let order = contract.required::<Address>("ORDER_URL", "Where the order service is: http://HOST[:PORT].");
+    let user = contract.required::<HttpOrigin>("USER_URL", "Where the user service is: http://HOST[:PORT].");
+    let product = contract.required::<HttpOrigin>("PRODUCT_URL", "Where the product service is: http://HOST[:PORT].");
+    let order = contract.required::<HttpOrigin>("ORDER_URL", "Where the order service is: http://HOST[:PORT].");
     Box::new(move |values| Upstreams {
         user: values.take(user),
         product: values.take(product),

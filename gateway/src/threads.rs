@@ -3,20 +3,26 @@
 //! The system spreads new connections over the listeners (`SO_REUSEPORT`). A request then stays on its thread from
 //! beginning to end, and the threads share only the rate limit and a few counters: docs/decisions/0004-gateway-proxy.md.
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
+use futures_util::future::Either;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use mini_kit::health::Health;
-use mini_kit::server::{self, Limits};
+use mini_kit::metrics::Metrics;
+use mini_kit::server::{self, Door, Limits, Terms};
 use mini_kit::shutdown::{self, Shutdown, Signals};
 use mini_kit::{Failure, Start};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::gateway::{Gateway, Shared, Slots};
+use crate::body::ResponseBody;
+use crate::gateway::{Gateway, Shared, Slots, UpstreamFailures};
 use crate::rate_limit::ClientLimiter;
 use crate::settings::Settings;
 use crate::upstream;
@@ -31,19 +37,30 @@ pub fn serve(start: Start<Settings>) -> Result<(), Failure> {
     let address = free_address(start.server.address).map_err(cannot_listen)?;
     let (trigger, shutdown) = shutdown::channel();
     let health = Health::new(start.identity, shutdown.clone(), async || Ok(()));
-    let shared = Arc::new(shared(&start.server, start.config));
-    let mut limits = start.server.limits;
-    limits.max_connections = limits.max_connections.div_ceil(u32::try_from(threads).unwrap_or(u32::MAX));
+    let (limit, proxies) = (start.config.max_connections_per_client, start.config.trusted_proxies.clone());
+    let door = Door::limited(limit, move |address| proxies.contains(address));
+    let limits = limits_of_one(&start.server.limits, threads);
+    let metrics_address = start.server.metrics_address;
+    let failures = UpstreamFailures::default();
+    let metrics = metrics_address.map(|_| Metrics::start(start.identity, |registry| failures.register(registry)));
+    let terms = Terms { limits, door, metrics };
+    let shared = Arc::new(shared(&start.server, start.config, failures));
 
-    let first = Worker::new(address, &shared, &health, limits, &shutdown)?;
+    let first = Worker::new(address, &shared, &health, &terms, &shutdown)?;
     let mut others = Vec::new();
     for index in 1..threads {
-        let worker = Worker::new(address, &shared, &health, limits, &shutdown)?;
+        let worker = Worker::new(address, &shared, &health, &terms, &shutdown)?;
         let thread = thread::Builder::new().name(format!("gateway-{index}")).spawn(|| worker.work());
         others.push(thread.map_err(|error| Failure::caused("cannot start a thread", error))?);
     }
     let signals = first.runtime.block_on(async { Signals::catch() });
     let signals = signals.map_err(|error| Failure::caused("cannot catch signals", error))?;
+    if let (Some(metrics), Some(address)) = (terms.metrics, metrics_address) {
+        let (listener, terms) = first.runtime.block_on(async { Metrics::listen(address, limits) })?;
+        let entrance = Entrance::Metrics(metrics);
+        let shutdown = shutdown.clone();
+        first.runtime.spawn(async move { entrance.serve(listener, &terms, &shutdown).await });
+    }
     first.runtime.spawn(async move { signals.drive(&trigger, start.server.drain_delay).await });
     tracing::info!(%address, threads, "listening");
     first.work();
@@ -61,14 +78,48 @@ fn free_address(address: SocketAddr) -> io::Result<SocketAddr> {
     runtime.block_on(async { server::listen(address, false)?.local_addr() })
 }
 
-fn shared(server: &server::Settings, settings: Settings) -> Shared {
+fn shared(server: &server::Settings, settings: Settings, failures: UpstreamFailures) -> Shared {
     let rate = settings.rate_limit;
     Shared {
         body_limit_bytes: server.request_body_limit_bytes as u64,
         request_timeout: server.request_timeout,
+        stall_timeout: server.limits.stall_timeout,
         limiter: ClientLimiter::new(rate.per_second, rate.burst, rate.max_clients),
         slots: Slots::new(settings.exchange.max_requests),
+        failures,
+        is_measured: server.metrics_address.is_some(),
         settings,
+    }
+}
+
+/// The limits of one of the listeners, which share those of the gateway.
+fn limits_of_one(limits: &Limits, threads: usize) -> Limits {
+    let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+    Limits {
+        max_connections: limits.max_connections.div_ceil(threads),
+        max_idle_connections: limits.max_idle_connections.div_ceil(threads),
+        ..*limits
+    }
+}
+
+/// What a listener is for. Both kinds are served by the same code: a server for the metrics alone would be in the program
+/// a second time.
+#[derive(Clone)]
+enum Entrance {
+    Public(Arc<Gateway>),
+    Metrics(Arc<Metrics>),
+}
+
+impl Entrance {
+    async fn serve(self, listener: TcpListener, terms: &Terms, shutdown: &Shutdown) {
+        let service = service_fn(move |request: Request<Incoming>| match &self {
+            Self::Public(gateway) => Either::Left(gateway.answer(request)),
+            Self::Metrics(metrics) => {
+                let response = metrics.answer(request.method(), request.uri().path());
+                Either::Right(ready(Ok(response.map(ResponseBody::from))))
+            }
+        });
+        server::serve(listener, service, terms, shutdown).await;
     }
 }
 
@@ -77,7 +128,7 @@ struct Worker {
     runtime: Runtime,
     listener: TcpListener,
     gateway: Arc<Gateway>,
-    limits: Limits,
+    terms: Terms,
     shutdown: Shutdown,
 }
 
@@ -86,7 +137,7 @@ impl Worker {
         address: SocketAddr,
         shared: &Arc<Shared>,
         health: &Health,
-        limits: Limits,
+        terms: &Terms,
         shutdown: &Shutdown,
     ) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread()
@@ -98,13 +149,12 @@ impl Worker {
             .map_err(|error| Failure::caused(format!("cannot listen on {address}"), error))?;
         let pool = upstream::pool(&shared.settings.exchange);
         let gateway = Arc::new(Gateway { shared: Arc::clone(shared), health: health.clone(), pool });
-        Ok(Self { runtime, listener, gateway, limits, shutdown: shutdown.clone() })
+        Ok(Self { runtime, listener, gateway, terms: terms.clone(), shutdown: shutdown.clone() })
     }
 
     fn work(self) {
-        let Self { runtime, listener, gateway, limits, shutdown } = self;
-        let service = service_fn(move |request| gateway.answer(request));
-        runtime.block_on(server::serve(listener, service, limits, &shutdown));
+        let Self { runtime, listener, gateway, terms, shutdown } = self;
+        runtime.block_on(Entrance::Public(gateway).serve(listener, &terms, &shutdown));
         // A name that is still being resolved on a blocking thread has nobody left to answer to.
         runtime.shutdown_background();
     }

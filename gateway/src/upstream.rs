@@ -3,18 +3,15 @@
 use std::error::Error as _;
 use std::io;
 
-use http::header::HeaderValue;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use mini_kit::contract::{Reason, Value};
 use tokio::time::{Instant, timeout_at};
-use url::Url;
 
 use crate::body::{BodyError, RequestBody, Upload, UploadState};
+use crate::framing;
 use crate::refusal::Refusal;
 use crate::settings::ExchangeLimits;
 
@@ -41,49 +38,6 @@ pub fn pool(limits: &ExchangeLimits) -> Pool {
         .build(connector)
 }
 
-/// Where an upstream is.
-#[derive(Clone, Debug)]
-pub struct Address {
-    authority: Authority,
-    host: HeaderValue,
-}
-
-impl Value for Address {
-    const TYPE: &'static str = "url";
-
-    /// Reads `http://HOST[:PORT]`, with nothing after it but an optional slash.
-    fn parse(text: &str) -> Result<Self, Reason> {
-        let url = <Url as Value>::parse(text)?;
-        if url.scheme() != "http" {
-            return Err("is not an http URL: between gateway and services there is a private network and no TLS".into());
-        }
-        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-            return Err("has a path, query or fragment: requests keep their own path".into());
-        }
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let text = format!("{}{port}", url.host_str().unwrap_or_default());
-        let authority = text.parse().map_err(|_| "has a host that cannot be used in a request")?;
-        let host = HeaderValue::try_from(text).map_err(|_| "has a host that cannot be used in a request")?;
-        Ok(Self { authority, host })
-    }
-}
-
-impl Address {
-    /// The host and port, as the upstream is addressed in `Host`.
-    pub fn host(&self) -> &HeaderValue {
-        &self.host
-    }
-
-    /// The URI of a path and query at this upstream.
-    pub fn uri(&self, path_and_query: PathAndQuery) -> Uri {
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(path_and_query);
-        Uri::from_parts(parts).unwrap_or_default()
-    }
-}
-
 /// Why an exchange failed: what the client is told, and what only the log is told.
 #[derive(Debug)]
 pub struct Failure {
@@ -104,6 +58,7 @@ pub async fn exchange(
     deadline: Instant,
 ) -> Result<Response<Incoming>, Failure> {
     let upload = request.body().upload();
+    let method = request.method().clone();
     let spare = spare(&request);
     let mut outcome = timeout_at(deadline, pool.request(request)).await;
     if let (Ok(Err(error)), Some(spare)) = (&outcome, spare)
@@ -116,7 +71,14 @@ pub async fn exchange(
         Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(Failure { refusal: Refusal::BadGateway, cause: "it switched protocols without being asked".to_owned() })
         }
-        Ok(Ok(response)) => Ok(response),
+        Ok(Ok(response)) => {
+            let (head, body) = response.into_parts();
+            match framing::check(&head, &method) {
+                Ok(()) => Ok(Response::from_parts(head, body)),
+                // Its connection ends with the body, which nobody reads.
+                Err(cause) => Err(Failure { refusal: Refusal::BadGateway, cause: cause.to_owned() }),
+            }
+        }
         Ok(Err(error)) => Err(Failure { refusal: blame(&upload, &error), cause: chain(&error) }),
         Err(_) => {
             let client_is_slow = upload.state() == UploadState::Waiting;

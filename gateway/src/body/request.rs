@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,7 +22,14 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How far the client's body has come. Whoever sends the request reads it to tell whose fault a failure is.
 #[derive(Clone, Debug)]
-pub struct Upload(Arc<AtomicU8>);
+pub struct Upload(Arc<Progress>);
+
+#[derive(Debug)]
+struct Progress {
+    state: AtomicU8,
+    /// Whether the end of the body shows that what follows it on the connection is the next request.
+    ends_plainly: AtomicBool,
+}
 
 /// The states of an [`Upload`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +48,25 @@ pub enum UploadState {
 }
 
 impl Upload {
+    fn new(state: UploadState, ends_plainly: bool) -> Self {
+        Self(Arc::new(Progress { state: AtomicU8::new(state as u8), ends_plainly: AtomicBool::new(ends_plainly) }))
+    }
+
     fn set(&self, state: UploadState) {
-        self.0.store(state as u8, Ordering::Relaxed);
+        self.0.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// Whether the connection can take another request after this one.
+    ///
+    /// After a chunked body only one without trailers tells where it ends: hyper looks for the end of trailers in a way of
+    /// its own, and takes what follows a bare LF for trailers too.
+    pub fn ends_plainly(&self) -> bool {
+        self.0.ends_plainly.load(Ordering::Relaxed)
     }
 
     /// How far it has come.
     pub fn state(&self) -> UploadState {
-        match self.0.load(Ordering::Relaxed) {
+        match self.0.state.load(Ordering::Relaxed) {
             0 => UploadState::Arriving,
             1 => UploadState::Waiting,
             2 => UploadState::Complete,
@@ -72,24 +91,39 @@ pub struct Streamed {
     incoming: Option<Incoming>,
     remaining_bytes: u64,
     deadline: Instant,
+    stall_timeout: Duration,
+    /// When the client has to have sent more; none while nobody waits for it.
+    more_by: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     upload: Upload,
+    has_trailers: bool,
     /// The client waits for `100 Continue`, which hyper sends when the body is first asked for.
     waits_for_continue: bool,
 }
 
 impl RequestBody {
-    /// Wraps a client's body that may have at most `limit_bytes` and has to end by `deadline`.
-    pub fn new(incoming: Incoming, limit_bytes: u64, deadline: Instant, waits_for_continue: bool) -> Self {
+    /// Wraps a client's body that may have at most `limit_bytes`, has to end by `deadline` and must not stand still for
+    /// `stall_timeout`.
+    pub fn new(
+        incoming: Incoming,
+        limit_bytes: u64,
+        deadline: Instant,
+        stall_timeout: Duration,
+        waits_for_continue: bool,
+    ) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
+        let upload = Upload::new(UploadState::Arriving, incoming.size_hint().exact().is_some());
         Self::Streamed(Streamed {
             incoming: Some(incoming),
             remaining_bytes: limit_bytes,
             deadline,
+            stall_timeout,
+            more_by: None,
             timer: None,
-            upload: Upload(Arc::new(AtomicU8::new(UploadState::Arriving as u8))),
+            upload,
+            has_trailers: false,
             waits_for_continue,
         })
     }
@@ -97,7 +131,7 @@ impl RequestBody {
     /// Where the progress of the body is noted.
     pub fn upload(&self) -> Upload {
         match self {
-            Self::Empty => Upload(Arc::new(AtomicU8::new(UploadState::Complete as u8))),
+            Self::Empty => Upload::new(UploadState::Complete, true),
             Self::Streamed(streamed) => streamed.upload.clone(),
         }
     }
@@ -136,8 +170,21 @@ impl Streamed {
         loop {
             match Pin::new(&mut *incoming).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    // Trailers end here: they could carry the very fields that are removed from the headers.
-                    let Ok(data) = frame.into_data() else { continue };
+                    self.more_by = None;
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        // Trailers end here: they could carry the very fields that are removed from the headers.
+                        Err(trailers) if trailers.trailers_ref().is_some_and(|trailers| !trailers.is_empty()) => {
+                            self.has_trailers = true;
+                            continue;
+                        }
+                        // Only a bare LF makes hyper find trailers where there are none.
+                        Err(_) => {
+                            self.upload.set(UploadState::Broken);
+                            self.incoming = None;
+                            return Poll::Ready(Some(Err(BodyError::BadEnd)));
+                        }
+                    };
                     let Some(rest) = self.remaining_bytes.checked_sub(data.len() as u64) else {
                         self.upload.set(UploadState::TooLarge);
                         return Poll::Ready(Some(Err(BodyError::TooLarge)));
@@ -149,6 +196,7 @@ impl Streamed {
                 }
                 Poll::Ready(None) => {
                     self.upload.set(UploadState::Complete);
+                    self.upload.0.ends_plainly.store(!self.has_trailers, Ordering::Relaxed);
                     self.incoming = None;
                     return Poll::Ready(None);
                 }
@@ -159,8 +207,12 @@ impl Streamed {
                 }
                 Poll::Pending => {
                     self.upload.set(UploadState::Waiting);
-                    let deadline = self.deadline;
-                    let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+                    let (end, stall_timeout) = (self.deadline, self.stall_timeout);
+                    let more_by = *self.more_by.get_or_insert_with(|| end.min(Instant::now() + stall_timeout));
+                    let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(more_by)));
+                    if timer.deadline() != more_by {
+                        timer.as_mut().reset(more_by);
+                    }
                     ready!(timer.as_mut().poll(context));
                     return Poll::Ready(Some(Err(BodyError::TooSlow)));
                 }

@@ -6,7 +6,7 @@ mod upstream;
 
 use std::time::Duration;
 
-pub(crate) use client::Client;
+pub(crate) use client::{Client, stream_from};
 pub(crate) use gateway::{Gateway, Launch};
 pub(crate) use upstream::Upstream;
 

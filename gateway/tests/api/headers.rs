@@ -86,7 +86,7 @@ fn responses_without_a_body_keep_the_rules_of_content_length() {
 fn versions_do_not_cross() {
     let upstream = Upstream::start(|connection| {
         connection.request();
-        connection.write("HTTP/1.0 200 OK\r\n\r\nuntil the end");
+        connection.write("HTTP/1.0 200 OK\r\nContent-Length: 13\r\n\r\nuntil the end");
     });
     let gateway = Launch::before(&upstream).start();
     let mut client = gateway.client();

@@ -92,6 +92,19 @@ fn a_slow_body_is_the_fault_of_the_client() {
 }
 
 #[test]
+fn a_body_that_stands_still_is_refused_long_before_the_time_for_the_request_is_over() {
+    let upstream = Upstream::echo();
+    let gateway = Launch::before(&upstream).with("STALL_TIMEOUT", "200ms").with("REQUEST_TIMEOUT", "5m").start();
+    for framing in ["Content-Length: 10\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
+        let mut client = gateway.client();
+        let response = client.ask(format!("POST /users HTTP/1.1\r\nHost: a\r\n{framing}"));
+        assert_eq!((response.status, response.problem().as_str()), (408, "/problems/request-timeout"), "{framing}");
+        assert!(client.is_closed());
+    }
+    assert_eq!(upstream.so_far(), Vec::<String>::new(), "the upstream never had a whole request");
+}
+
+#[test]
 fn an_expected_continue_is_answered_by_the_gateway() {
     let upstream = Upstream::echo();
     let gateway = Launch::before(&upstream).start();

@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only the functions with #[test] for tests")]
 
+mod abuse;
+mod answers;
 mod failures;
 mod forwarding;
 mod framing;
 mod harness;
 mod headers;
 mod limits;
+mod observation;
 mod own_paths;
 mod repeats;
 mod routing;

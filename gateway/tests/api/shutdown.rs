@@ -2,9 +2,10 @@
 
 use std::sync::Mutex;
 use std::sync::mpsc;
+use std::thread;
 use std::time::Instant;
 
-use crate::harness::{Launch, PATIENCE, Upstream};
+use crate::harness::{Client, Launch, PATIENCE, Upstream};
 
 #[test]
 fn requests_under_way_are_answered_and_their_writes_finished() {
@@ -18,7 +19,7 @@ fn requests_under_way_are_answered_and_their_writes_finished() {
             report.send(()).unwrap();
         }
     });
-    let mut gateway = Launch::before(&upstream).with("DRAIN_DELAY", "10ms").with("LOG_LEVEL", "debug").start();
+    let mut gateway = Launch::before(&upstream).with("DRAIN_DELAY", "10ms").start();
     let mut stays = gateway.client();
     stays.send("GET /users HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut leaves = gateway.client();
@@ -26,7 +27,6 @@ fn requests_under_way_are_answered_and_their_writes_finished() {
     upstream.next();
     upstream.next();
     drop(leaves);
-    gateway.wait_for_line(|line| line["message"] == "a connection ended early");
 
     gateway.terminate();
     gateway.wait_for_line(|line| line["message"].as_str().is_some_and(|text| text.starts_with("draining")));
@@ -46,14 +46,67 @@ fn a_draining_gateway_serves_but_is_not_ready() {
     let mut gateway = Launch::before(&upstream).with("DRAIN_DELAY", "1m").start();
     gateway.terminate();
     gateway.wait_for_line(|line| line["message"].as_str().is_some_and(|text| text.starts_with("draining")));
-    let mut client = gateway.client();
+    let ask = |path: &str| gateway.client().ask(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
     // The line is written a moment before readiness changes.
     let begin = Instant::now();
-    while client.ask("GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").status != 503 {
+    while ask("/readyz").status != 503 {
         assert!(begin.elapsed() < PATIENCE, "the gateway is still ready");
     }
-    assert_eq!(client.ask("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
-    assert_eq!(client.ask("GET /users HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+    for path in ["/healthz", "/users"] {
+        let response = ask(path);
+        assert_eq!((response.status, response.one("connection")), (200, "close"), "{path}");
+    }
     gateway.terminate();
     assert_eq!(gateway.end().0.code(), Some(143));
+}
+
+/// Case R10: a client that keeps its connection, and opens another one when it is told to, loses no request.
+#[test]
+fn a_roll_out_loses_no_request_on_kept_connections() {
+    const CLIENTS: usize = 8;
+    let upstream = Upstream::echo();
+    let launch =
+        || Launch::before(&upstream).with("RATE_LIMIT_PER_SECOND", "1000000").with("RATE_LIMIT_BURST", "1000000");
+    let (mut old, new) = (launch().with("DRAIN_DELAY", "2s").start(), launch().start());
+    let (old_address, new_address) = (old.address, new.address);
+    let (arrived, all_arrived) = mpsc::channel();
+    let requests = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let arrived = arrived.clone();
+                scope.spawn(move || {
+                    let (mut client, mut is_on_old, mut requests) = (Client::connect(old_address), true, 0);
+                    let request = match number % 2 {
+                        0 => "GET /products HTTP/1.1\r\nHost: a\r\n\r\n",
+                        _ => "POST /orders HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok",
+                    };
+                    // On the new gateway for a while as well, so that the old one is gone before all have ended.
+                    for _ in 0..200 {
+                        while is_on_old {
+                            let response = client.ask(request);
+                            assert_eq!(response.status, 200);
+                            requests += 1;
+                            if requests == 20 {
+                                arrived.send(()).unwrap();
+                            }
+                            if response.all("connection") == ["close"] {
+                                (client, is_on_old) = (Client::connect(new_address), false);
+                            }
+                        }
+                        assert_eq!(client.ask(request).status, 200);
+                        requests += 1;
+                    }
+                    requests
+                })
+            })
+            .collect();
+        for _ in 0..CLIENTS {
+            all_arrived.recv_timeout(PATIENCE).unwrap();
+        }
+        old.terminate();
+        old.wait_for_line(|line| line["message"] == "stopped");
+        clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
+    });
+    assert_eq!(old.end().0.code(), Some(0));
+    assert!(requests >= CLIENTS * 220, "{requests}");
 }

@@ -30,7 +30,7 @@ fn a_service_link_as_port_is_refused_with_its_likely_cause() {
 #[test]
 fn an_upstream_that_cannot_be_used_is_a_configuration_error() {
     for (url, reason) in [
-        ("https://user:8443", "no TLS"),
+        ("https://user:8443", "without TLS"),
         ("http://user:8080/api", "path"),
         ("http://user:8080/?a=b", "path"),
         ("http://name:hidden@user:8080", "user information"),

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use crate::contract::{Contract, Declaration, Loader, Parsed, Presence, Reason, Values, Variable};
 
+/// Characters without width that are no white space: the byte order mark, which some editors begin files with, and its like.
+const INVISIBLE: [char; 6] = ['\u{feff}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{ad}'];
+
 /// Where values come from: the process environment in a service, a map in a test.
 pub type Source<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
@@ -142,8 +145,8 @@ fn read(variable: &Variable, source: &Source<'_>) -> Result<Option<String>, Read
         (Some(_), Some(_)) => Err(malformed(format!("{} and {file_variant} are both set", variable.name).into())),
         (Some(text), None) => Ok(Some(text)),
         (None, None) => Ok(None),
-        (None, Some(path)) => match file::read(path.as_ref()) {
-            Ok(text) => Ok(not_blank(text)),
+        (None, Some(path)) => match file::read(path.as_ref()).map(not_blank).and_then(clean) {
+            Ok(text) => Ok(text),
             Err(reason) => Err(malformed(format!("the file that {file_variant} names {reason}").into())),
         },
     }
@@ -152,8 +155,25 @@ fn read(variable: &Variable, source: &Source<'_>) -> Result<Option<String>, Read
 fn text_of(name: &str, source: &Source<'_>) -> Result<Option<String>, Reason> {
     match source(name).map(OsString::into_string) {
         None => Ok(None),
-        Some(Ok(text)) => Ok(not_blank(text)),
+        Some(Ok(text)) => clean(not_blank(text)).map_err(|reason| format!("{name} {reason}").into()),
         Some(Err(_)) => Err(format!("{name} is not valid UTF-8").into()),
+    }
+}
+
+/// Refuses what nobody means to be part of a value and nobody sees: editors, `echo` and copying from documents add it, and
+/// a password with a blank at its end is another password.
+fn clean(text: Option<String>) -> Result<Option<String>, Reason> {
+    let Some(text) = text else { return Ok(None) };
+    if text.contains(INVISIBLE) {
+        Err("contains a byte order mark or another invisible character".into())
+    } else if text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']) {
+        Err("has more than one line".into())
+    } else if text.trim() != text {
+        Err("begins or ends with white space".into())
+    } else if text.contains(char::is_control) {
+        Err("contains a control character".into())
+    } else {
+        Ok(Some(text))
     }
 }
 

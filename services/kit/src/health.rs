@@ -45,6 +45,8 @@ struct VersionBody {
 #[derive(Serialize)]
 struct StatusBody {
     status: &'static str,
+    /// The healthcheck knows its own service by it, and takes no other program on the port for healthy.
+    service: &'static str,
 }
 
 impl Health {
@@ -57,12 +59,18 @@ impl Health {
         Self { identity, shutdown, check: Arc::new(move || Box::pin(check())) }
     }
 
+    /// Which program this is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
     /// The response for one of [`PATHS`], and `None` for any other path.
     pub async fn answer(&self, path: &str) -> Option<Response<Full<Bytes>>> {
         match path {
-            HEALTHZ => Some(ok(&StatusBody { status: "alive" })),
+            HEALTHZ => Some(ok(&StatusBody { status: "alive", service: self.identity.service })),
             READYZ => Some(match self.readiness().await {
-                Ok(()) => ok(&StatusBody { status: "ready" }),
+                Ok(()) => ok(&StatusBody { status: "ready", service: self.identity.service }),
                 Err(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The service is not ready")
                     .detail(why)
                     .response(None),

@@ -1,11 +1,13 @@
-//! What every service shares: contract and configuration, HTTP start-up, problems, logs, tokens, health.
+//! What every program of the shop shares: contract and configuration, HTTP start-up, problems, logs, health.
 //!
 //! A service describes itself in one [`Service`] value and hands it to [`run`]; everything between the command line
-//! and the service's own routes lives here. The order of the modules below is the order in which a start passes them.
+//! and the service's own answers lives here. The order of the modules below is the order in which a start passes them.
+//! What only the services with an API and a database need is in `mini-kit-api`.
 
 mod command;
 mod run;
 
+pub mod client;
 pub mod config;
 pub mod contract;
 pub mod secret;
@@ -13,21 +15,12 @@ pub mod types;
 
 pub mod health;
 pub mod logs;
-pub mod shutdown;
-
-pub mod currency;
-pub mod extract;
-pub mod id;
-pub mod page;
+pub mod metrics;
 pub mod problem;
-pub mod query;
 pub mod request_id;
-pub mod router;
 pub mod server;
-
-pub mod caller;
-pub mod database;
-pub mod token;
+pub mod shutdown;
+pub mod trace_context;
 
 pub use contract::{Contract, Field, Loader, Value, Values};
 pub use problem::Problem;

@@ -1,6 +1,5 @@
 //! Errors as problem details (RFC 9457).
 
-use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
@@ -87,24 +86,6 @@ impl Problem {
         Self::new(status, name, title)
     }
 
-    /// A failure of the service itself. The cause goes to the log, under the request's id, and not to the client.
-    pub fn internal(cause: impl std::fmt::Display) -> Self {
-        tracing::error!("{cause:#}");
-        Self::from_status(StatusCode::INTERNAL_SERVER_ERROR)
-    }
-
-    /// A request body with invalid fields (422).
-    #[must_use]
-    pub fn invalid(errors: Vec<FieldError>) -> Self {
-        Self::from_status(StatusCode::UNPROCESSABLE_ENTITY).errors(errors)
-    }
-
-    /// A query string that is not understood (400), and why.
-    #[must_use]
-    pub fn invalid_query(reason: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid-query", "The query is not valid").detail(reason)
-    }
-
     /// Adds what is special about this occurrence.
     #[must_use]
     pub fn detail(self, detail: impl Into<String>) -> Self {
@@ -146,15 +127,6 @@ impl Problem {
         *response.status_mut() = self.status;
         response.headers_mut().extend(self.headers.iter().cloned());
         response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
-        response
-    }
-}
-
-/// The response carries the problem as an extension too, so that the router can add the id of the request.
-impl IntoResponse for Problem {
-    fn into_response(self) -> axum::response::Response {
-        let mut response = self.response(None).map(axum::body::Body::new);
-        response.extensions_mut().insert(self);
         response
     }
 }

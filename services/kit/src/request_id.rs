@@ -3,7 +3,9 @@
 use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use uuid::Uuid;
+use uuid::Builder;
+
+use crate::trace_context::random;
 
 /// The header that carries the id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,10 +27,11 @@ impl RequestId {
         }
     }
 
-    /// A new id: a random UUID.
+    /// A new id: a random UUID (version 4).
     #[must_use]
     pub fn random() -> Self {
-        let text = Uuid::new_v4().to_string();
+        let bits = u128::from(random()) << 64 | u128::from(random());
+        let text = Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().to_string();
         Self(HeaderValue::try_from(text).expect("a UUID consists of letters, digits and hyphens"))
     }
 

@@ -176,7 +176,7 @@ fn perform<C>(action: &Action, service: &'static Service<C>, identity: Identity)
         }
         Action::Healthcheck(question) => {
             environment::keep_only(&contract.names())?;
-            health::probe(*question, &environment::variable)
+            health::probe(*question, service.name, &environment::variable)
         }
         Action::Serve => {
             environment::keep_only(&contract.names())?;

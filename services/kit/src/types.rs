@@ -2,12 +2,12 @@
 
 mod choice;
 mod duration;
-mod key;
 mod number;
+mod origin;
 mod text;
 
 pub use choice::LogLevel;
 pub use duration::Pause;
-pub use key::decode_key;
 pub use number::{Integer, Port};
+pub use origin::{HttpOrigin, parse_host};
 pub use text::BindAddress;

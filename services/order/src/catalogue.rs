@@ -14,6 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use mini_kit::request_id::{REQUEST_ID, RequestId};
+use mini_kit::trace_context::TraceContext;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
@@ -82,6 +83,7 @@ impl Catalogue {
         &self,
         product_ids: &[Uuid],
         request_id: &RequestId,
+        trace: &TraceContext,
     ) -> Result<HashMap<Uuid, Money>, CatalogueError> {
         let deadline = Instant::now() + self.timeout;
         let uri = self.url.of_products(product_ids).map_err(|error| CatalogueError::Invalid(error.to_string()))?;
@@ -89,23 +91,30 @@ impl Catalogue {
             return Err(CatalogueError::Unavailable(format!("{MAX_LOOKUPS} look-ups were under way already")));
         };
         let first_deadline = Instant::now() + deadline.duration_since(Instant::now()) / 2;
-        let body = match self.attempt(&uri, request_id, first_deadline).await {
+        let body = match self.attempt(&uri, request_id, trace, first_deadline).await {
             Err(CatalogueError::Unavailable(cause)) => {
                 tracing::warn!(cause, "the product service did not answer; asking once more");
                 sleep_until(deadline.min(Instant::now() + RETRY_PAUSE)).await;
-                self.attempt(&uri, request_id, deadline).await
+                self.attempt(&uri, request_id, trace, deadline).await
             }
             first => first,
         }?;
         answer::read(&body, product_ids).map_err(CatalogueError::Invalid)
     }
 
-    async fn attempt(&self, uri: &Uri, request_id: &RequestId, deadline: Instant) -> Result<Bytes, CatalogueError> {
+    async fn attempt(
+        &self,
+        uri: &Uri,
+        request_id: &RequestId,
+        trace: &TraceContext,
+        deadline: Instant,
+    ) -> Result<Bytes, CatalogueError> {
         let unavailable = |cause: &(dyn std::error::Error + 'static)| CatalogueError::Unavailable(chain(cause));
         let exchange = async {
             let mut request = Request::new(Empty::new());
             *request.uri_mut() = uri.clone();
             request.headers_mut().insert(REQUEST_ID, request_id.header_value());
+            trace.write(request.headers_mut());
             let response = self.client.request(request).await.map_err(|error| unavailable(&error))?;
             let status = response.status();
             if status.is_server_error() {

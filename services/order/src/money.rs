@@ -1,6 +1,6 @@
 //! Money: integer minor units and their currency. Every sum is checked; none wraps, rounds or mixes currencies.
 
-use mini_kit::currency::Currency;
+use mini_kit_api::currency::Currency;
 use serde::Serialize;
 
 /// The largest amount, in minor units: 2^53 - 1, the last whole number that clients whose only number is a double read

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use mini_kit::id;
-use mini_kit::problem::FieldError;
+use mini_kit_api::conditional::EntityTag;
+use mini_kit_api::id;
+use mini_kit_api::problem::FieldError;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -31,6 +32,13 @@ pub struct Order {
     /// UTC, as RFC 3339.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+}
+
+impl Order {
+    /// The tag of this state: an order never changes, but for its status one day.
+    pub fn tag(&self) -> EntityTag {
+        EntityTag::new(format!("{}-{}", self.id, self.status))
+    }
 }
 
 /// One product of an order and the price paid for it, whatever the product costs later.

@@ -3,17 +3,19 @@
 mod refusal;
 
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use mini_kit::caller::Caller;
-use mini_kit::extract::{Json, Path};
-use mini_kit::page::{Cursor, Limit, Page};
-use mini_kit::query::Parameters;
 use mini_kit::request_id::RequestId;
-use mini_kit::{Problem, id};
+use mini_kit::trace_context::TraceContext;
+use mini_kit_api::caller::Caller;
+use mini_kit_api::conditional::{Copy, tagged};
+use mini_kit_api::extract::{Json, Path};
+use mini_kit_api::page::{Cursor, Limit, Page};
+use mini_kit_api::query::Parameters;
+use mini_kit_api::{Problem, id};
 
 use crate::App;
 use crate::idempotency::IdempotencyKey;
@@ -33,6 +35,7 @@ pub fn router(app: App) -> Router {
 async fn place(
     State(app): State<App>,
     Extension(request_id): Extension<RequestId>,
+    Extension(trace): Extension<TraceContext>,
     caller: Caller,
     headers: HeaderMap,
     Json(form): Json<OrderForm>,
@@ -46,7 +49,7 @@ async fn place(
     }
     let product_ids: Vec<_> = wanted.items().iter().map(|item| item.product_id).collect();
     let prices =
-        app.catalogue.prices(&product_ids, &request_id).await.map_err(|error| refusal::of_catalogue(&error))?;
+        app.catalogue.prices(&product_ids, &request_id, &trace).await.map_err(|error| refusal::of_catalogue(&error))?;
     let priced = wanted.priced(&prices).map_err(refusal::of_pricing)?;
     match store::place(&app.pool, caller.id, key.as_ref(), priced).await? {
         Placed::Now(order) => created(order),
@@ -65,7 +68,7 @@ fn replay(wanted: &Wanted, order: Order) -> Result<Response, Problem> {
 
 fn created(order: Order) -> Result<Response, Problem> {
     let location = HeaderValue::try_from(format!("/orders/{}", order.id)).map_err(Problem::internal)?;
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(order)).into_response())
+    Ok(tagged(&order.tag(), (StatusCode::CREATED, [(LOCATION, location)], Json(order))))
 }
 
 async fn list(State(app): State<App>, caller: Caller, RawQuery(query): RawQuery) -> Result<Json<Page<Order>>, Problem> {
@@ -80,8 +83,8 @@ fn parse_query(query: Option<&str>) -> Result<(Cursor, Limit), String> {
 }
 
 /// Another user's order is answered like one that does not exist: the difference would tell which ids exist.
-async fn find(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Json<Order>, Problem> {
+async fn find(State(app): State<App>, caller: Caller, Path(id): Path<String>, copy: Copy) -> Result<Response, Problem> {
     let id = id::parse(&id).ok_or_else(refusal::of_unknown_order)?;
-    let order = store::find(&app.pool, caller.id, id).await?;
-    order.map(Json).ok_or_else(refusal::of_unknown_order)
+    let order = store::find(&app.pool, caller.id, id).await?.ok_or_else(refusal::of_unknown_order)?;
+    Ok(copy.answer(&order.tag(), Json(order)))
 }

@@ -1,8 +1,8 @@
 //! Orders in Postgres. Values reach the database as bound parameters only; the statements are constants.
 
-use mini_kit::currency::Currency;
-use mini_kit::database::broken_rule;
-use mini_kit::page::{Cursor, Limit, Page};
+use mini_kit_api::currency::Currency;
+use mini_kit_api::database::broken_rule;
+use mini_kit_api::page::{Cursor, Limit, Page};
 use sqlx::postgres::PgRow;
 use sqlx::{PgExecutor, PgPool, Row};
 use time::OffsetDateTime;

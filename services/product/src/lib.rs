@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use mini_kit::health::Health;
-use mini_kit::router::{self, Routes};
-use mini_kit::token::{Verifier, VerifierSettings};
-use mini_kit::{Contract, Failure, Loader, Service, Start, database};
+use mini_kit::{Contract, Failure, Loader, Service, Start};
+use mini_kit_api::database;
+use mini_kit_api::router::{self, Routes};
+use mini_kit_api::token::{Verifier, VerifierSettings};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 

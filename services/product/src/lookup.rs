@@ -1,8 +1,8 @@
 //! What `GET /products` is asked for: a page, or certain products.
 
-use mini_kit::id;
-use mini_kit::page::{Cursor, Limit};
-use mini_kit::query::Parameters;
+use mini_kit_api::id;
+use mini_kit_api::page::{Cursor, Limit};
+use mini_kit_api::query::Parameters;
 use uuid::Uuid;
 
 /// The most products that one request may name.

@@ -1,6 +1,6 @@
 //! Prices: an amount in integer minor units and the currency that gives the units their size.
 
-use mini_kit::currency::Currency;
+use mini_kit_api::currency::Currency;
 use serde::{Deserialize, Serialize};
 
 /// The largest price, in minor units. An order of 50 items of 1000 pieces each at this price still totals less than

@@ -1,7 +1,8 @@
 //! Products, and what a request must say to create or change one.
 
-use mini_kit::currency::Currency;
-use mini_kit::problem::FieldError;
+use mini_kit_api::conditional::{Condition, EntityTag};
+use mini_kit_api::currency::Currency;
+use mini_kit_api::problem::FieldError;
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -31,6 +32,29 @@ pub struct Product {
     #[serde(with = "time::serde::rfc3339")]
     pub updated_at: OffsetDateTime,
 }
+
+impl Product {
+    /// The tag of this state: every change moves `updated_at`, so no two states of a product have the same.
+    pub fn tag(&self) -> EntityTag {
+        EntityTag::new(format!("{:x}", self.updated_at.unix_timestamp_nanos() / NANOSECONDS))
+    }
+}
+
+/// The states, each by its `updated_at`, that a condition allows; none when it allows every state. A tag that no product
+/// can have allows nothing.
+pub fn states(condition: &Condition) -> Option<Vec<OffsetDateTime>> {
+    let Condition::Tags { strong, .. } = condition else { return None };
+    let state = |tag: &String| {
+        let microseconds = i128::from_str_radix(tag, 16).ok()?;
+        let state = OffsetDateTime::from_unix_timestamp_nanos(microseconds.checked_mul(NANOSECONDS)?).ok()?;
+        // Other spellings of the same number are other tags.
+        (format!("{microseconds:x}") == *tag).then_some(state)
+    };
+    Some(strong.iter().filter_map(state).collect())
+}
+
+/// In a microsecond, which is what Postgres keeps.
+const NANOSECONDS: i128 = 1000;
 
 /// A name that can be shown on one line: 1 to [`MAX_NAME_CHARACTERS`] characters, no control characters, no white space
 /// at its ends.

@@ -2,18 +2,19 @@
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
-use mini_kit::caller::Caller;
-use mini_kit::extract::{Json, Path};
-use mini_kit::page::Page;
-use mini_kit::{Problem, id};
+use mini_kit_api::caller::Caller;
+use mini_kit_api::conditional::{Copy, IfMatch, precondition_failed, tagged};
+use mini_kit_api::extract::{Json, Path};
+use mini_kit_api::page::Page;
+use mini_kit_api::{Problem, id};
 
 use crate::App;
 use crate::lookup::Lookup;
-use crate::product::{ChangeForm, CreateForm, Product};
+use crate::product::{self, ChangeForm, CreateForm, Product};
 use crate::store;
 
 /// The routes of the service, without those that every service has.
@@ -32,10 +33,10 @@ async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<
     Ok(Json(page))
 }
 
-async fn find(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Product>, Problem> {
+async fn find(State(app): State<App>, Path(id): Path<String>, copy: Copy) -> Result<Response, Problem> {
     let id = id::parse(&id).ok_or_else(not_found)?;
-    let product = store::find(&app.pool, id).await?;
-    product.map(Json).ok_or_else(not_found)
+    let product = store::find(&app.pool, id).await?.ok_or_else(not_found)?;
+    Ok(copy.answer(&product.tag(), Json(product)))
 }
 
 async fn create(
@@ -47,20 +48,26 @@ async fn create(
     let product = body?.0.parse().map_err(Problem::invalid)?;
     let product = store::create(&app.pool, &product).await?;
     let location = HeaderValue::try_from(format!("/products/{}", product.id)).map_err(Problem::internal)?;
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(product)).into_response())
+    Ok(tagged(&product.tag(), (StatusCode::CREATED, [(LOCATION, location)], Json(product))))
 }
 
 async fn change(
     State(app): State<App>,
     Path(id): Path<String>,
     caller: Caller,
+    condition: Result<IfMatch, Problem>,
     body: Result<Json<ChangeForm>, Problem>,
-) -> Result<Json<Product>, Problem> {
+) -> Result<Response, Problem> {
     caller.require_admin()?;
     let id = id::parse(&id).ok_or_else(not_found)?;
+    let IfMatch(condition) = condition?;
     let change = body?.0.parse().map_err(Problem::invalid)?;
-    let product = store::change(&app.pool, id, &change).await?;
-    product.map(Json).ok_or_else(not_found)
+    let states = condition.as_ref().and_then(product::states);
+    match store::change(&app.pool, id, &change, states.as_deref()).await? {
+        Some(product) => Ok(tagged(&product.tag(), Json(product))),
+        None if states.is_some() && store::find(&app.pool, id).await?.is_some() => Err(precondition_failed()),
+        None => Err(not_found()),
+    }
 }
 
 fn not_found() -> Problem {

@@ -1,11 +1,12 @@
 //! The catalogue in Postgres. Values reach the database as bound parameters only; the statements are constants.
 
-use mini_kit::currency::Currency;
-use mini_kit::database::broken_rule;
-use mini_kit::page::{Cursor, Limit, Page};
+use mini_kit_api::currency::Currency;
+use mini_kit_api::database::broken_rule;
+use mini_kit_api::page::{Cursor, Limit, Page};
 use sqlx::PgPool;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::price::{Amount, Price};
@@ -27,20 +28,27 @@ pub async fn create(pool: &PgPool, product: &NewProduct) -> sqlx::Result<Product
     .await
 }
 
-/// Changes the named fields of one product; `None` when there is no such product.
+/// Changes the named fields of one product, if it is in one of the given `states` (its `updated_at`), where they are given;
+/// `None` when there is no such product or it is in another state.
 ///
 /// One statement, so that changes of different fields at the same time all last: the row's lock puts them in order and
 /// each sees what the one before it wrote. `clock_timestamp()` and not `now()`: a change that waited for the lock is the
-/// later one, although its transaction may have begun first.
-pub async fn change(pool: &PgPool, id: Uuid, change: &Change) -> sqlx::Result<Option<Product>> {
+/// later one, although its transaction may have begun first. Postgres looks at the condition again once it has the lock. Each
+/// change moves `updated_at`, even when the clock stands still or goes back.
+pub async fn change(
+    pool: &PgPool,
+    id: Uuid,
+    change: &Change,
+    states: Option<&[OffsetDateTime]>,
+) -> sqlx::Result<Option<Product>> {
     sqlx::query_as(
         "UPDATE products
          SET name = coalesce($2, name),
              description = coalesce($3, description),
              price_amount = coalesce($4, price_amount),
              price_currency = coalesce($5, price_currency),
-             updated_at = greatest(updated_at, clock_timestamp())
-         WHERE id = $1
+             updated_at = greatest(updated_at + interval '1 microsecond', clock_timestamp())
+         WHERE id = $1 AND ($6::timestamptz[] IS NULL OR updated_at = ANY($6))
          RETURNING id, name, description, price_amount, price_currency, created_at, updated_at",
     )
     .bind(id)
@@ -48,6 +56,7 @@ pub async fn change(pool: &PgPool, id: Uuid, change: &Change) -> sqlx::Result<Op
     .bind(change.description.as_ref().map(Description::as_str))
     .bind(change.price.map(|price| price.amount.minor_units()))
     .bind(change.price.as_ref().map(|price| price.currency.code()))
+    .bind(states)
     .fetch_optional(pool)
     .await
 }

@@ -1,7 +1,7 @@
 //! The administrator that the settings ask for.
 
 use mini_kit::Failure;
-use mini_kit::token::Role;
+use mini_kit_api::token::Role;
 use sqlx::PgPool;
 
 use crate::credentials::Credentials;

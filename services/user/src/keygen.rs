@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use mini_kit::secret::ExposeSecret as _;
-use mini_kit::token::SigningKey;
 use mini_kit::{Command, Failure};
+use mini_kit_api::token::SigningKey;
 
 pub(crate) const COMMAND: Command =
     Command { name: "keygen", about: "make a pair of keys: prints JWT_SIGNING_KEY=… and JWT_PUBLIC_KEY=…", run };

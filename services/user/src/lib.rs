@@ -2,26 +2,33 @@
 
 mod accounts;
 mod administrator;
+mod attempts;
 mod credentials;
 mod keygen;
 mod password;
 mod settings;
 mod store;
+mod turn;
 
 use std::sync::Arc;
 
 use axum::extract::FromRef;
 use mini_kit::health::Health;
-use mini_kit::router::{self, Routes};
 use mini_kit::shutdown::Shutdown;
-use mini_kit::token::{Signer, Verifier};
-use mini_kit::{Failure, Identity, Service, Start, database};
+use mini_kit::{Failure, Identity, Service, Start};
+use mini_kit_api::database;
+use mini_kit_api::router::{self, Routes};
+use mini_kit_api::token::{Role, Signer, Verifier};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 
 pub use settings::Settings;
 
+use crate::attempts::Attempts;
+use crate::credentials::Username;
 use crate::password::Hasher;
+use crate::store::User;
+use crate::turn::Turns;
 
 /// The schema of the service's database.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
@@ -57,6 +64,9 @@ pub async fn routes(
         signer: Arc::new(Signer::new(settings.signing_key, settings.audience)),
         verifier: Arc::new(verifier),
         token_lifetime_seconds: settings.token_lifetime_seconds,
+        attempts: Arc::new(Attempts::new(settings.attempt_limits)),
+        turns: Turns::new(settings.password_queue_per_client),
+        administrator: settings.administrator.as_ref().map(|administrator| administrator.username.clone()),
     };
     if let Some(administrator) = settings.administrator {
         administrator::make(&state.pool, &state.hasher, administrator).await?;
@@ -73,6 +83,19 @@ struct State {
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
     token_lifetime_seconds: i64,
+    attempts: Arc<Attempts>,
+    turns: Turns,
+    /// The administrator of the settings.
+    administrator: Option<Username>,
+}
+
+impl State {
+    /// What a user may do. Whoever was administrator under earlier settings is an ordinary user: the role in the database
+    /// says who may be one, the settings say who is.
+    fn role_of(&self, user: &User) -> Role {
+        let is_configured = self.administrator.as_ref().is_some_and(|name| name.as_str() == user.username);
+        if is_configured { user.role } else { Role::User }
+    }
 }
 
 impl FromRef<State> for Arc<Verifier> {

@@ -1,7 +1,7 @@
 //! Users in the database.
 
-use mini_kit::database::broken_rule;
-use mini_kit::token::Role;
+use mini_kit_api::database::broken_rule;
+use mini_kit_api::token::Role;
 use sqlx::Row as _;
 use sqlx::postgres::{PgPool, PgRow};
 use uuid::Uuid;

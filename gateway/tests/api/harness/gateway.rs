@@ -48,10 +48,23 @@ impl Launch {
                 let _ = sender.send(serde_json::from_str(&line).unwrap_or(Value::String(line)));
             }
         });
-        let mut gateway = Gateway { child, lines, address: SocketAddr::from(([0; 4], 0)) };
-        let line = gateway.wait_for_line(|line| line["message"] == "listening");
-        gateway.address = line["address"].as_str().unwrap().parse().unwrap();
+        let mut gateway = Gateway { child, lines, address: SocketAddr::from(([0; 4], 0)), metrics_address: None };
+        // The metrics come first, where they are asked for.
+        loop {
+            let line = gateway.wait_for_line(|line| line["message"] == "listening" || line["message"] == "metrics");
+            let address = line["address"].as_str().unwrap().parse().unwrap();
+            if line["message"] == "listening" {
+                gateway.address = address;
+                break;
+            }
+            gateway.metrics_address = Some(address);
+        }
         gateway
+    }
+
+    /// Runs a subcommand in this environment to its end.
+    pub(crate) fn run_command(self, arguments: &[&str]) -> Output {
+        self.spawn_with(arguments).wait_with_output().unwrap()
     }
 
     /// Runs it to its end, which has to come by itself.
@@ -59,10 +72,20 @@ impl Launch {
         self.spawn().wait_with_output().unwrap()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the seam for programs is xtask's; here the program is the subject")]
     fn spawn(self) -> Child {
+        self.spawn_with(&[])
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the seam for programs is xtask's; here the program is the subject")]
+    fn spawn_with(self, arguments: &[&str]) -> Child {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mini-gateway"));
-        command.env_clear().envs(self.0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(self.0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.spawn().unwrap()
     }
 }
@@ -72,6 +95,7 @@ pub(crate) struct Gateway {
     child: Child,
     lines: Receiver<Value>,
     pub(crate) address: SocketAddr,
+    pub(crate) metrics_address: Option<SocketAddr>,
 }
 
 impl Gateway {
@@ -94,6 +118,12 @@ impl Gateway {
                 }
             }
         }
+    }
+
+    /// What `mini-gateway healthcheck` says of it.
+    pub(crate) fn healthcheck(&self) -> Output {
+        let port = self.address.port().to_string();
+        Launch(BTreeMap::new()).with("BIND_ADDRESS", "127.0.0.1").with("PORT", port).run_command(&["healthcheck"])
     }
 
     pub(crate) fn terminate(&self) {

@@ -9,8 +9,7 @@ use crate::contract::Reason;
 /// The largest file that is read. A secret is a line; anything larger is a wrong path.
 const FILE_LIMIT_BYTES: u64 = 64 * 1024;
 
-/// Reads a file and removes exactly one trailing newline, which editors and `echo` add: a value that ends in a newline
-/// of its own keeps it.
+/// Reads a file and removes exactly one trailing newline, which editors and `echo` add. What is left has to be one line.
 pub(super) fn read(path: &Path) -> Result<String, Reason> {
     let unreadable = |error: std::io::Error| Reason::from(format!("cannot be read: {}", error.kind()));
     let file = File::open(path).map_err(unreadable)?;

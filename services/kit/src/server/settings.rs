@@ -20,7 +20,9 @@ pub struct Settings {
     pub request_body_limit_bytes: usize,
     /// `DRAIN_DELAY`.
     pub drain_delay: Duration,
-    /// `HEADER_READ_TIMEOUT`, `MAX_CONNECTIONS` and `SHUTDOWN_TIMEOUT`.
+    /// `METRICS_ADDRESS`.
+    pub metrics_address: Option<SocketAddr>,
+    /// `HEADER_READ_TIMEOUT`, `STALL_TIMEOUT`, `MAX_CONNECTIONS`, `MAX_IDLE_CONNECTIONS` and `SHUTDOWN_TIMEOUT`.
     pub limits: Limits,
 }
 
@@ -48,10 +50,20 @@ impl Settings {
             "5s",
             "The longest that a client may take to send the headers of a request, and that a connection may stay idle.",
         );
+        let stall_timeout = contract.with_default(
+            "STALL_TIMEOUT",
+            "5s",
+            "The longest that a client may make no progress within a message: reading none of its answer, sending none of its body.",
+        );
         let max_connections = contract.with_default::<Integer<1, 1_000_000>>(
             "MAX_CONNECTIONS",
             "1024",
-            "The most connections at once; more have to wait.",
+            "The most connections at once; one more takes the place of an idle one or, when none is idle, is answered with 503.",
+        );
+        let max_idle_connections = contract.with_default::<Integer<1, 1_000_000>>(
+            "MAX_IDLE_CONNECTIONS",
+            "768",
+            "The most connections without a complete request; one more closes the one that has been idle for longest.",
         );
         let drain_delay = contract.with_default::<Pause>(
             "DRAIN_DELAY",
@@ -63,15 +75,22 @@ impl Settings {
             "10s",
             "The time that requests in flight get to finish when the service stops.",
         );
+        let metrics_address = contract.optional::<SocketAddr>(
+            "METRICS_ADDRESS",
+            "The IP address and port, such as 0.0.0.0:9464, on which Prometheus may read /metrics; off when unset.",
+        );
         Box::new(move |values| Self {
             address: address(values),
             log_level: values.take(log_level),
             request_timeout: values.take(request_timeout),
             request_body_limit_bytes: values.take(request_body_limit).get() as usize,
             drain_delay: values.take(drain_delay).get(),
+            metrics_address: values.take(metrics_address),
             limits: Limits {
                 header_read_timeout: values.take(header_read_timeout),
+                stall_timeout: values.take(stall_timeout),
                 max_connections: values.take(max_connections).get(),
+                max_idle_connections: values.take(max_idle_connections).get(),
                 shutdown_timeout: values.take(shutdown_timeout),
             },
         })

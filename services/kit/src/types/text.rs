@@ -1,8 +1,6 @@
-//! Texts, URLs and the address to listen on.
+//! Texts and the address to listen on.
 
-use std::net::IpAddr;
-
-use url::Url;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::contract::{Reason, Value};
 
@@ -14,20 +12,11 @@ impl Value for String {
     }
 }
 
-impl Value for Url {
-    const TYPE: &'static str = "url";
+impl Value for SocketAddr {
+    const TYPE: &'static str = "string";
 
-    /// Reads an absolute URL with a host. User information is refused: a URL with a password in it is a secret, and
-    /// this type is printed.
     fn parse(text: &str) -> Result<Self, Reason> {
-        let url = Self::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
-        if !url.has_host() {
-            return Err("is a URL without a host".into());
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("is a URL with user information, which does not belong here".into());
-        }
-        Ok(url)
+        text.parse().map_err(|_| "is not an IP address with a port, such as 0.0.0.0:9464 or [::]:9464".into())
     }
 }
 

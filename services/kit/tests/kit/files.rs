@@ -30,16 +30,30 @@ fn load_bytes(bytes: &[u8]) -> Result<String, Faults> {
 }
 
 #[test]
-fn exactly_one_trailing_newline_is_removed() {
-    for (bytes, expected) in [
-        ("s3cret", "s3cret"),
-        ("s3cret\n", "s3cret"),
-        ("s3cret\r\n", "s3cret"),
-        ("s3cret\n\n", "s3cret\n"),
-        ("s3cret\r", "s3cret\r"),
-        (" s3cret ", " s3cret "),
+fn one_trailing_newline_is_removed() {
+    for bytes in ["s3cret", "s3cret\n", "s3cret\r\n"] {
+        assert_eq!(load_bytes(bytes.as_bytes()).unwrap(), "s3cret");
+    }
+}
+
+/// Case R04, in files.
+#[test]
+fn what_nobody_sees_in_a_file_is_refused_and_not_part_of_the_secret() {
+    for (bytes, reason) in [
+        ("S3CR3T-c4n4ry ", "white space"),
+        ("S3CR3T-c4n4ry \n", "white space"),
+        ("\tS3CR3T-c4n4ry\n", "white space"),
+        ("S3CR3T-c4n4ry\u{a0}", "white space"),
+        ("\u{feff}S3CR3T-c4n4ry\n", "byte order mark"),
+        ("S3CR3T-c4n4ry\n\n", "more than one line"),
+        ("S3CR3T-c4n4ry\nsecond\n", "more than one line"),
+        ("S3CR3T-c4n4ry\r", "more than one line"),
+        ("S3CR3T\0c4n4ry", "control character"),
+        ("S3CR3T\u{1b}c4n4ry", "control character"),
     ] {
-        assert_eq!(load_bytes(bytes.as_bytes()).unwrap(), expected);
+        let message = load_bytes(bytes.as_bytes()).unwrap_err().to_string();
+        assert!(message.contains("PASSWORD is malformed") && message.contains("PASSWORD_FILE"), "{bytes:?}: {message}");
+        assert!(message.contains(reason) && !message.contains("S3CR3T"), "{bytes:?}: {message}");
     }
 }
 

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use mini_kit::contract::Value;
-use mini_kit::types::{BindAddress, Integer, LogLevel, Pause, Port, decode_key};
+use mini_kit::types::{BindAddress, HttpOrigin, Integer, LogLevel, Pause, Port};
 use proptest::prelude::*;
-use url::Url;
 
 fn reason<T: Value>(text: &str) -> String {
     match T::parse(text) {
@@ -68,55 +67,50 @@ fn the_other_types_take_one_form_only() {
 }
 
 #[test]
-fn urls_have_a_host_and_no_user_information() {
-    Url::parse("http://product:8080").unwrap();
-    for text in ["product:8080", "/path", "http://", "http://u:p@h/", "http://u@h/", "http://h:99999/", "mailto:a@b"] {
-        reason::<Url>(text);
-    }
-}
-
-#[test]
-fn keys_have_32_bytes_in_standard_base64() {
-    let padded = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
-    let unpadded = padded.trim_end_matches('=');
-    assert_eq!(decode_key(padded).unwrap(), decode_key(unpadded).unwrap());
-    let with_slash = "//79/Pv6+fj39vX08/Lx8O/u7ezr6uno5+bl5OPi4eA=";
-    decode_key(with_slash).unwrap();
-    let zeros = format!("{}=", "A".repeat(43));
-    let hex = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20";
-    for (text, why) in [
-        (with_slash.replace('/', "_").replace('+', "-").as_str(), "URL-safe"),
-        (format!("{padded}\n").as_str(), "blanks"),
-        (format!("{} {}", &padded[..20], &padded[20..]).as_str(), "blanks"),
-        ("AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHw==", "does not have 32 bytes"),
-        ("=====", "not base64"),
-        (zeros.as_str(), "zeros"),
-        (hex, "hexadecimal"),
-        // The last two bits of this text belong to no byte; accepting them would give one key several forms.
-        ("AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyB=", "not base64"),
+fn origins_have_scheme_host_and_port_and_nothing_else() {
+    for (text, host) in [
+        ("http://product:8080", "product:8080"),
+        ("http://product:8080/", "product:8080"),
+        ("HTTP://product", "product"),
+        ("http://127.0.0.1:80", "127.0.0.1:80"),
+        ("http://[::1]:3", "[::1]:3"),
+        ("http://product.shop.svc.cluster.local", "product.shop.svc.cluster.local"),
     ] {
-        let reason = decode_key(text).expect_err(text).into_owned();
+        assert_eq!(HttpOrigin::parse(text).unwrap().host(), host);
+    }
+    for (text, why) in [
+        ("product:8080", "not a URL"),
+        ("/path", "not a URL"),
+        ("https://product", "without TLS"),
+        ("ftp://product", "not an http URL"),
+        ("http://", "without a host"),
+        ("http:///", "without a host"),
+        ("http://u:p@h/", "user information"),
+        ("http://u@h", "user information"),
+        ("http://h:99999", "HTTP cannot carry"),
+        ("http://h:", "HTTP cannot carry"),
+        ("http://h\u{fc}lle", "HTTP cannot carry"),
+        ("http://h/path", "path"),
+        ("http://h//", "path"),
+        ("http://h?a=b", "query"),
+        ("http://h/#x", "fragment"),
+        ("http://h\\x", "path"),
+    ] {
+        let reason = reason::<HttpOrigin>(text);
         assert!(reason.contains(why), "{text}: {reason}");
     }
+    let origin = HttpOrigin::parse("http://product:8080").unwrap();
+    assert_eq!(origin.uri("/products?a=b".parse().unwrap()), "http://product:8080/products?a=b");
 }
 
 proptest! {
-    #[test]
-    fn a_key_survives_its_text(bytes in any::<[u8; 32]>().prop_filter("not all zeros", |bytes| *bytes != [0; 32])) {
-        use base64::Engine as _;
-        let text = base64::engine::general_purpose::STANDARD.encode(bytes);
-        prop_assert_eq!(decode_key(&text), Ok(bytes));
-        prop_assert_eq!(decode_key(text.trim_end_matches('=')), Ok(bytes));
-    }
-
     #[test]
     fn no_text_makes_a_parser_panic(text in "\\PC*") {
         let _ = Duration::parse(&text);
         let _ = Port::parse(&text);
         let _ = Integer::<0, 9>::parse(&text);
         let _ = BindAddress::parse(&text);
-        let _ = <Url as Value>::parse(&text);
-        let _ = decode_key(&text);
+        let _ = HttpOrigin::parse(&text);
     }
 
     #[test]

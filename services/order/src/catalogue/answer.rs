@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mini_kit::currency::Currency;
+use mini_kit_api::currency::Currency;
 use serde::Deserialize;
 use uuid::Uuid;
 

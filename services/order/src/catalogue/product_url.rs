@@ -1,34 +1,21 @@
 //! The address of the product service.
 
 use http::Uri;
+use http::uri::PathAndQuery;
 use mini_kit::Value;
 use mini_kit::contract::Reason;
-use url::Url;
+use mini_kit::types::HttpOrigin;
 use uuid::Uuid;
 
-/// An `http` URL with a host, perhaps a port, and no path.
+/// Where the product service is.
 #[derive(Clone, Debug)]
-pub struct ProductUrl {
-    /// `http://HOST[:PORT]`, without a slash at the end.
-    origin: String,
-}
+pub struct ProductUrl(HttpOrigin);
 
 impl Value for ProductUrl {
-    const TYPE: &'static str = "url";
+    const TYPE: &'static str = HttpOrigin::TYPE;
 
     fn parse(text: &str) -> Result<Self, Reason> {
-        let url = <Url as Value>::parse(text)?;
-        if url.scheme() != "http" {
-            return Err("is not an http URL; the services speak plain HTTP on their private network".into());
-        }
-        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-            return Err("has a path, a query or a fragment; scheme, host and port are all that is wanted".into());
-        }
-        let origin = url.origin().ascii_serialization();
-        match Uri::try_from(&origin) {
-            Ok(_) => Ok(Self { origin }),
-            Err(_) => Err("has a host that HTTP cannot carry".into()),
-        }
+        HttpOrigin::parse(text).map(Self)
     }
 }
 
@@ -36,7 +23,7 @@ impl ProductUrl {
     /// The question for some products at once.
     pub(super) fn of_products(&self, ids: &[Uuid]) -> Result<Uri, http::uri::InvalidUri> {
         let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
-        Uri::try_from(format!("{}/products?ids={}", self.origin, ids.join(",")))
+        Ok(self.0.uri(PathAndQuery::try_from(format!("/products?ids={}", ids.join(",")))?))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rules of orders that need no database.
 
-use mini_kit::currency::Currency;
+use mini_kit_api::currency::Currency;
 use proptest::prelude::*;
 
 use super::*;

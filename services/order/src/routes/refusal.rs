@@ -2,7 +2,7 @@
 
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
-use mini_kit::Problem;
+use mini_kit_api::Problem;
 
 use crate::catalogue::CatalogueError;
 use crate::order::PricingError;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::response::IntoResponse;
 use http::StatusCode;
-use mini_kit::token::{SigningKey, Verifier};
+use mini_kit_api::token::{SigningKey, Verifier};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;

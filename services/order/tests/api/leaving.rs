@@ -62,7 +62,8 @@ async fn two_hundred_clients_that_leave_half_way_leave_no_half_order(pool: PgPoo
     let (trigger, shutdown) = shutdown::channel();
     let service = TowerToHyperService::new(shop.router.clone());
     let limits = settings().limits;
-    let server = tokio::spawn(async move { server::serve(listener, service, limits, &shutdown).await });
+    let server =
+        tokio::spawn(async move { server::serve(listener, service, &server::Terms::plain(limits), &shutdown).await });
 
     let mut clients = Vec::new();
     for _ in 0..LEAVERS {

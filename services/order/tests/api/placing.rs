@@ -1,7 +1,10 @@
 //! `POST /orders`.
 
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
 use axum::response::IntoResponse;
-use http::StatusCode;
+use http::{Request, StatusCode};
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -130,4 +133,28 @@ async fn no_database_connection_is_held_while_the_catalogue_is_asked(pool: PgPoo
     };
     let (answer, ()) = tokio::join!(shop.buy(&user, Some("key")), asking);
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[sqlx::test(migrator = "mini_order::MIGRATOR")]
+async fn the_trace_of_an_order_goes_on_to_the_catalogue(pool: PgPool) {
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let record = Arc::clone(&seen);
+    let upstream = Upstream::answering(move |request| {
+        let headers = ["traceparent", "tracestate"].map(|name| request.headers()[name].to_str().unwrap().to_owned());
+        record.lock().unwrap().push(headers);
+        async { StatusCode::BAD_REQUEST.into_response() }
+    })
+    .await;
+    let shop = Shop::with(pool, upstream);
+    let request = Request::post("/orders")
+        .header("authorization", shop.user().authorization)
+        .header("content-type", "application/json")
+        .header("traceparent", PARENT)
+        .header("tracestate", "vendor=1");
+    shop.send(request.body(Body::from(items(&[(PEN, 1)]).to_string())).unwrap()).await;
+    let seen = seen.lock().unwrap();
+    let [parent, state] = &seen[0];
+    assert!(parent.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && parent != PARENT, "{parent}");
+    assert_eq!(state, "vendor=1");
 }

@@ -93,3 +93,13 @@ async fn a_database_without_a_free_connection_is_503_and_not_a_failure(pool: PgP
     assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "service-unavailable"));
     assert_eq!(answer.headers["retry-after"], "1");
 }
+
+#[sqlx::test(migrator = "mini_order::MIGRATOR")]
+async fn an_order_has_a_tag_of_its_own(pool: PgPool) {
+    let shop = Shop::new(pool).await;
+    let user = shop.user();
+    let placed = shop.buy(&user, None).await;
+    let found = shop.get(&user, &format!("/orders/{}", placed.json()["id"].as_str().unwrap())).await;
+    assert_eq!(found.headers["etag"], placed.headers["etag"]);
+    assert_ne!(shop.buy(&user, None).await.headers["etag"], placed.headers["etag"]);
+}

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::header::WWW_AUTHENTICATE;
 use http::{Request, StatusCode};
-use mini_kit::token::{LEEWAY_SECONDS, now_unix_seconds};
+use mini_kit_api::token::{LEEWAY_SECONDS, now_unix_seconds};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -31,7 +31,7 @@ async fn no_route_answers_without_a_valid_token(pool: PgPool) {
     for path in ["/orders", "/orders/01930000-0000-7000-8000-000000000000"] {
         let answer = shop.send(Request::get(path).body(Body::empty()).unwrap()).await;
         assert_eq!((answer.status, answer.problem().as_str()), (StatusCode::UNAUTHORIZED, "unauthorized"));
-        assert_eq!(answer.headers[WWW_AUTHENTICATE], "Bearer");
+        assert_eq!(answer.headers[WWW_AUTHENTICATE], "Bearer realm=\"mini\"");
     }
     for authorization in ["Bearer", "Bearer ", "Bearer  ", "Basic dTpw", "Bearer nonsense", "Bearer a.b.c"] {
         let user = User { authorization: authorization.to_owned() };

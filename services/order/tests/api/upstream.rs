@@ -138,7 +138,7 @@ async fn axum_serve(listener: TcpListener, router: Router) {
     let limits = crate::shop::settings().limits;
     let (_trigger, shutdown) = mini_kit::shutdown::channel();
     let service = hyper_util::service::TowerToHyperService::new(router);
-    mini_kit::server::serve(listener, service, limits, &shutdown).await;
+    mini_kit::server::serve(listener, service, &mini_kit::server::Terms::plain(limits), &shutdown).await;
 }
 
 async fn read_head(stream: &mut TcpStream) -> String {

@@ -8,10 +8,11 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use mini_kit::health::Health;
-use mini_kit::router::{self, Routes};
 use mini_kit::server::Settings;
-use mini_kit::token::{Audience, Role, Signer, SigningKey, Verifier, now_unix_seconds};
-use mini_kit::{Build, Identity, config, database, shutdown};
+use mini_kit::{Build, Identity, config, shutdown};
+use mini_kit_api::database;
+use mini_kit_api::router::{self, Routes};
+use mini_kit_api::token::{Audience, Role, Signer, SigningKey, Verifier, now_unix_seconds};
 use mini_product::{App, MIGRATOR, routes};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -74,6 +75,13 @@ impl Catalogue {
         let body = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&body).unwrap_or_else(|_| panic!("not JSON: {body:?}"));
         Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// The status and the tag of a response, which may have no body.
+    pub(crate) async fn status(&self, request: Request<Body>) -> (StatusCode, Option<String>) {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let tag = response.headers().get("etag").map(|tag| tag.to_str().unwrap().to_owned());
+        (response.status(), tag)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use axum::body::Body;
+use http::{Method, Request, StatusCode};
+use mini_kit_api::token::Role;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::task::JoinSet;
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Answer, Catalogue};
 
 fn path(product: &Value) -> String {
     format!("/products/{}", product["id"].as_str().unwrap())
@@ -93,4 +95,84 @@ async fn changes_at_the_same_time_lose_nothing_and_mix_no_price(pool: PgPool) {
     assert_ne!(last["name"], "Pen");
     assert_ne!(last["description"], "");
     assert_ne!(last["price"]["amount"], 0);
+}
+
+async fn change_if(catalogue: &Catalogue, product: &Value, condition: &str, body: Value) -> Answer {
+    let request = Request::patch(path(product))
+        .header("authorization", format!("Bearer {}", catalogue.token(Role::Admin)))
+        .header("content-type", "application/json")
+        .header("if-match", condition);
+    catalogue.send(request.body(Body::from(body.to_string())).unwrap()).await
+}
+
+/// Case R07.
+#[sqlx::test(migrator = "mini_product::MIGRATOR")]
+async fn a_change_of_another_state_than_the_present_one_is_refused(pool: PgPool) {
+    let catalogue = Catalogue::new(pool);
+    let product = catalogue.create("Pen", 100).await;
+    let tag = |answer: &Answer| answer.headers["etag"].to_str().unwrap().to_owned();
+    let change =
+        async |condition: &str, name: &str| change_if(&catalogue, &product, condition, json!({ "name": name })).await;
+    let first = tag(&catalogue.get(&path(&product)).await);
+    let weak = format!("W/{first}");
+    let padded = first.replacen('"', "\"0", 1);
+    for stale in ["\"x\"", "\"0\"", "\"\"", &weak, &padded] {
+        let refused = change(stale, "Never").await;
+        let said = (refused.status, refused.problem());
+        assert_eq!(said, (StatusCode::PRECONDITION_FAILED, "precondition-failed"), "{stale}");
+    }
+    for malformed in ["x", "", "\"a", "*, \"a\""] {
+        let refused = change(malformed, "Never").await;
+        assert_eq!((refused.status, refused.problem()), (StatusCode::BAD_REQUEST, "invalid-condition"), "{malformed}");
+    }
+    assert_eq!(catalogue.get(&path(&product)).await.body, product);
+
+    let changed = change(&format!("\"x\", {first}"), "Pencil").await;
+    assert_eq!((changed.status, &changed.body["name"]), (StatusCode::OK, &json!("Pencil")));
+    let second = tag(&changed);
+    assert_ne!(first, second);
+    assert_eq!(tag(&catalogue.get(&path(&product)).await), second);
+    assert_eq!(change(&first, "Late").await.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(change("*", "Any").await.status, StatusCode::OK);
+    let nobody = json!({ "id": "01930000-0000-7000-8000-000000000000" });
+    for condition in ["*", &first] {
+        let answer = change_if(&catalogue, &nobody, condition, json!({ "name": "Any" })).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{condition}");
+    }
+}
+
+/// Of all that begin from the same state one may change it.
+#[sqlx::test(migrator = "mini_product::MIGRATOR")]
+async fn of_many_changes_of_one_state_one_succeeds(pool: PgPool) {
+    let catalogue = Arc::new(Catalogue::new(pool));
+    let product = catalogue.create("Pen", 0).await;
+    for _ in 0..5 {
+        let tag = catalogue.get(&path(&product)).await.headers["etag"].to_str().unwrap().to_owned();
+        let mut changes = JoinSet::new();
+        for number in 0..8 {
+            let (catalogue, product, tag) = (Arc::clone(&catalogue), product.clone(), tag.clone());
+            changes.spawn(async move {
+                change_if(&catalogue, &product, &tag, json!({ "name": format!("Pen {number}") })).await.status
+            });
+        }
+        let mut statuses = changes.join_all().await;
+        statuses.sort();
+        assert_eq!(statuses[0], StatusCode::OK);
+        assert!(statuses[1..].iter().all(|status| *status == StatusCode::PRECONDITION_FAILED), "{statuses:?}");
+    }
+}
+
+#[sqlx::test(migrator = "mini_product::MIGRATOR")]
+async fn a_reader_with_the_present_state_is_told_so(pool: PgPool) {
+    let catalogue = Catalogue::new(pool);
+    let product = catalogue.create("Pen", 100).await;
+    let tag = catalogue.get(&path(&product)).await.headers["etag"].clone();
+    let ask = async |condition: &str| {
+        let request = Request::get(path(&product)).header("if-none-match", condition);
+        catalogue.status(request.body(Body::empty()).unwrap()).await
+    };
+    let tag = tag.to_str().unwrap();
+    assert_eq!(ask(tag).await, (StatusCode::NOT_MODIFIED, Some(tag.to_owned())));
+    assert_eq!(ask(&format!("W/{tag}, \"x\"")).await.0, StatusCode::NOT_MODIFIED);
+    assert_eq!(ask("\"x\"").await.0, StatusCode::OK);
 }

@@ -41,6 +41,9 @@ async fn a_body_of_another_form_is_refused_with_the_right_status(pool: PgPool) {
         ("{", StatusCode::BAD_REQUEST),
         ("", StatusCode::BAD_REQUEST),
         ("[]", StatusCode::UNPROCESSABLE_ENTITY),
+        // Case R06.
+        (r#"["Pen","desc",[1,"EUR"]]"#, StatusCode::UNPROCESSABLE_ENTITY),
+        (r#"{"name":"Pen","price":[1,"EUR"]}"#, StatusCode::UNPROCESSABLE_ENTITY),
         (r#"{"name":"Pen"}"#, StatusCode::UNPROCESSABLE_ENTITY),
         (r#"{"name":"Pen","price":{"amount":1.5,"currency":"EUR"}}"#, StatusCode::UNPROCESSABLE_ENTITY),
         (r#"{"name":"Pen","price":{"amount":1,"currency":"EUR"},"stock":3}"#, StatusCode::UNPROCESSABLE_ENTITY),
@@ -50,7 +53,10 @@ async fn a_body_of_another_form_is_refused_with_the_right_status(pool: PgPool) {
         let answer = catalogue.write(Method::POST, "/products", body).await;
         assert_eq!(answer.status, status, "{body}: {answer:?}");
         answer.problem();
+        assert!(!answer.body.to_string().contains("Form") && !answer.body.to_string().contains("struct"), "{answer:?}");
     }
+    let answer = catalogue.write(Method::POST, "/products", r#"["Pen","desc",[1,"EUR"]]"#).await;
+    assert_eq!(answer.body["errors"], json!([{ "pointer": "", "detail": "expected an object" }]));
 }
 
 #[sqlx::test(migrator = "mini_product::MIGRATOR")]

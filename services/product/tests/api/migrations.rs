@@ -1,7 +1,7 @@
 //! Rules of the migrations.
 
 use http::StatusCode;
-use mini_kit::database;
+use mini_kit_api::database;
 use mini_product::MIGRATOR;
 use sqlx::PgPool;
 

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{Method, Request, StatusCode};
-use mini_kit::token::Role;
+use mini_kit_api::token::Role;
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -27,7 +27,7 @@ async fn only_administrators_write(pool: PgPool) {
     for (method, path) in [(Method::POST, "/products"), (Method::PATCH, &one)] {
         let without = write(&catalogue, method.clone(), path, None).await;
         assert_eq!(without.status, StatusCode::UNAUTHORIZED);
-        assert_eq!(without.headers[WWW_AUTHENTICATE], "Bearer");
+        assert_eq!(without.headers[WWW_AUTHENTICATE], "Bearer realm=\"mini\"");
         let with_nonsense = write(&catalogue, method.clone(), path, Some("Bearer nonsense")).await;
         assert_eq!(with_nonsense.status, StatusCode::UNAUTHORIZED);
         assert!(with_nonsense.headers[WWW_AUTHENTICATE].to_str().unwrap().contains("invalid_token"));

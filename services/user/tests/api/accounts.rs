@@ -58,7 +58,7 @@ async fn a_wrong_password_and_an_unknown_name_are_answered_alike(pool: PgPool) {
     {
         let mut answer = service.login(username, password).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
-        assert_eq!(answer.headers["www-authenticate"], "Bearer");
+        assert_eq!(answer.headers["www-authenticate"], "Bearer realm=\"mini\"");
         answer.body["request_id"].take();
         answers.push(answer.body);
     }
@@ -109,6 +109,27 @@ async fn credentials_that_break_the_rules_are_named_by_field(pool: PgPool) {
         (missing.status, &missing.body["errors"][0]["detail"]),
         (StatusCode::UNPROCESSABLE_ENTITY, &json!("missing field `password`"))
     );
+}
+
+#[sqlx::test(migrator = "mini_user::MIGRATOR")]
+async fn bodies_are_objects_with_known_fields(pool: PgPool) {
+    let service = Service::start(pool).await;
+    for path in ["/users/register", "/users/login"] {
+        for (body, detail) in [
+            (json!(["alice", PASSWORD]), "expected an object"),
+            (
+                json!({"username": "alice", "password": PASSWORD, "role": "admin"}),
+                "unknown field; expected `username` or `password`",
+            ),
+        ] {
+            let answer = service.post(path, &body).await;
+            let (status, said) = (answer.status, &answer.body["errors"][0]["detail"]);
+            assert_eq!((status, said), (StatusCode::UNPROCESSABLE_ENTITY, &json!(detail)), "{path} {body}");
+        }
+        let answer = service.get(path).await;
+        let allowed = &answer.headers["allow"];
+        assert_eq!((answer.status, allowed.to_str().unwrap()), (StatusCode::METHOD_NOT_ALLOWED, "POST"));
+    }
 }
 
 #[sqlx::test(migrator = "mini_user::MIGRATOR")]

@@ -48,3 +48,28 @@ async fn an_ordinary_user_of_that_name_never_becomes_administrator(pool: PgPool)
     let me = service.me(&format!("Bearer {}", token.body["access_token"].as_str().unwrap())).await;
     assert_eq!(me.body["role"], "user");
 }
+
+/// A token says what its owner may do until it expires; a new one says what the settings say.
+#[sqlx::test(migrator = "mini_user::MIGRATOR")]
+async fn an_administrator_who_is_no_longer_configured_is_none(pool: PgPool) {
+    let role = async |service: &Service, name: &str| {
+        let token = service.login(name, "first password").await;
+        let authorization = format!("Bearer {}", token.body["access_token"].as_str().unwrap());
+        let payload = authorization.split('.').nth(1).unwrap().to_owned();
+        (service.me(&authorization).await.body["role"].clone(), payload)
+    };
+    let service = Service::start_with(pool.clone(), &settings("first password")).await.unwrap();
+    let (before, admin_payload) = role(&service, "boss").await;
+    assert_eq!(before, "admin");
+    let other = [("ADMIN_USERNAME", "chief"), ("ADMIN_PASSWORD", "first password")];
+    for variables in [&[][..], &other] {
+        let service = Service::start_with(pool.clone(), variables).await.unwrap();
+        let (after, payload) = role(&service, "boss").await;
+        assert_eq!(after, "user", "{variables:?}");
+        assert_ne!(payload, admin_payload);
+    }
+    // The way back is open.
+    let service = Service::start_with(pool, &settings("first password")).await.unwrap();
+    assert_eq!(role(&service, "boss").await.0, "admin");
+    assert_eq!(role(&service, "chief").await.0, "user");
+}

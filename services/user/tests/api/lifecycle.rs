@@ -36,6 +36,20 @@ fn missing_and_malformed_settings_are_reported_together() {
     assert!(!ended.output.contains("10.0.0.1"), "{}", ended.output);
 }
 
+/// Case R04: before it asks for anything else, and by name.
+#[test]
+fn a_password_with_a_blank_at_its_end_is_answered_with_78() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("password");
+    std::fs::write(&path, "S3CR3T-c4n4ry \n").unwrap();
+    for password in [("ADMIN_PASSWORD", "S3CR3T-c4n4ry "), ("ADMIN_PASSWORD_FILE", path.to_str().unwrap())] {
+        let ended = Program::start(&[], &[("ADMIN_USERNAME", "boss"), password]).end();
+        assert_eq!(ended.status.code(), Some(78), "{}", ended.output);
+        assert!(ended.output.contains("ADMIN_PASSWORD is malformed"), "{}", ended.output);
+        assert!(ended.output.contains("white space") && !ended.output.contains("S3CR3T"), "{}", ended.output);
+    }
+}
+
 #[test]
 fn the_program_describes_itself_without_any_setting() {
     let version = Program::start(&["--version"], &[]).end();
@@ -55,7 +69,7 @@ fn the_program_describes_itself_without_any_setting() {
 #[test]
 fn keygen_makes_a_new_pair_of_keys_each_time() {
     use mini_kit::contract::Value as _;
-    use mini_kit::token::{PublicKey, SigningKey};
+    use mini_kit_api::token::{PublicKey, SigningKey};
 
     let first = Program::start(&["keygen"], &[]).end().output;
     let (seed, public) = first.trim().split_once('\n').unwrap();
@@ -178,6 +192,56 @@ async fn the_healthcheck_finds_the_service_on_every_kind_of_address(pool: PgPool
         assert_eq!((unhealthy.status.code(), unhealthy.output.lines().count()), (Some(1), 1), "{}", unhealthy.output);
         assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     }
+}
+
+/// Case R11, in the services.
+#[sqlx::test(migrations = false)]
+async fn every_request_names_one_valid_host(pool: PgPool) {
+    let (_program, port) = Program::serve(&pool, &[]);
+    let ask = |request: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for host in ["", "Host: a\r\nHost: b\r\n", "Host: a/b\r\n", "Host:\r\n"] {
+        for path in ["/healthz", "/users/me"] {
+            let answer = ask(&format!("GET {path} HTTP/1.1\r\n{host}Connection: close\r\n\r\n"));
+            assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("/problems/bad-host"), "{host}: {answer}");
+            assert!(answer.contains("x-request-id: "), "{answer}");
+        }
+    }
+    assert!(ask("GET /healthz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 200"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn metrics_are_served_on_an_address_of_their_own_until_the_end(pool: PgPool) {
+    let (database, mut variables) = (database_url(&pool), vec![("BIND_ADDRESS", "127.0.0.1"), ("PORT", "0")]);
+    variables.extend([
+        ("DATABASE_URL", database.as_str()),
+        ("JWT_SIGNING_KEY", SEED),
+        ("METRICS_ADDRESS", "127.0.0.1:0"),
+    ]);
+    let mut program = Program::start(&[], &variables);
+    let line = program.line_with("\"message\":\"metrics\"");
+    let address = serde_json::from_str::<serde_json::Value>(&line).unwrap()["address"].as_str().unwrap().to_owned();
+    let port = program.port();
+    let ask = |address: &str, path: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask(&format!("127.0.0.1:{port}"), "/users/me").starts_with("HTTP/1.1 401"));
+    let metrics = ask(&address, "/metrics");
+    assert!(metrics.contains("http_requests_total{method=\"GET\",route=\"/users/me\",status=\"401\"} 1"), "{metrics}");
+    assert!(metrics.contains("build_info{service=\"mini-user\""), "{metrics}");
+    assert!(ask(&format!("127.0.0.1:{port}"), "/metrics").starts_with("HTTP/1.1 404"));
+    program.signal("TERM");
+    assert!(program.end().status.success());
+    assert!(TcpStream::connect(&address).is_err());
 }
 
 #[sqlx::test(migrations = false)]

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod administrator;
+mod attempts;
 mod contract;
 mod lifecycle;
 mod program;

@@ -1,7 +1,7 @@
 //! Migrations and readiness.
 
 use http::StatusCode;
-use mini_kit::database;
+use mini_kit_api::database;
 use mini_user::MIGRATOR;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{PgPool, SqlStr};

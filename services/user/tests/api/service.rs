@@ -5,8 +5,9 @@ use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use mini_kit::contract::{Contract, Value as _};
-use mini_kit::token::{Audience, Signer, SigningKey};
-use mini_kit::{Build, Failure, Identity, config, router, server, shutdown};
+use mini_kit::{Build, Failure, Identity, config, server, shutdown};
+use mini_kit_api::router;
+use mini_kit_api::token::{Audience, Signer, SigningKey};
 use mini_user::Settings;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -75,6 +76,13 @@ impl Service {
 
     pub(crate) async fn login(&self, username: &str, password: &str) -> Answer {
         self.post("/users/login", &json!({"username": username, "password": password})).await
+    }
+
+    /// Logs in as the gateway passes it on for a client at this address.
+    pub(crate) async fn login_from(&self, address: &str, username: &str, password: &str) -> Answer {
+        let body = json!({"username": username, "password": password}).to_string();
+        let request = Request::post("/users/login").header("content-type", "application/json");
+        self.send(request.header("x-real-ip", address).body(body.into()).unwrap()).await
     }
 
     pub(crate) async fn me(&self, authorization: &str) -> Answer {

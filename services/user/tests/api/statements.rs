@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use mini_kit::contract::Value as _;
-use mini_kit::database::{self, DatabaseUrl};
+use mini_kit_api::database::{self, DatabaseUrl};
 use mini_user::MIGRATOR;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{PgPool, SqlStr};

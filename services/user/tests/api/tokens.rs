@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use mini_kit::contract::Value as _;
-use mini_kit::token::{Audience, LEEWAY_SECONDS, Role, Signer, SigningKey, now_unix_seconds};
+use mini_kit_api::token::{Audience, LEEWAY_SECONDS, Role, Signer, SigningKey, now_unix_seconds};
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -21,7 +21,7 @@ async fn without_a_token_the_challenge_names_no_error(pool: PgPool) {
         service.me("").await,
     ] {
         assert_eq!((answer.status, &answer.body["status"]), (StatusCode::UNAUTHORIZED, &json!(401)));
-        assert_eq!(answer.headers["www-authenticate"], "Bearer");
+        assert_eq!(answer.headers["www-authenticate"], "Bearer realm=\"mini\"");
     }
 }
 
@@ -49,7 +49,7 @@ async fn tokens_that_are_not_ours_or_not_valid_now_are_refused(pool: PgPool) {
     ] {
         let answer = service.me(&format!("Bearer {token}")).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{what}");
-        assert_eq!(answer.headers["www-authenticate"], "Bearer error=\"invalid_token\"", "{what}");
+        assert_eq!(answer.headers["www-authenticate"], "Bearer realm=\"mini\", error=\"invalid_token\"", "{what}");
     }
 }
 
