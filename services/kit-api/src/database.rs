@@ -11,7 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio::time::Instant;
 
 pub use error::broken_rule;
-pub use migration::{migrate, readiness};
+pub use migration::{migrate, migrator, readiness};
 pub use rules::migration_mistakes;
 pub use url::DatabaseUrl;
 

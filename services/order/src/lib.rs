@@ -4,7 +4,7 @@
 //! [`idempotency`]). [`catalogue`] asks the product service for prices; then [`store`] writes the order in one
 //! transaction. Why one key makes one order: `docs/decisions/0005-idempotent-orders.md`.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::extract::FromRef;
@@ -29,7 +29,8 @@ pub mod store;
 pub static SERVICE: Service<Config> = Service { name: "mini-order", declare, serve, commands: &[] };
 
 /// The schema. Migrations only add: the previous release runs on the schema of the next one.
-pub static MIGRATOR: Migrator = sqlx::migrate!();
+pub static MIGRATOR: LazyLock<Migrator> =
+    LazyLock::new(|| database::migrator([(1, "orders", include_str!("../migrations/0001_orders.sql"))]));
 
 /// What the service is told by its environment.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! A request passes [`routes`], is read into types that hold only what is valid ([`lookup`], [`product`], [`price`]), and
 //! reaches Postgres in [`store`].
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::FromRef;
 use mini_kit::health::Health;
@@ -24,7 +24,8 @@ pub mod store;
 pub static SERVICE: Service<Config> = Service { name: "mini-product", declare, serve, commands: &[] };
 
 /// The schema. Migrations only add: the previous release runs on the schema of the next one.
-pub static MIGRATOR: Migrator = sqlx::migrate!();
+pub static MIGRATOR: LazyLock<Migrator> =
+    LazyLock::new(|| database::migrator([(1, "products", include_str!("../migrations/0001_products.sql"))]));
 
 /// What the service is told by its environment.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ mod settings;
 mod store;
 mod turn;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::FromRef;
 use mini_kit::health::Health;
@@ -31,7 +31,8 @@ use crate::store::User;
 use crate::turn::Turns;
 
 /// The schema of the service's database.
-pub static MIGRATOR: Migrator = sqlx::migrate!();
+pub static MIGRATOR: LazyLock<Migrator> =
+    LazyLock::new(|| database::migrator([(1, "users", include_str!("../migrations/0001_users.sql"))]));
 
 /// The service as `main` runs it.
 pub static SERVICE: Service<Settings> =

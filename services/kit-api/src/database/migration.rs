@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{PgPool, SqlStr};
 
 use super::STATEMENT_TIMEOUT;
 use super::error::describe;
@@ -14,6 +14,15 @@ use mini_kit::Failure;
 const MIGRATION_LIMIT: Duration = Duration::from_secs(600);
 /// The longest that `/readyz` waits for the database.
 const READINESS_LIMIT: Duration = Duration::from_secs(1);
+
+/// The migrations of a service: number, description and text of each. Its tests hold them against the folder with
+/// [`migration_mistakes`](super::migration_mistakes).
+pub fn migrator(migrations: impl IntoIterator<Item = (i64, &'static str, &'static str)>) -> Migrator {
+    let one = |(version, description, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, description.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
+    };
+    Migrator::with_migrations(migrations.into_iter().map(one).collect())
+}
 
 /// Applies the migrations that the database lacks. Replicas that start at once take turns by an advisory lock.
 ///

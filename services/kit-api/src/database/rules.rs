@@ -1,5 +1,6 @@
 //! The rules that migrations keep, for the tests of the services.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use sqlx::migrate::Migrator;
@@ -10,8 +11,8 @@ use sqlx::migrate::Migrator;
 const TAKES_AWAY: &[&str] =
     &["drop", "rename", "truncate", "delete", "update", "alter column", "add constraint", "create or replace"];
 
-/// Mistakes in the migrations of a service: one that does more than add, or a file of `folder` that the program lacks.
-/// Every service with a database holds in a test that there are none.
+/// Mistakes in the migrations of a service: one that does more than add, or a file of `folder` that the program lacks or
+/// has in another form. Every service with a database holds in a test that there are none.
 #[must_use]
 pub fn migration_mistakes(migrator: &Migrator, folder: impl AsRef<Path>) -> Vec<String> {
     let mut mistakes: Vec<_> = migrator
@@ -21,16 +22,33 @@ pub fn migration_mistakes(migrator: &Migrator, folder: impl AsRef<Path>) -> Vec<
             Some(format!("migration {} does more than add: {takes}", migration.version))
         })
         .collect();
-    // Cargo does not notice a file that was added to the folder, and the program would silently lack it.
-    let (files, compiled) = (std::fs::read_dir(folder).map(Iterator::count), migrator.iter().count());
-    match files {
-        Ok(files) if files == compiled => {}
+    let compiled: BTreeMap<_, _> = migrator
+        .iter()
+        .map(|migration| {
+            let name = format!("{:04}_{}.sql", migration.version, migration.description.replace(' ', "_"));
+            (name, migration.sql.as_str().to_owned())
+        })
+        .collect();
+    match files(folder.as_ref()) {
         Ok(files) => {
-            mistakes.push(format!("{files} files, but {compiled} migrations in the program: touch its lib.rs"));
+            let names: BTreeSet<_> = files.keys().chain(compiled.keys()).collect();
+            mistakes.extend(names.into_iter().filter(|name| files.get(*name) != compiled.get(*name)).map(|name| {
+                format!("{name} is not the same in the folder and in the program: look at MIGRATOR in its lib.rs")
+            }));
         }
         Err(error) => mistakes.push(format!("the folder of the migrations cannot be read: {error}")),
     }
     mistakes
+}
+
+/// The files of a folder, by name.
+fn files(folder: &Path) -> std::io::Result<BTreeMap<String, String>> {
+    std::fs::read_dir(folder)?
+        .map(|entry| {
+            let entry = entry?;
+            Ok((entry.file_name().to_string_lossy().into_owned(), std::fs::read_to_string(entry.path())?))
+        })
+        .collect()
 }
 
 /// What a migration does besides adding.
@@ -55,19 +73,16 @@ fn taken_away(sql: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::SqlStr;
-    use sqlx::migrate::{Migration, MigrationType};
-
     use super::*;
+    use crate::database::migrator;
 
-    /// The mistakes of one migration in a folder of `files` files.
-    fn mistakes(sql: &'static str, files: u8) -> Vec<String> {
+    /// The mistakes of one migration in a folder with `files`.
+    fn mistakes(sql: &'static str, files: &[(&str, &str)]) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
-        for number in 0..files {
-            std::fs::write(folder.path().join(number.to_string()), sql).unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
         }
-        let migration = Migration::new(1, "one".into(), MigrationType::Simple, SqlStr::from_static(sql), false);
-        migration_mistakes(&Migrator::with_migrations(vec![migration]), folder.path())
+        migration_mistakes(&migrator([(1, "one", sql)]), folder.path())
     }
 
     #[test]
@@ -80,21 +95,25 @@ mod tests {
             "ALTER TABLE t ADD CONSTRAINT c CHECK (a <> '')",
             "UPDATE t SET a = 1",
         ] {
-            assert_eq!(mistakes(taking, 1).len(), 1, "{taking}");
+            assert_eq!(mistakes(taking, &[("0001_one.sql", taking)]).len(), 1, "{taking}");
         }
         for adding in [
             "CREATE TABLE t (updated_at timestamptz NOT NULL); CREATE INDEX i ON t (updated_at)",
             "ALTER TABLE t ADD COLUMN a text NOT NULL DEFAULT ''",
             "ALTER TABLE t ADD COLUMN dropped_at timestamptz",
         ] {
-            assert_eq!(mistakes(adding, 1), Vec::<String>::new(), "{adding}");
+            assert_eq!(mistakes(adding, &[("0001_one.sql", adding)]), Vec::<String>::new(), "{adding}");
         }
     }
 
     #[test]
-    fn a_file_that_the_program_lacks_and_a_folder_that_is_not_there_are_found() {
-        assert_eq!(mistakes("SELECT 1", 2).len(), 1);
-        assert_eq!(mistakes("SELECT 1", 0).len(), 1);
-        assert_eq!(migration_mistakes(&Migrator::with_migrations(Vec::new()), "/absent").len(), 1);
+    fn a_file_that_the_program_lacks_or_has_in_another_form_is_found() {
+        let one = ("0001_one.sql", "SELECT 1");
+        assert_eq!(mistakes("SELECT 1", &[one]), Vec::<String>::new());
+        assert_eq!(mistakes("SELECT 1", &[one, ("0002_two.sql", "SELECT 2")]).len(), 1);
+        assert_eq!(mistakes("SELECT 1", &[("0001_one.sql", "SELECT 3")]).len(), 1);
+        assert_eq!(mistakes("SELECT 1", &[("0003_one.sql", "SELECT 1")]).len(), 2);
+        assert_eq!(mistakes("SELECT 1", &[]).len(), 1);
+        assert_eq!(migration_mistakes(&migrator([]), "/absent").len(), 1);
     }
 }
