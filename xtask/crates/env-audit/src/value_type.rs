@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 const YEAR_MILLISECONDS: u64 = 365 * 24 * 3600 * 1000;
 const KEY_BYTES: usize = 32;
+/// Characters without width that are no white space, the byte order mark first.
+const INVISIBLE: [char; 6] = ['\u{feff}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{ad}'];
 
 /// A type as a contract names it: `url`, `port`, `enum:a|b`, …
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +41,10 @@ impl ValueType {
     /// # Errors
     /// Why it is no value of this type; the reason holds no part of the text.
     pub(crate) fn check(&self, text: &str, secret: bool) -> Result<(), String> {
+        nothing_unseen(text)?;
         match self.0.as_str() {
             "string" => Ok(()),
-            "url" => Url::parse(text).and_then(|url| url.check_user_information(secret)),
+            "url" => Url::parse(text).and_then(|url| if secret { Ok(()) } else { url.check_origin() }),
             "port" => port(text),
             "integer" => integer(text),
             "boolean" if matches!(text, "true" | "false") => Ok(()),
@@ -116,12 +119,35 @@ impl<'a> Url<'a> {
         Ok(Self { scheme, user, password, host, port, path })
     }
 
-    fn check_user_information(&self, secret: bool) -> Result<(), String> {
-        if secret || (self.user.is_empty() && self.password.is_none()) {
-            return Ok(());
+    /// A URL that is no secret says where another service is, and nothing more.
+    fn check_origin(&self) -> Result<(), String> {
+        if !self.user.is_empty() || self.password.is_some() {
+            return Err("is a URL with user information, which does not belong here".to_owned());
         }
-        Err("is a URL with user information, which does not belong here".to_owned())
+        if !self.scheme.eq_ignore_ascii_case("http") {
+            return Err("is not an http URL: services speak plain HTTP on a private network".to_owned());
+        }
+        if !matches!(self.path, "" | "/") {
+            return Err("has a path, a query or a fragment; scheme, host and port are all that is wanted".to_owned());
+        }
+        Ok(())
     }
+}
+
+/// What nobody means to be part of a value and nobody sees. Programs refuse it whatever the type.
+fn nothing_unseen(text: &str) -> Result<(), String> {
+    let why = if text.contains(INVISIBLE) {
+        "contains a byte order mark or another invisible character"
+    } else if text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']) {
+        "has more than one line"
+    } else if text.trim() != text {
+        "begins or ends with white space"
+    } else if text.contains(char::is_control) {
+        "contains a control character"
+    } else {
+        return Ok(());
+    };
+    Err(why.to_owned())
 }
 
 fn split_port(address: &str) -> Result<(&str, Option<u16>), String> {
@@ -243,7 +269,7 @@ mod tests {
     fn every_type_takes_its_own_values() {
         for (name, texts) in [
             ("string", &["x", "two words"][..]),
-            ("url", &["http://user:8080", "http://[::1]:80/", "http://host", "http://a.example/x?y#z"]),
+            ("url", &["http://user:8080", "http://[::1]:80/", "http://host", "HTTP://a.example/"]),
             ("port", &["0", "8080", "65535"]),
             ("integer", &["0", "1024", "4294967295"]),
             ("boolean", &["true", "false"]),
@@ -269,6 +295,23 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_sees_is_refused_whatever_the_type() {
+        for name in ["string", "url", "port", "integer", "boolean", "duration", "base64-32", "enum:a|b"] {
+            for text in [" a", "a ", "a\n", "a\r\nb", "\u{feff}a", "a\u{200b}", "a\tb", "a\u{7f}b", "a\u{2028}b"] {
+                assert!(check(name, text).is_err(), "{name} {text:?}");
+            }
+        }
+        assert_eq!(check("string", "two words"), Ok(()));
+    }
+
+    #[test]
+    fn a_url_that_is_no_secret_is_an_origin() {
+        for text in ["http://a.example/x", "http://host?q", "http://host#f", "https://host", "postgres://db"] {
+            assert!(check("url", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_password_is_for_secret_urls_only() {
         let url = ValueType::from("url");
         assert!(url.check("postgres://user:pw@db:5432/user", true).is_ok());
@@ -284,7 +327,7 @@ mod tests {
         let long = format!("{padded}{padded}");
         for (text, reason) in [
             ("-_EBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", "URL-safe"),
-            ("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n", "line breaks"),
+            ("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n", "more than one line"),
             ("AQEBAQEBAQEBAQEB AQEBAQEBAQEBAQEBAQEBAQEBAQE=", "blanks"),
             ("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ==", "32 bytes"),
             ("=====", "not base64"),
