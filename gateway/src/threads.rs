@@ -56,7 +56,7 @@ pub fn serve(start: Start<Settings>) -> Result<(), Failure> {
     let signals = first.runtime.block_on(async { Signals::catch() });
     let signals = signals.map_err(|error| Failure::caused("cannot catch signals", error))?;
     if let (Some(metrics), Some(address)) = (terms.metrics, metrics_address) {
-        let (listener, terms) = first.runtime.block_on(async { Metrics::listen(address, limits) })?;
+        let (listener, terms) = first.runtime.block_on(async { server::listen_for_metrics(address, limits) })?;
         let entrance = Entrance::Metrics(metrics);
         let shutdown = shutdown.clone();
         first.runtime.spawn(async move { entrance.serve(listener, &terms, &shutdown).await });

@@ -73,7 +73,7 @@ async fn serve(routes: Routes, settings: &Settings, shutdown: &Shutdown) -> Resu
     let mut terms = Terms::plain(settings.limits);
     if let Some(address) = settings.metrics_address {
         let metrics = Metrics::start(identity, |_| {});
-        let (listener, own_terms) = Metrics::listen(address, settings.limits)?;
+        let (listener, own_terms) = server::listen_for_metrics(address, settings.limits)?;
         let router = metrics_router(Arc::clone(&metrics));
         let shutdown = shutdown.clone();
         tokio::spawn(async move {

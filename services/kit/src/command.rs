@@ -2,9 +2,20 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::io::Write;
 
+use crate::failure::Failure;
 use crate::health::Question;
-use crate::run::Command;
+
+/// A subcommand that a service adds.
+pub struct Command {
+    /// What is typed to run it.
+    pub name: &'static str,
+    /// One line for `--help`.
+    pub about: &'static str,
+    /// Does the work and writes the result, which goes to the standard output.
+    pub run: fn(&mut dyn Write) -> Result<(), Failure>,
+}
 
 /// What the command line asks for.
 pub(crate) enum Action {

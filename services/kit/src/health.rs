@@ -13,8 +13,8 @@ use serde::Serialize;
 
 pub(crate) use probe::{Question, probe};
 
+use crate::identity::Identity;
 use crate::problem::Problem;
-use crate::run::Identity;
 use crate::shutdown::{Phase, Shutdown};
 
 /// The paths that [`Health::answer`] knows.

@@ -4,7 +4,10 @@
 //! and the service's own answers lives here. The order of the modules below is the order in which a start passes them.
 //! What only the services with an API and a database need is in `mini-kit-api`.
 
+mod address;
 mod command;
+mod failure;
+mod identity;
 mod run;
 
 pub mod client;
@@ -22,6 +25,9 @@ pub mod server;
 pub mod shutdown;
 pub mod trace_context;
 
+pub use command::Command;
 pub use contract::{Contract, Field, Loader, Value, Values};
+pub use failure::Failure;
+pub use identity::{Build, Identity};
 pub use problem::Problem;
-pub use run::{Build, Command, Failure, Identity, Service, Start, run};
+pub use run::{Service, Start, run};

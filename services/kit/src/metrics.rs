@@ -1,6 +1,5 @@
 //! What Prometheus reads: `/metrics` on an address of its own, which is not for the public. Off unless it is asked for.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +14,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 pub use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 
+use crate::identity::Identity;
 use crate::problem::Problem;
-use crate::run::{Failure, Identity};
-use crate::server::{self, Limits, Terms};
 
 const PATH: &str = "/metrics";
 /// The OpenMetrics text format, which Prometheus asks for first.
@@ -27,8 +24,6 @@ const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 /// Seconds: from what a probe takes to what `REQUEST_TIMEOUT` allows.
 const DURATION_BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
-/// One reader, and somebody who looks.
-const MAX_CONNECTIONS: u32 = 8;
 
 /// The route of a request, for the metrics: a response's extension. A path would make a series of each product.
 #[derive(Clone, Debug)]
@@ -109,20 +104,6 @@ impl Metrics {
 
     pub(crate) fn closed(&self, reason: &'static str) {
         self.closed.get_or_create(&ClosedLabels { reason }).inc();
-    }
-
-    /// Listens for those who read them, and says on what terms they are served. Whoever calls has its own server serve
-    /// [`Metrics::answer`] there: a server of another kind would be in the program a second time.
-    ///
-    /// # Errors
-    /// When the address cannot be listened on.
-    pub fn listen(address: SocketAddr, limits: Limits) -> Result<(TcpListener, Terms), Failure> {
-        let cannot = |error| Failure::caused(format!("cannot listen on {address} for the metrics"), error);
-        let listener = server::listen(address, false).map_err(cannot)?;
-        let address = listener.local_addr().map_err(cannot)?;
-        tracing::info!(%address, "metrics");
-        let limits = Limits { max_connections: MAX_CONNECTIONS, max_idle_connections: MAX_CONNECTIONS, ..limits };
-        Ok((listener, Terms::plain(limits)))
     }
 
     /// The answer to a request on that address.

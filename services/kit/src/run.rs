@@ -1,12 +1,13 @@
 //! From the command line to a running service.
 
-use std::fmt;
-use std::io::Write;
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::command::{self, Action, Format};
-use crate::config::{FaultKind, Faults};
+use crate::command::{self, Action, Command, Format};
+use crate::config::FaultKind;
 use crate::contract::{Contract, Loader};
+use crate::failure::Failure;
+use crate::identity::{Build, Identity};
 use crate::types::LogLevel;
 use crate::{health, logs, server};
 
@@ -44,43 +45,6 @@ impl<C> Service<C> {
     }
 }
 
-/// A subcommand that a service adds.
-pub struct Command {
-    /// What is typed to run it.
-    pub name: &'static str,
-    /// One line for `--help`.
-    pub about: &'static str,
-    /// Does the work and writes the result, which goes to the standard output.
-    pub run: fn(&mut dyn Write) -> Result<(), Failure>,
-}
-
-/// What the build knew about the program. Only the service's own crate reads it from the compiler's environment, so that
-/// the kit stays the same program whatever the revision.
-#[derive(Clone, Copy, Debug)]
-pub struct Build {
-    /// The version of the package.
-    pub version: &'static str,
-    /// The revision of the sources, when the build was told.
-    pub revision: Option<&'static str>,
-    /// The time of that revision, RFC 3339, when the build was told.
-    pub created: Option<&'static str>,
-}
-
-/// Which program this is, as `/version` and `--version` say it.
-#[derive(Clone, Copy, Debug)]
-pub struct Identity {
-    /// The name of the service.
-    pub service: &'static str,
-    /// What the build knew.
-    pub build: Build,
-}
-
-impl fmt::Display for Identity {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} {} ({})", self.service, self.build.version, self.build.revision.unwrap_or("unknown"))
-    }
-}
-
 /// What a service starts with.
 pub struct Start<C> {
     /// Which program this is.
@@ -89,58 +53,6 @@ pub struct Start<C> {
     pub server: server::Settings,
     /// The service's own configuration.
     pub config: C,
-}
-
-/// Why a service ended other than by serving to the end.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The environment does not meet the contract.
-    #[error("{0}")]
-    Configuration(Faults),
-    /// The service that the healthcheck asked does not answer as it should.
-    #[error("unhealthy: {why}")]
-    Unhealthy {
-        /// What was asked and what came back, in one line.
-        why: String,
-    },
-    /// Something that it needs did not work.
-    #[error("{what}")]
-    Broken {
-        /// What was tried, on what. The cause follows after a colon.
-        what: String,
-        /// Why it did not work.
-        #[source]
-        cause: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-    /// A second signal asked it to end at once.
-    #[error("ended at once by a second signal")]
-    Aborted {
-        /// 128 and the number of the signal, as shells report it.
-        exit_code: u8,
-    },
-}
-
-impl Failure {
-    /// A failure with its cause.
-    pub fn caused(what: impl Into<String>, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Broken { what: what.into(), cause: Some(cause.into()) }
-    }
-
-    /// A failure that is its own explanation.
-    pub fn plain(what: impl Into<String>) -> Self {
-        Self::Broken { what: what.into(), cause: None }
-    }
-
-    fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut error: &dyn std::error::Error = self;
-        while let Some(source) = error.source() {
-            text.push_str(": ");
-            text.push_str(&source.to_string());
-            error = source;
-        }
-        text
-    }
 }
 
 /// Runs a service as its command line says and returns the code to exit with: 0 when it ended in order, 1 when something

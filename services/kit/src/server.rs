@@ -28,13 +28,16 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 pub use door::Door;
 pub use settings::Settings;
-pub(crate) use settings::declare_address;
 
 use self::answer::{Answer, full};
 use self::hall::{Hall, Place, Seat};
 use self::stream::ClientStream;
+use crate::failure::Failure;
 use crate::metrics::{Metrics, Route};
 use crate::shutdown::{Phase, Shutdown};
+
+/// One reader, and somebody who looks.
+const METRICS_CONNECTIONS: u32 = 8;
 
 /// The most bytes of a request's line and headers together. The most header lines are 100, by hyper's own limit, which is
 /// faster than one that is set.
@@ -93,6 +96,20 @@ impl Terms {
     pub fn plain(limits: Limits) -> Self {
         Self { limits, door: Door::open(), metrics: None }
     }
+}
+
+/// Listens for those who read the metrics, and says on what terms they are served. Whoever calls has its own server serve
+/// [`Metrics::answer`] there: a server of another kind would be in the program a second time.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub fn listen_for_metrics(address: SocketAddr, limits: Limits) -> Result<(TcpListener, Terms), Failure> {
+    let cannot = |error| Failure::caused(format!("cannot listen on {address} for the metrics"), error);
+    let listener = listen(address, false).map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    tracing::info!(%address, "metrics");
+    let limits = Limits { max_connections: METRICS_CONNECTIONS, max_idle_connections: METRICS_CONNECTIONS, ..limits };
+    Ok((listener, Terms::plain(limits)))
 }
 
 /// Listens on `address`; `::` takes IPv4 connections as well. With `reuse_port` several listeners share the port, one

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::{HEALTHZ, READYZ};
+use crate::address;
 use crate::config::{self, Source};
-use crate::run::Failure;
-use crate::server::declare_address;
+use crate::failure::Failure;
 
 /// The longest that the whole probe takes. With the start of the program it stays below two seconds, so that a container
 /// platform sees the reason and not a probe that it had to kill.
@@ -46,7 +46,7 @@ impl Question {
 /// It loads the two variables of the address alone: a probe must not fail for what the running service does not mind.
 pub(crate) fn probe(question: Question, service: &str, source: &Source<'_>) -> Result<(), Failure> {
     let unhealthy = |why: String| Failure::Unhealthy { why };
-    let bound = config::load(declare_address, source)
+    let bound = config::load(address::declare, source)
         .map_err(|faults| unhealthy(format!("{} cannot be used", faults.all_names().join(" and "))))?;
     let address = loopback(bound);
     let url = format!("http://{address}{}", question.path());

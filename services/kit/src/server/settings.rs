@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Limits;
+use crate::address;
 use crate::contract::{Contract, Loader};
-use crate::types::{BindAddress, Integer, LogLevel, Pause, Port};
+use crate::types::{Integer, LogLevel, Pause};
 
 /// Where and how a service listens, and what it tolerates.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +30,7 @@ pub struct Settings {
 impl Settings {
     /// Declares the variables that every service has.
     pub fn declare(contract: &mut Contract) -> Loader<Self> {
-        let address = declare_address(contract);
+        let address = address::declare(contract);
         let log_level = contract.with_default(
             "LOG_LEVEL",
             "info",
@@ -95,15 +96,4 @@ impl Settings {
             },
         })
     }
-}
-
-/// Declares the variables of the address alone, which are all that a healthcheck needs.
-pub(crate) fn declare_address(contract: &mut Contract) -> Loader<SocketAddr> {
-    let address = contract.with_default::<BindAddress>(
-        "BIND_ADDRESS",
-        "0.0.0.0",
-        "The IP address to listen on; `::` takes IPv6 and IPv4 connections.",
-    );
-    let port = contract.with_default::<Port>("PORT", "8080", "The TCP port to listen on.");
-    Box::new(move |values| SocketAddr::new(values.take(address).get(), values.take(port).get()))
 }
