@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -142,8 +143,8 @@ fn no_library_crate_names_a_service_of_the_shop() {
 
 #[test]
 fn xtask_inherits_nothing_and_names_every_version_once() {
-    let mut versions = std::collections::BTreeMap::new();
-    let mut lints = std::collections::BTreeSet::new();
+    let mut versions = BTreeMap::new();
+    let mut lints = BTreeSet::new();
     let table = read("Cargo.toml");
     for manifest in own_manifests() {
         let text = std::fs::read_to_string(&manifest).unwrap();
@@ -173,4 +174,77 @@ fn xtask_inherits_nothing_and_names_every_version_once() {
     }
     assert!(versions.len() > 12, "{versions:?}");
     assert_eq!(lints.len(), 1, "the lints of all crates are the same: {lints:#?}");
+}
+
+/// Which modules of a crate import which: by the first part of their paths, without tests and comments.
+fn imports(source: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let mut files = Vec::new();
+    product_sources(source, &mut files);
+    let module = |path: &Path| {
+        let first = path.strip_prefix(source).unwrap().components().next().unwrap().as_os_str().to_string_lossy();
+        first.trim_end_matches(".rs").to_owned()
+    };
+    let modules: BTreeSet<_> = files.iter().map(|(path, _)| module(path)).collect();
+    let mut found = BTreeMap::<String, BTreeSet<String>>::new();
+    for (path, text) in &files {
+        let own = module(path);
+        // `super` in a file below a folder is that folder's module, or one of its own.
+        let depth = path.strip_prefix(source).unwrap().components().count();
+        let is_top = depth == 1 || depth == 2 && path.ends_with("mod.rs");
+        let up = if is_top { "super::" } else { "super::super::" };
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for (prefix, whole) in [("crate::", true), (up, is_top || line.contains("super::super::"))] {
+                if !whole {
+                    continue;
+                }
+                for rest in line.split(prefix).skip(1) {
+                    let named = rest.strip_prefix('{').map_or(rest, |list| list.split('}').next().unwrap());
+                    let count = if rest.starts_with('{') { usize::MAX } else { 1 };
+                    let words = named.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty());
+                    let known = words.take(count).filter(|word| modules.contains(*word) && *word != own);
+                    found.entry(own.clone()).or_default().extend(known.map(str::to_owned));
+                }
+            }
+        }
+    }
+    for file in ["lib", "main"] {
+        found.remove(file);
+    }
+    found
+}
+
+/// A module on a way from itself back to itself.
+fn circle(imports: &BTreeMap<String, BTreeSet<String>>) -> Option<String> {
+    imports
+        .keys()
+        .find(|start| {
+            let (mut seen, mut open) = (BTreeSet::new(), imports[*start].iter().collect::<Vec<_>>());
+            while let Some(module) = open.pop() {
+                if module == *start {
+                    return true;
+                }
+                if seen.insert(module) {
+                    open.extend(imports.get(module).into_iter().flatten());
+                }
+            }
+            false
+        })
+        .cloned()
+}
+
+#[test]
+fn no_crate_has_a_circle_of_imports() {
+    let mut sources: Vec<_> = own_manifests().iter().map(|manifest| manifest.parent().unwrap().join("src")).collect();
+    sources.extend(["gateway", "e2e"].map(|member| root().join(member).join("src")));
+    sources.extend(std::fs::read_dir(root().join("services")).unwrap().map(|entry| entry.unwrap().path().join("src")));
+    for source in sources {
+        let imports = imports(&source);
+        assert_eq!(circle(&imports), None, "{}: {imports:#?}", source.display());
+    }
+    // The control: what must be found.
+    let imports = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(from, to)| ((*from).to_owned(), BTreeSet::from([(*to).to_owned()]))).collect()
+    };
+    assert!(circle(&imports(&[("a", "b"), ("b", "c"), ("c", "a")])).is_some());
+    assert_eq!(circle(&imports(&[("a", "b"), ("b", "c")])), None);
 }

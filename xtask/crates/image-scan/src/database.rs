@@ -304,7 +304,7 @@ fn why_not_fetched(captured: &Captured) -> String {
     ]) {
         "no registry in reach has it; next: `--db DIR` with a copy, or name a mirror in policy/scan.toml".to_owned()
     } else {
-        super::trivy::reason(captured)
+        super::failure::reason(captured)
     }
 }
 

@@ -7,6 +7,7 @@ mod coverage;
 mod database;
 mod delta;
 mod document;
+mod failure;
 mod images;
 mod item;
 mod judge;

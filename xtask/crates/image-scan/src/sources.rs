@@ -6,7 +6,7 @@ use anyhow::Result;
 use camino::Utf8PathBuf;
 use xshell::{Shell, cmd};
 
-use super::trivy::reason;
+use super::failure::reason;
 use xtask_engine::Toolbox;
 use xtask_outcome::{Finding, Outcome, Place, Stop};
 use xtask_workspace::Context;

@@ -8,11 +8,12 @@ use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
 use super::database::Database;
+use super::failure::reason;
 use super::report::{self, Report};
 use xtask_engine::Tool;
 use xtask_engine::Version;
 use xtask_outcome::Stop;
-use xtask_process::{Captured, put};
+use xtask_process::put;
 use xtask_workspace::Context;
 
 /// A large third-party image takes half a minute on a slow disk.
@@ -211,13 +212,6 @@ fn understand(stdout: &str) -> Result<Value, String> {
     Ok(report::without_quotes(value))
 }
 
-/// The line that says why trivy failed: a crash prints hundreds after it.
-pub(super) fn reason(captured: &Captured) -> String {
-    let telling = ["FATAL", "fatal error", "panic:", "ERROR", "unexpected fault"];
-    let line = captured.stderr.lines().find(|line| telling.iter().any(|word| line.contains(word)));
-    line.map_or_else(|| captured.tail(), |line| line.trim().to_owned())
-}
-
 fn forget_oldest(store: &Utf8Path) -> Result<()> {
     let mut files = Vec::new();
     for entry in store.read_dir_utf8()? {
@@ -244,12 +238,5 @@ mod tests {
         for text in ["[]", "1", "null", "\"x\""] {
             assert!(understand(text).unwrap_err().contains("is no JSON object"), "{text}");
         }
-    }
-
-    #[test]
-    fn the_line_that_tells_why_comes_before_a_crashs_hundreds() {
-        let status = std::os::unix::process::ExitStatusExt::from_raw(512);
-        let stderr = format!("2026 INFO start\nfatal error: fault\n{}", "goroutine 1\n".repeat(300));
-        assert_eq!(reason(&Captured { status, stdout: String::new(), stderr }), "fatal error: fault");
     }
 }
