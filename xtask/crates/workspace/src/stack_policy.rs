@@ -143,6 +143,9 @@ pub struct Fault {
     pub allowed: Vec<u16>,
     /// What clients were promised meanwhile.
     pub promise: String,
+    /// A subcommand of the client that runs beside the load. A request that it logs with status 0 is a lost one, of which
+    /// there may be none.
+    pub beside: Option<String>,
 }
 
 /// What is done to the stack.

@@ -83,6 +83,18 @@ pub(super) fn judge(case: &Fault, records: &[Record], orders: &[(String, String)
     broken
 }
 
+/// Requests that got no answer, of clients that may lose none; a log without an answer proves nothing.
+pub(super) fn lost(client: &str, records: &[Record]) -> Option<Broken> {
+    let lost = records.iter().filter(|record| record.status == 0).count();
+    match records.len() - lost {
+        0 => Some(("nothing-proven", format!("no request of `{client}` was answered"))),
+        answered if lost > 0 => {
+            Some(("request-lost", format!("{lost} requests of `{client}` got no answer, beside {answered} that did")))
+        }
+        _ => None,
+    }
+}
+
 /// Every write answered with 201 exists exactly once, with the id of the answer, and every key got its 201.
 fn kept_writes(records: &[Record], orders: &[(String, String)]) -> Vec<Broken> {
     let mut answered: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();

@@ -132,6 +132,9 @@ impl Bench<'_> {
         }
         let writes = self.writes(case)?;
         let mut broken = ledger::judge(case, &records, &writes);
+        if let Some(beside) = &case.beside {
+            broken.extend(ledger::lost(beside, &read(&beside_log(&log))?));
+        }
         broken.extend(proof(case, &self.stack.context.project.stack.load.kinds, &records));
         if let Some((service, before)) = before
             && restarts(service)? == before
@@ -165,14 +168,24 @@ impl Bench<'_> {
         if case.action == Action::Leave {
             arguments.push("--leave");
         }
+        let own_log = beside_log(log);
+        let beside: Option<Vec<&str>> = case.beside.as_deref().map(|command| {
+            [command, "--log", own_log.as_str(), "--until", until.as_str(), "--limit-seconds", &limit].to_vec()
+        });
+        let client = |arguments: &[&str]| self.client.run(context, &url, arguments, CLIENT_LIMIT_SECONDS);
         thread::scope(|scope| {
-            let load = scope.spawn(|| self.client.run(context, &url, &arguments, CLIENT_LIMIT_SECONDS));
+            let load = scope.spawn(|| client(&arguments));
+            let beside = beside.as_ref().map(|arguments| scope.spawn(|| client(arguments)));
             let result = self.fault_and_recovery(case, log, &url, &|| load.is_finished());
             // Whatever happened, the load must end.
             std::fs::write(&until, "").with_context(|| format!("write {until}"))?;
-            let loaded = load.join().unwrap_or_else(|_| bail!("the thread of the load panicked"));
+            let ended: Vec<_> = [Some(load), beside]
+                .into_iter()
+                .flatten()
+                .map(|client| client.join().unwrap_or_else(|_| bail!("the thread of the load panicked")))
+                .collect();
             let _ = std::fs::remove_file(&until);
-            loaded?;
+            ended.into_iter().collect::<Result<Vec<()>>>()?;
             result
         })
     }
@@ -223,6 +236,10 @@ impl Bench<'_> {
 
 fn prefix(case: &Fault) -> String {
     format!("load-{}", case.name)
+}
+
+fn beside_log(log: &Utf8PathBuf) -> Utf8PathBuf {
+    log.with_extension("beside.jsonl")
 }
 
 fn slow_log(log: &Utf8PathBuf) -> Utf8PathBuf {

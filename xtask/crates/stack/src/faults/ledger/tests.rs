@@ -8,6 +8,7 @@ fn case() -> Fault {
         promise: String::new(),
         action: Action::Kill("order".into()),
         allowed: vec![502, 503, 504],
+        beside: None,
     }
 }
 
@@ -125,4 +126,20 @@ fn a_line_that_is_still_being_written_is_not_read_and_a_broken_one_is_an_error()
     assert_eq!(parse(&format!("{line}\n{{\"kind\":")).unwrap().len(), 1);
     assert_eq!(parse("").unwrap().len(), 0);
     assert!(parse("{\"kind\":\n").is_err());
+}
+
+#[test]
+fn a_lost_request_breaks_the_promise_and_a_silent_client_proves_nothing() {
+    let record = |status: u16| {
+        let line = format!(
+            r#"{{"kind":"kept","key":null,"ended_unix_ms":1,"ms":2,"status":{status},"problem":false,"retry_after_seconds":null,"id":null}}"#
+        );
+        parse(&format!("{line}\n")).unwrap().remove(0)
+    };
+    let rule = |statuses: &[u16]| {
+        lost("kept", &statuses.iter().map(|status| record(*status)).collect::<Vec<_>>()).map(|(rule, _)| rule)
+    };
+    assert_eq!(rule(&[200, 503]), None);
+    assert_eq!(rule(&[200, 0]), Some("request-lost"));
+    assert_eq!((rule(&[]), rule(&[0])), (Some("nothing-proven"), Some("nothing-proven")));
 }
