@@ -96,6 +96,15 @@ impl Checkout {
             for part in ["dependencies".into(), "libraries".into(), format!("members/{}", image.package)] {
                 add(&mut seen, &split, Utf8Path::new(&part));
             }
+            // The stage compiles every library, and of those that a program does not link nothing gets into it but, by its
+            // manifest, features.
+            seen.retain(|path, _| match path.strip_prefix("libraries") {
+                Ok(file) => {
+                    let is_linked = image.compiled_folders.iter().any(|folder| file.starts_with(folder));
+                    is_linked || file.components().count() == 1 || file.file_name() == Some("Cargo.toml")
+                }
+                Err(_) => true,
+            });
             add(&mut seen, &context, &image.folder.join("Dockerfile"));
             (image.package.clone(), seen)
         };
