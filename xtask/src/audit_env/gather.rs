@@ -1,55 +1,80 @@
 //! Reads the places: files of the repository, what Compose makes of its file, what the engine says of the images.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
 use serde_json::Value;
-use xshell::{Shell, cmd};
-use xtask_engine::{Ready, kustomize};
+use xshell::{Cmd, Shell, cmd};
+use xtask_engine::{Ready, Toolbox, kustomize};
 use xtask_env_audit::kubernetes::kustomize as manifests;
 use xtask_env_audit::places::{ComposePlace, ImagePlace, NamedFile};
-use xtask_env_audit::{Contract, Places, Policy};
-use xtask_image_build::BuiltImage;
-use xtask_outcome::Stop;
+use xtask_env_audit::{Contract, Places, Policy, variables_without_default};
+use xtask_outcome::{Finding, Place, Stop};
 use xtask_workspace::Context;
 
+use super::contracts::Audited;
+
 const QUERY_LIMIT_SECONDS: u64 = 60;
-/// A secret or a list of variables is short; what is longer is a wrong path.
-const FILE_LIMIT_BYTES: u64 = 64 * 1024;
-/// What a person's own `docker compose up` would add to the Compose file.
-const OVERRIDES: [&str; 2] = ["compose.override.yaml", "compose.override.yml"];
+/// Just more than the audit takes for a list of variables: what is longer is a wrong path, and is found to be too long.
+const FILE_LIMIT_BYTES: u64 = 1024 * 1024 + 1;
+/// What a required variable has while Compose checks its files: a good number, port and name.
+const STAND_IN: &str = "1";
 const HISTORY_FORMAT: &str = "{{json .CreatedBy}}";
 
 /// Everything that the static audit looks at.
-pub(super) fn places(context: &Context, ready: &Ready, images: &[BuiltImage], policy: &Policy) -> Result<Places> {
+pub(super) fn places(context: &Context, ready: &Ready, images: &[Audited], policy: &Policy) -> Result<Places> {
     let root = &context.project.root;
     let dockerfiles = context.project.images.iter().map(|image| (image.name(), image.folder.join("Dockerfile")));
-    let mut places = Places::of_files(root, dockerfiles)?;
+    let mut places = Places::of_files(root, dockerfiles);
     for image in images {
-        let Some(program) = &image.facts.program else { continue };
+        let Some(contract) = &image.contract else { continue };
         places.images.push(ImagePlace {
             service: image.name.clone(),
-            id: image.facts.id.clone(),
-            contract: Contract::parse(&image.package, &program.contract)?,
-            config: image.facts.config.clone(),
-            history: history(context, ready, &image.facts.id)?,
+            id: image.id.clone(),
+            contract: Contract::parse(&image.package, contract)?,
+            config: image.config.clone(),
+            history: history(context, ready, &image.id)?,
         });
     }
-    let stack = context.project.stack.file.as_str();
-    let mut stacks = vec![vec![stack]];
-    stacks.extend(OVERRIDES.iter().find(|file| root.join(file).is_file()).map(|file| vec![stack, file]));
-    for files in stacks {
-        let rendered = render(context, ready, &files)?;
-        places.files.extend(named_files(context, &rendered)?);
-        let file = *files.last().unwrap_or(&stack);
-        let source = std::fs::read(root.join(file)).with_context(|| format!("read {file}"))?;
-        let source = String::from_utf8_lossy(&source).into_owned();
-        places.compose.push(ComposePlace { file: file.to_owned(), rendered, source });
+    for (index, files) in places.compose_files(&context.project.stack.file, |file| root.join(file).is_file()).iter().enumerate() {
+        stack(context, ready, files, index == 0, &mut places)?;
     }
     render_manifests(context, policy, &mut places)?;
     Ok(places)
+}
+
+/// One stack, and what Compose itself finds wrong with it. `is_own` is the one that xtask starts.
+fn stack(context: &Context, ready: &Ready, files: &[String], is_own: bool, places: &mut Places) -> Result<()> {
+    let root = &context.project.root;
+    let Some((file, merged_into)) = files.split_last() else { return Ok(()) };
+    let rendered = match render(context, ready, files) {
+        Ok(rendered) => rendered,
+        Err(error) => {
+            let Some(Stop::Repository(why)) = Stop::of(&error) else { return Err(error) };
+            places.problems.push(refused("unreadable-file", file, why.clone(), "correct it, and run `docker compose config`"));
+            places.is_stack_unread |= is_own;
+            return Ok(());
+        }
+    };
+    if let Some(why) = inconsistency(context, ready, files, &rendered)? {
+        let message = format!("Compose does not start {}: {why}", files.join(" with "));
+        places.problems.push(refused("inconsistent-stack", file, message, "correct it, and run `docker compose config --quiet`"));
+    }
+    places.files.extend(named_files(context, &rendered)?);
+    let source = |file: &String| -> Result<String> {
+        let bytes = std::fs::read(root.join(file)).with_context(|| format!("read {file}"))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let merged_into = merged_into.iter().rev().map(|file| Ok((file.clone(), source(file)?))).collect::<Result<_>>()?;
+    places.compose.push(ComposePlace { file: file.clone(), rendered, source: source(file)?, merged_into });
+    Ok(())
+}
+
+fn refused(rule: &'static str, file: &str, message: String, next_step: &str) -> Finding {
+    Finding { rule, place: Place::new(file), message, next_step: next_step.to_owned() }
 }
 
 /// The manifests as kustomize renders them. Without kubectl the base alone can be read, which is not what is deployed.
@@ -58,39 +83,91 @@ fn render_manifests(context: &Context, policy: &Policy, places: &mut Places) -> 
     let folders = policy.kubernetes.folders(root);
     for folder in folders {
         match kustomize(context, folder) {
-            Ok(text) => places.kubernetes.push(manifests::rendered(root, folder, &text)?),
+            Ok(text) => {
+                places.problems.extend(undecodable(context, folder, &text)?);
+                places.kubernetes.push(manifests::place(root, folder, &text));
+            }
             Err(error) if Stop::is_absent(&error) => {
                 let base = &policy.kubernetes.base;
-                places.kubernetes = vec![manifests::read_plain(root, base)?];
-                places
-                    .unread
-                    .push((format!("{} ({base} alone was read)", folders.join(" and ")), format!("{error:#}")));
+                let mut what = folders.join(" and ");
+                match manifests::read_plain(root, base) {
+                    Ok(place) => {
+                        places.kubernetes = vec![place];
+                        what += &format!(" ({base} alone was read)");
+                    }
+                    Err(more) => places.unread.push((base.clone(), format!("{more:#}"))),
+                }
+                places.unread.push((what, format!("{error:#}")));
                 break;
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                let Some(Stop::Repository(why)) = Stop::of(&error) else { return Err(error) };
+                let next = format!("correct it, and run `kubectl kustomize {folder}`");
+                places.problems.push(refused("unreadable-file", folder, why.clone(), &next));
+            }
         }
     }
     Ok(())
 }
 
-/// The stack by Compose's own rules, every profile in it, nothing interpolated: no value of a secret comes into this
-/// process.
-fn render(context: &Context, ready: &Ready, files: &[&str]) -> Result<Value> {
+/// What kubectl cannot read into its types, and neither can the API server: a number in place of a text, and the like. Kinds that
+/// kubectl does not know are nobody's fault. What the audit finds itself, with its line, is not repeated.
+fn undecodable(context: &Context, folder: &str, rendering: &str) -> Result<Vec<Finding>> {
+    const FOUND_WITH_ITS_LINE: [&str; 3] = ["containers.env.value", "initContainers.env.value", "ConfigMap.data"];
+    let kubectl = Toolbox::new(&context.project, &context.runner)?.find_or_fetch("kubectl")?;
+    let (shell, program, arguments) = (Shell::new()?, &kubectl.program, &kubectl.arguments);
+    let ask = cmd!(shell, "{program} {arguments...} set env --local --filename - --output name XTASK_AUDIT=1");
+    let captured = context.runner.capture(ask.stdin(rendering), QUERY_LIMIT_SECONDS)?;
+    let mut told: Vec<_> = captured
+        .stderr
+        .lines()
+        .filter_map(|line| line.split_once("json: cannot unmarshal ").map(|(_, what)| what.trim()))
+        .filter(|what| !FOUND_WITH_ITS_LINE.iter().any(|known| what.contains(known)))
+        .collect();
+    told.sort_unstable();
+    told.dedup();
+    let finding = |what: &str| {
+        let message = format!("the API server refuses what {folder} renders: it has a {what}");
+        refused("refused-value", folder, message, "write the value in the type that the field has")
+    };
+    Ok(told.into_iter().map(finding).collect())
+}
+
+/// What Compose finds wrong once it fills in the variables: names that lead nowhere, values of a wrong type. The variables that have
+/// to be set get a stand-in, so no secret comes into this process.
+fn inconsistency(context: &Context, ready: &Ready, files: &[String], rendered: &Value) -> Result<Option<String>> {
     let shell = Shell::new()?;
+    let mut command = compose(&shell, context, ready, files, &["config", "--quiet"]);
+    for name in variables_without_default(rendered) {
+        command = command.env(name, STAND_IN);
+    }
+    let captured = context.runner.capture(command, QUERY_LIMIT_SECONDS)?;
+    let told = captured.stderr.lines().rfind(|line| !line.contains("level=warning") && !line.trim().is_empty());
+    let told = told.unwrap_or("it gives no reason").trim();
+    // The stand-in is not of every type; a missing env file is found by the audit itself.
+    let is_known = told.contains("failed to cast") || (told.contains("env file") && told.contains("not found"));
+    Ok((!captured.status.success() && !is_known).then(|| told.trim_start_matches("Error: ").to_owned()))
+}
+
+fn compose<'a>(shell: &'a Shell, context: &Context, ready: &Ready, files: &[String], command: &[&str]) -> Cmd<'a> {
     shell.change_dir(&context.project.root);
     let (compose, plugin) = (&ready.compose.program, &ready.compose.arguments);
     let mut arguments = Vec::new();
     for file in files {
         arguments.extend(["--file".to_owned(), context.project.root.join(file).into_string()]);
     }
-    let mut command = cmd!(
-        shell,
-        "{compose} {plugin...} --env-file /dev/null {arguments...} --profile * config --no-interpolate --format json"
-    )
-    .env_clear();
+    let mut command = cmd!(shell, "{compose} {plugin...} --env-file /dev/null {arguments...} --profile * {command...}").env_clear();
     for (name, value) in &context.project.environment.engine {
         command = command.env(name, value);
     }
+    command
+}
+
+/// The stack by Compose's own rules, every profile in it, nothing interpolated: no value of a secret comes into this
+/// process.
+fn render(context: &Context, ready: &Ready, files: &[String]) -> Result<Value> {
+    let shell = Shell::new()?;
+    let command = compose(&shell, context, ready, files, &["config", "--no-interpolate", "--format", "json"]);
     let captured = context.runner.capture(command, QUERY_LIMIT_SECONDS)?;
     if !captured.status.success() {
         let text = format!("Compose refuses {}: {}", files.join(" with "), captured.tail());
@@ -103,7 +180,11 @@ fn render(context: &Context, ready: &Ready, files: &[&str]) -> Result<Value> {
 fn named_files(context: &Context, rendered: &Value) -> Result<BTreeMap<String, NamedFile>> {
     let root = &context.project.root;
     let services = rendered["services"].as_object().into_iter().flatten();
-    let env_files = services.flat_map(|(_, service)| service["env_file"].as_array().into_iter().flatten());
+    // One file alone may stand there as a text.
+    let env_files = services.flat_map(|(_, service)| match &service["env_file"] {
+        Value::Array(entries) => entries.iter().collect(),
+        one => vec![one],
+    });
     let mut paths: Vec<_> = env_files.filter_map(|entry| entry["path"].as_str().or(entry.as_str())).collect();
     let secrets = rendered["secrets"].as_object().into_iter().flatten();
     paths.extend(secrets.filter_map(|(_, secret)| secret["file"].as_str()));
@@ -111,11 +192,14 @@ fn named_files(context: &Context, rendered: &Value) -> Result<BTreeMap<String, N
     for path in paths {
         let full = root.join(Utf8PathBuf::from(path));
         let Ok(facts) = std::fs::metadata(&full) else { continue };
-        if !facts.is_file() || facts.len() > FILE_LIMIT_BYTES {
+        if !facts.is_file() {
             continue;
         }
-        // A file that this user cannot read is judged by its mode alone.
-        let bytes = std::fs::read(&full).unwrap_or_default();
+        // A file that this user cannot read is judged by its mode alone; of a long one its length is enough.
+        let mut bytes = Vec::new();
+        if let Ok(file) = std::fs::File::open(&full) {
+            let _ = file.take(FILE_LIMIT_BYTES).read_to_end(&mut bytes);
+        }
         let name = full.strip_prefix(root).unwrap_or(&full).to_string();
         let is_committed = full.starts_with(root) && !is_ignored(context, &name)?;
         let file = NamedFile { name, bytes, mode: facts.mode(), user: facts.uid(), group: facts.gid(), is_committed };
@@ -134,6 +218,10 @@ fn is_ignored(context: &Context, path: &str) -> Result<bool> {
 }
 
 fn history(context: &Context, ready: &Ready, id: &str) -> Result<Vec<String>> {
+    // A program of the host's is no image.
+    if id.is_empty() {
+        return Ok(Vec::new());
+    }
     let shell = Shell::new()?;
     let docker = &ready.docker.program;
     let ask = cmd!(shell, "{docker} history --no-trunc --format {HISTORY_FORMAT} {id}");

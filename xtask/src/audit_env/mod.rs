@@ -1,6 +1,7 @@
 //! `cargo xtask audit-env`: the contract that each built image prints, held against every place that sets or documents a
 //! variable, and against what the image really does.
 
+mod contracts;
 mod gather;
 mod live;
 mod trial;
@@ -15,6 +16,7 @@ use xtask_outcome::Outcome;
 use xtask_process::put;
 use xtask_workspace::Context;
 
+use self::contracts::Audited;
 pub(crate) use self::trial::remove_leftovers;
 
 const POLICY: &str = "env.toml";
@@ -22,14 +24,19 @@ const POLICY: &str = "env.toml";
 /// Hold the contract of each image against every place that sets or documents a variable, and against the running image.
 ///
 /// The places: Dockerfiles, the image, Compose with its env files, each Kubernetes overlay as kubectl renders it, .env and its
-/// example, docs/deployment.md, workflow files. Without kubectl the Kubernetes base alone is read, and that is said.
+/// example, docs/deployment.md, workflow files. Without kubectl the Kubernetes base alone is read, and the report
+/// says so.
 #[derive(Debug, Args)]
 pub(crate) struct AuditEnv {
     /// Which images (`user` or `mini-user`); all of them when none is named.
     names: Vec<String>,
-    /// Start no container; only compare the places.
+    /// Only compare the places: try no image, and build none. The contracts come from the images that are tagged `local`, else from
+    /// the programs that cargo made on this machine.
     #[arg(long = "static")]
     only_static: bool,
+    /// With --static: build the images first.
+    #[arg(long, requires = "only_static")]
+    build: bool,
     /// Regenerate .env.example and the tables in docs/deployment.md.
     #[arg(long)]
     write: bool,
@@ -50,12 +57,15 @@ impl AuditEnv {
         let selected = context.project.select(&self.names)?;
         let services = selected.iter().map(|image| image.name().to_owned()).collect();
         let ready = ready(context)?;
-        let Some(images) = outcome.step("build-images", |outcome| Build::default().run(context, &ready, outcome))?
-        else {
-            return Ok(());
-        };
         let selection = Selection { services };
         let options = Options { selection, only_static: self.only_static, write: self.write, show_matrix: true };
+        if self.only_static && !self.build {
+            let audited = contracts::without_building(context, &ready, outcome)?;
+            return hold(context, &ready, &audited, &options, outcome);
+        }
+        let Some(images) = outcome.step("build-images", |outcome| Build::default().run(context, &ready, outcome))? else {
+            return Ok(());
+        };
         check(context, &ready, &images, &options, outcome)
     }
 }
@@ -74,20 +84,25 @@ pub(crate) fn check(
     options: &Options,
     outcome: &mut Outcome,
 ) -> Result<()> {
+    for image in images.iter().filter(|image| image.facts.program.is_none()) {
+        outcome.unchecked(format!("the contract of {}", image.name), "its image cannot be started, see the findings about it");
+    }
+    let audited: Vec<_> = images.iter().map(Audited::from).collect();
+    hold(context, ready, &audited, options, outcome)
+}
+
+/// Holds the contracts against the places and, where that is asked for, against what the images do.
+fn hold(context: &Context, ready: &Ready, images: &[Audited], options: &Options, outcome: &mut Outcome) -> Result<()> {
     eprintln!(
         "audit-env: compare the places (2 s){}",
         if options.only_static { "" } else { ", then try each new image (20 s)" }
     );
     outcome.evidence.extend(ready.evidence());
-    for image in images.iter().filter(|image| image.facts.program.is_none()) {
-        outcome.unchecked(
-            format!("the contract of {}", image.name),
-            "its image cannot be started, see the findings about it",
-        );
-    }
     let policy = policy(context)?;
     let mut places = gather::places(context, ready, images, &policy)?;
-    if options.write {
+    if options.write && places.is_stack_unread {
+        outcome.unchecked("--write", "Compose refuses its file, see the finding about it, so nothing was written");
+    } else if options.write {
         let mut written = Vec::new();
         for (file, text) in places.regenerated(&policy)? {
             put(&context.project.root.join(file), text)?;

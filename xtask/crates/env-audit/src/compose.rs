@@ -13,6 +13,7 @@ use xtask_outcome::Place;
 
 /// The engine gives every container this; a size of its own says that the program uses it.
 const SHARED_MEMORY: &str = "/dev/shm";
+const DOLLAR: &str = "correct it; a dollar sign is written `$$`";
 
 /// What one Compose file says.
 #[derive(Debug, Clone, Default)]
@@ -21,10 +22,12 @@ pub(crate) struct Stack {
     pub(crate) deployments: Vec<Deployment>,
     /// Every `${…}` in the file and in its env files.
     pub(crate) interpolations: Vec<Interpolation>,
-    /// Values that Compose cannot interpolate, and env files that are not there.
-    pub(crate) problems: Vec<(Place, String)>,
+    /// Values that Compose cannot interpolate, and env files that are not there: where, what, and what to do.
+    pub(crate) problems: Vec<(Place, String, &'static str)>,
     /// Env files by path, for what their dialect does.
     pub(crate) env_files: BTreeMap<String, EnvFile>,
+    /// Names that lead out of the stack.
+    pub(crate) outside: BTreeSet<String>,
 }
 
 /// One use of a variable by the file itself.
@@ -38,8 +41,12 @@ pub(crate) struct Interpolation {
 
 impl Stack {
     pub(crate) fn read(place: &ComposePlace, files: &BTreeMap<String, NamedFile>) -> Self {
-        let lines = Node::parse(&place.source).ok();
-        let mut reader = Reader { place, files, lines, stack: Self { file: place.file.clone(), ..Self::default() } };
+        let own = std::iter::once((&place.file, &place.source));
+        let all = own.chain(place.merged_into.iter().map(|(file, source)| (file, source)));
+        let lines = all.filter_map(|(file, source)| Some((file.as_str(), Node::parse(source).ok()?))).collect();
+        let stack = Self { file: place.file.clone(), ..Self::default() };
+        let mut reader =
+            Reader { place, files, lines, stack, has_unread_source: false, missing_files: BTreeMap::new() };
         let services = place.rendered["services"].as_object().cloned().unwrap_or_default();
         for (name, service) in &services {
             let deployment = reader.deployment(name, service);
@@ -51,24 +58,59 @@ impl Stack {
                 reader.interpolations(value, &mut vec![key.clone()]);
             }
         }
+        for (path, (place, services)) in std::mem::take(&mut reader.missing_files) {
+            let shown = path.rsplit('/').next().unwrap_or_default();
+            let message = format!(
+                "{shown} is not there, and {} {} variables from it",
+                services.join(" and "),
+                if services.len() > 1 { "take" } else { "takes" }
+            );
+            reader.stack.problems.push((place, message, "create the file, correct its name, or add `required: false`"));
+        }
         reader.stack
+    }
+}
+
+/// The variables that a rendered stack takes and that have no default: Compose asks for them before it checks anything else.
+pub fn variables_without_default(rendered: &Value) -> BTreeSet<String> {
+    match rendered {
+        Value::Object(map) => map.values().flat_map(variables_without_default).collect(),
+        Value::Array(items) => items.iter().flat_map(variables_without_default).collect(),
+        Value::String(text) => {
+            let template = Template::parse(text).unwrap_or_default();
+            let without = template.references().into_iter().filter(|reference| !reference.has_default());
+            without.map(|reference| reference.name.clone()).collect()
+        }
+        _ => BTreeSet::new(),
     }
 }
 
 struct Reader<'a> {
     place: &'a ComposePlace,
     files: &'a BTreeMap<String, NamedFile>,
-    lines: Option<Node>,
+    /// The files whose lines are known, the one that was merged last first.
+    lines: Vec<(&'a str, Node)>,
     stack: Stack,
+    /// An env file of the service that is being read is missing or cannot be read.
+    has_unread_source: bool,
+    /// By path: where it is first named, and who takes variables from it.
+    missing_files: BTreeMap<String, (Place, Vec<String>)>,
 }
 
 impl Reader<'_> {
     fn at(&self, path: &[&str]) -> Place {
-        let line = self.lines.as_ref().and_then(|root| root.line_of(path));
-        Place { name: self.place.file.clone(), line }
+        let mut best = (0, Place::new(&self.place.file));
+        for (file, root) in &self.lines {
+            let (depth, line) = root.deepest(path);
+            if depth > best.0 {
+                best = (depth, Place { name: (*file).to_owned(), line });
+            }
+        }
+        best.1
     }
 
     fn deployment(&mut self, name: &str, service: &Value) -> Deployment {
+        self.has_unread_source = false;
         let own = self.environment(&service["environment"], name, &["services", name, "environment"]);
         let mut settings: Vec<Setting> = Vec::new();
         let mut overridden = Vec::new();
@@ -79,6 +121,7 @@ impl Reader<'_> {
             settings.push(setting);
         }
         let build = &service["build"]["args"];
+        let rendered = &self.place.rendered["services"];
         Deployment {
             name: name.to_owned(),
             file: self.place.file.clone(),
@@ -90,9 +133,12 @@ impl Reader<'_> {
             mounted: self.mounted(service),
             healthcheck: healthcheck(&service["healthcheck"]),
             healthcheck_place: Some(self.at(&["services", name, "healthcheck", "test"])),
-            networks: service["networks"].as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default(),
+            networks: networks(rendered, service),
+            aliases: aliases(service),
+            hosts: hosts(&service["extra_hosts"]),
             profiles: strings(&service["profiles"]),
-            read_only: service["read_only"].as_bool().unwrap_or_default(),
+            read_only: flag(&service["read_only"]),
+            has_unread_source: self.has_unread_source,
             user: scalar(&service["user"]),
             writable: writable(service),
             ..Deployment::default()
@@ -120,38 +166,63 @@ impl Reader<'_> {
             let value = match text.map(|text| Template::parse(&text)) {
                 Some(Ok(template)) => template,
                 Some(Err(why)) => {
-                    self.stack.problems.push((place.clone(), format!("{service} sets {name} to a value that {why}")));
+                    let message = format!("{service} sets {name} to a value that {why}");
+                    self.stack.problems.push((place.clone(), message, DOLLAR));
                     continue;
                 }
                 None => Template::of_variable(&name),
             };
-            settings.push(Setting { name, value, bare, place, path: path.join("."), garbled: false, is_local: false });
+            settings.push(Setting {
+                name,
+                value,
+                bare,
+                place,
+                path: path.join("."),
+                garbled: false,
+                is_local: false,
+                is_hidden: false,
+            });
         }
         settings
     }
 
     fn env_files(&mut self, name: &str, service: &Value) -> Vec<Setting> {
         let mut settings: Vec<Setting> = Vec::new();
-        for entry in service["env_file"].as_array().into_iter().flatten() {
+        let alone = service["env_file"].as_str().map(|path| serde_json::json!([path]));
+        for entry in alone.as_ref().unwrap_or(&service["env_file"]).as_array().into_iter().flatten() {
             let path = entry["path"].as_str().or(entry.as_str()).unwrap_or_default();
             let Some(file) = self.files.get(path) else {
                 if entry["required"].as_bool().unwrap_or(true) {
+                    self.has_unread_source = true;
                     let place = self.at(&["services", name, "env_file"]);
-                    let shown = path.rsplit('/').next().unwrap_or_default();
-                    self.stack
-                        .problems
-                        .push((place, format!("{name} takes variables from {shown}, which is not there")));
+                    self.missing_files.entry(path.to_owned()).or_insert((place, Vec::new())).1.push(name.to_owned());
                 }
                 continue;
             };
             let parsed = EnvFile::parse(&file.bytes, entry["format"] == "raw");
-            for entry in &parsed.entries {
+            self.has_unread_source |= parsed.is_refused;
+            for entry in parsed.entries.iter().filter(|_| !parsed.is_refused) {
+                // A bare name leaves an earlier value as it is.
+                if entry.value.is_none() && settings.iter().any(|earlier| earlier.name == entry.name) {
+                    continue;
+                }
                 settings.retain(|earlier| earlier.name != entry.name);
                 let garbled = entry.is_changed_by_interpolation();
-                let value = entry.value.clone().unwrap_or_else(|| Template::of_variable(&entry.name));
+                let is_made_here = |value: &Template| {
+                    let references = value.references();
+                    !references.is_empty() && references.iter().all(|one| parsed.value(&one.name).is_some())
+                };
+                let value = match &entry.value {
+                    Some(value) if is_made_here(value) => {
+                        Template::of_text(parsed.value(&entry.name).unwrap_or_default())
+                    }
+                    Some(value) => value.clone(),
+                    None => Template::of_variable(&entry.name),
+                };
                 let place = Place { name: file.name.clone(), line: Some(entry.line) };
                 let (name, bare, path) = (entry.name.clone(), entry.value.is_none(), String::new());
-                settings.push(Setting { name, value, bare, place, path, garbled, is_local: !file.is_committed });
+                let (is_local, is_hidden) = (!file.is_committed, entry.follows_quote);
+                settings.push(Setting { name, value, bare, place, path, garbled, is_local, is_hidden });
             }
             self.stack.env_files.insert(file.name.clone(), parsed);
         }
@@ -201,7 +272,7 @@ impl Reader<'_> {
                         }
                     }
                     Err(_) if path.iter().any(|key| key == "environment") => {}
-                    Err(why) => self.stack.problems.push((place, format!("{} {why}", path.join(".")))),
+                    Err(why) => self.stack.problems.push((place, format!("{} {why}", path.join(".")), DOLLAR)),
                 }
             }
             _ => {}
@@ -217,22 +288,65 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
+/// A boolean, also as the default of a reference.
+fn flag(value: &Value) -> bool {
+    let text = value.as_str().and_then(|text| Template::parse(text).ok()).map(|value| value.fill(&|_| None, "").text);
+    value.as_bool().unwrap_or_else(|| {
+        text.is_some_and(|text| matches!(text.to_ascii_lowercase().as_str(), "true" | "yes" | "y" | "on"))
+    })
+}
+
+/// The networks of a service, in either form; those of another one that it shares.
+fn networks(services: &Value, service: &Value) -> BTreeSet<String> {
+    if let Some(shared) = service["network_mode"].as_str().and_then(|mode| mode.strip_prefix("service:")) {
+        let of_this = &services[shared];
+        return if of_this["network_mode"].is_null() { networks(services, of_this) } else { BTreeSet::new() };
+    }
+    match &service["networks"] {
+        Value::Object(map) => map.keys().cloned().collect(),
+        list => strings(list).into_iter().collect(),
+    }
+}
+
+/// What others may also call a service: its aliases, and the name of its container.
+fn aliases(service: &Value) -> BTreeSet<String> {
+    let networks = service["networks"].as_object().into_iter().flatten();
+    let aliases = networks.flat_map(|(_, network)| strings(&network["aliases"]));
+    aliases.chain(service["container_name"].as_str().map(ToOwned::to_owned)).collect()
+}
+
+/// The names of `extra_hosts`, in either form.
+fn hosts(value: &Value) -> BTreeSet<String> {
+    match value {
+        Value::Object(map) => map.keys().cloned().collect(),
+        list => {
+            strings(list).iter().filter_map(|entry| entry.split([':', '=']).next().map(ToOwned::to_owned)).collect()
+        }
+    }
+}
+
+/// A list of texts; one text alone is a list of one.
 fn strings(value: &Value) -> Vec<String> {
+    if let Some(text) = value.as_str() {
+        return vec![text.to_owned()];
+    }
     value.as_array().into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
 }
 
 /// Volumes and memory that are not mounted read-only, in either form.
 fn writable(service: &Value) -> BTreeSet<String> {
     let listed = |key: &str| service[key].as_array().cloned().unwrap_or_default();
-    let temporary =
-        listed("tmpfs").into_iter().filter_map(|entry| entry.as_str()?.split(':').next().map(ToOwned::to_owned));
+    let temporary = strings(&service["tmpfs"])
+        .into_iter()
+        .filter(|entry| !entry.split([':', ',']).skip(1).any(|option| option == "ro"));
+    let temporary = temporary.filter_map(|entry| entry.split(':').next().map(ToOwned::to_owned));
     let volume = |entry: Value| match &entry {
         Value::String(text) => {
             let mut parts = text.split(':').skip(1);
             let target = parts.next()?.to_owned();
             (!parts.any(|options| options.split(',').any(|one| one == "ro"))).then_some(target)
         }
-        _ if entry["read_only"].as_bool().unwrap_or_default() => None,
+        _ if flag(&entry["read_only"]) => None,
         _ => entry["target"].as_str().map(ToOwned::to_owned),
     };
     let shared = (!service["shm_size"].is_null()).then(|| SHARED_MEMORY.to_owned());
@@ -240,7 +354,7 @@ fn writable(service: &Value) -> BTreeSet<String> {
 }
 
 fn healthcheck(value: &Value) -> Healthcheck {
-    if value["disable"].as_bool().unwrap_or_default() {
+    if flag(&value["disable"]) {
         return Healthcheck::Disabled;
     }
     match &value["test"] {
@@ -264,7 +378,8 @@ mod tests {
 
     fn stack(source: &str, files: &[(&str, &str)]) -> Stack {
         let rendered = Node::parse(source).unwrap().to_json();
-        let place = ComposePlace { file: "compose.yaml".into(), rendered, source: source.into() };
+        let place =
+            ComposePlace { file: "compose.yaml".into(), rendered, source: source.into(), merged_into: Vec::new() };
         let named = |(path, text): &(&str, &str)| {
             let file = NamedFile {
                 name: (*path).into(),
@@ -315,6 +430,37 @@ mod tests {
             ]
         );
         assert!(read.problems[0].1.contains("a sets BAD to a value that"), "{:?}", read.problems);
+    }
+
+    /// Case Q05, and the other members that Compose leaves in their short form.
+    #[test]
+    fn the_short_forms_mean_what_the_long_ones_mean() {
+        let read = stack(
+            "services:\n  a: { tmpfs: /run, networks: [n], env_file: svc.env, read_only: \"${RO:-true}\", extra_hosts: [\"h:10.0.0.1\"], container_name: c, volumes: [\"x:/v:ro\", { target: /w, read_only: \"true\" }, { target: /z }] }\n  b: { tmpfs: [\"/t:size=1m\", \"/r:ro,size=1m\"], networks: { n: { aliases: [bb] } }, extra_hosts: { h: x }, profiles: local }\n  c: { network_mode: \"service:a\" }\n  d: { network_mode: host }\n",
+            &[("svc.env", "B=1\nA=${B}2\nB\nC=${D}\n")],
+        );
+        let [a, b, c, d] = read.deployments.as_slice() else { panic!("{:?}", read.deployments) };
+        let writable = |one: &Deployment| one.writable.iter().cloned().collect::<Vec<_>>();
+        assert_eq!((writable(a), writable(b)), (vec!["/run".to_owned(), "/z".to_owned()], vec!["/t".to_owned()]));
+        assert!(
+            a.read_only && a.answers_to("c") && a.hosts.contains("h") && b.answers_to("bb") && b.hosts.contains("h")
+        );
+        assert_eq!((&a.networks, &c.networks), (&["n".to_owned()].into(), &["n".to_owned()].into()));
+        assert!(d.networks.is_empty() && b.is_local_only());
+        let text = |name: &str| a.setting(name).unwrap().value.literal();
+        assert_eq!((text("A").as_deref(), text("B").as_deref(), text("C")), (Some("12"), Some("1"), None));
+    }
+
+    /// Case Q11: several services, one missing file.
+    #[test]
+    fn a_missing_env_file_is_one_problem_whoever_takes_it() {
+        let read = stack(
+            "services:\n  a: { env_file: x.env }\n  b:\n    env_file: [{ path: x.env }, { path: y.env, required: false }]\n",
+            &[],
+        );
+        assert_eq!(read.problems.len(), 1, "{:?}", read.problems);
+        assert_eq!(read.problems[0].1, "x.env is not there, and a and b take variables from it");
+        assert!(read.deployments.iter().all(|one| one.has_unread_source));
     }
 
     /// Case D01.

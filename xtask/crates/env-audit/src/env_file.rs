@@ -1,8 +1,14 @@
 //! Env files in the dialect that Compose reads, and where `docker run --env-file` reads another value.
 //!
-//! The rules were taken from what Compose 2.40 and the docker client 28 make of each of the files in the table below.
+//! The rules were taken from what Compose 5.6 and the docker client 28 make of each of the files in the table below;
+//! `tests/differential.rs` holds them against the Compose that is there.
 
-use super::template::Template;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::template::{Template, VALUE_LIMIT_BYTES};
+
+/// What is larger is no file of variables.
+const FILE_LIMIT_BYTES: usize = 1024 * 1024;
 
 /// One entry of an env file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +17,8 @@ pub(crate) struct Entry {
     pub(crate) line: u32,
     /// `None` for a name without `=`, which is taken from the environment of whoever calls Compose.
     pub(crate) value: Option<Template>,
+    /// It stands behind the closing quote of another one's value, so its name may be the rest of a password: it is told to nobody.
+    pub(crate) follows_quote: bool,
     /// The value before interpolation, without quotes.
     literal: String,
     /// Whether `$` means something in it.
@@ -25,6 +33,10 @@ pub(crate) struct EnvFile {
     pub(crate) entries: Vec<Entry>,
     /// What makes Compose refuse the file, or what no reader agrees about: line and what is wrong, without a value.
     pub(crate) problems: Vec<(u32, String)>,
+    /// Compose does not start with it; what its lines set is then of no interest.
+    pub(crate) is_refused: bool,
+    /// What each name has in the end, after interpolation with what stands above it.
+    values: BTreeMap<String, String>,
 }
 
 impl Entry {
@@ -44,6 +56,10 @@ impl EnvFile {
     /// Reads a file as Compose does. `raw` is Compose's `format: raw`: no quotes, no comments after values, no `$`.
     pub(crate) fn parse(bytes: &[u8], raw: bool) -> Self {
         let mut file = Self::default();
+        if bytes.len() > FILE_LIMIT_BYTES {
+            file.refuse(1, format!("has more than {FILE_LIMIT_BYTES} bytes and was not read"));
+            return file;
+        }
         if std::str::from_utf8(bytes).is_err() {
             file.problems.push((1, "is not valid UTF-8".to_owned()));
         }
@@ -58,13 +74,13 @@ impl EnvFile {
         if let Some(at) = text.find('\r') {
             file.problems.push((line_of(text, at), "has carriage returns (Windows line ends)".to_owned()));
         }
-        let text = text.replace("\r\n", "\n");
         if raw {
-            file.parse_raw(&text);
+            file.parse_raw(text);
         } else {
-            Reader { text: &text, at: 0, file: &mut file }.read();
+            Reader { text, at: 0, counted: (0, 1), file: &mut file }.read();
         }
         file.note_duplicates();
+        file.resolve();
         file
     }
 
@@ -75,14 +91,12 @@ impl EnvFile {
 
     /// The value of a variable after interpolation with what stands above it in the file.
     pub(crate) fn value(&self, name: &str) -> Option<String> {
-        let at = self.entries.iter().rposition(|entry| entry.name == name)?;
-        self.value_before(name, at + 1)
+        self.values.get(name).cloned()
     }
 
-    fn value_before(&self, name: &str, end: usize) -> Option<String> {
-        let at = self.entries[..end].iter().rposition(|entry| entry.name == name)?;
-        let template = self.entries[at].value.as_ref()?;
-        Some(template.fill(&|other| self.value_before(other, at), "").text)
+    fn refuse(&mut self, line: u32, why: String) {
+        self.is_refused = true;
+        self.problems.push((line, why));
     }
 
     fn parse_raw(&mut self, text: &str) {
@@ -96,11 +110,17 @@ impl EnvFile {
                 Some((name, value)) => (name, Some(value)),
                 None => (trimmed, None),
             };
+            if name.is_empty() || name.contains(char::is_whitespace) {
+                let what = if name.is_empty() { "a value without a name" } else { "a name with a blank in it" };
+                self.refuse(line_number, format!("has {what}"));
+                continue;
+            }
             let value = value.map(|value| Value::literal(value.to_owned()));
             self.entries.push(Entry {
                 name: name.to_owned(),
                 line: line_number,
                 value: value.as_ref().and_then(|value| Template::parse(&value.text).ok()),
+                follows_quote: false,
                 literal: value.unwrap_or_default().literal,
                 interpolated: false,
                 docker: docker_value(line),
@@ -109,37 +129,82 @@ impl EnvFile {
     }
 
     fn note_duplicates(&mut self) {
-        for (index, entry) in self.entries.iter().enumerate() {
-            if self.entries[..index].iter().any(|earlier| earlier.name == entry.name) {
-                let why = format!("sets {} a second time; the last one counts", entry.name);
-                self.problems.push((entry.line, why));
+        let mut known = BTreeSet::new();
+        let mut again = Vec::new();
+        for entry in self.entries.iter().filter(|entry| !entry.follows_quote) {
+            if !known.insert(entry.name.as_str()) {
+                again.push((entry.line, format!("sets {} a second time; the last one counts", entry.name)));
             }
         }
+        self.problems.extend(again);
+    }
+
+    /// Each value is made of what stands above it. A name without `=` leaves an earlier value as it is.
+    fn resolve(&mut self) {
+        let mut too_long = Vec::new();
+        for entry in &self.entries {
+            let Some(template) = &entry.value else { continue };
+            let filled = template.fill(&|other| self.values.get(other).cloned(), "").text;
+            if filled.len() > VALUE_LIMIT_BYTES {
+                let of = if entry.follows_quote { String::new() } else { format!("{} ", entry.name) };
+                too_long.push((
+                    entry.line,
+                    format!("gives {of}more than {VALUE_LIMIT_BYTES} bytes, with which no program starts"),
+                ));
+                continue;
+            }
+            self.values.insert(entry.name.clone(), filled);
+        }
+        self.problems.extend(too_long);
     }
 }
 
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// Up to where lines were counted, and the line there.
+    counted: (usize, u32),
     file: &'a mut EnvFile,
 }
 
 impl<'a> Reader<'a> {
     fn read(&mut self) {
+        // The name in front of the closing quote on the same line.
+        let mut quoted: Option<String> = None;
         loop {
+            let before = self.at;
             self.skip_blank_lines_and_comments();
             if self.at >= self.text.len() {
                 return;
             }
-            if let Err(why) = self.entry() {
-                self.file.problems.push((line_of(self.text, self.at), why));
-                self.at = self.end_of_line();
+            let quoted_here = quoted.take().filter(|_| !self.text[before..self.at].contains('\n'));
+            let line = self.line();
+            if let Some(name) = &quoted_here {
+                let why = format!("has text after the closing quote of {name}, which Compose takes for the next entry");
+                self.file.problems.push((line, why));
+            }
+            match self.entry(line, quoted_here.is_some()) {
+                Ok(name) => quoted = name,
+                Err(_) if quoted_here.is_some() => {
+                    self.file.is_refused = true;
+                    self.at = self.end_of_line();
+                }
+                Err(why) => {
+                    self.file.refuse(line, why);
+                    self.at = self.end_of_line();
+                }
             }
         }
     }
 
     fn rest(&self) -> &'a str {
         &self.text[self.at..]
+    }
+
+    fn line(&mut self) -> u32 {
+        let more = self.text[self.counted.0..self.at].matches('\n').count();
+        self.counted = (self.at, self.counted.1.saturating_add(u32::try_from(more).unwrap_or(u32::MAX)));
+        self.counted.1
     }
 
     fn end_of_line(&self) -> usize {
@@ -157,87 +222,108 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn entry(&mut self) -> Result<(), String> {
-        let (start, line) = (self.at, line_of(self.text, self.at));
-        let end = self.end_of_line();
-        let written = &self.text[start..end];
-        let unexported = written.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
-        let body = unexported.map_or(written, |rest| rest.trim_start_matches([' ', '\t']));
-        let Some(separator) = body.find(['=', ':']) else {
-            let name = body.trim();
-            if name.contains(char::is_whitespace) {
-                return Err("has a name with a blank in it".to_owned());
-            }
-            let (name, written) = (name.to_owned(), written.to_owned());
-            self.push(name, line, None, &written);
-            self.at = end;
-            return Ok(());
+    fn skip_blanks(&mut self) {
+        self.at = self.text.len() - self.rest().trim_start_matches(is_blank).len();
+    }
+
+    /// Reads one entry; gives its name when its value ended with a quote.
+    fn entry(&mut self, line: u32, follows_quote: bool) -> Result<Option<String>, String> {
+        let start = self.at;
+        let unexported =
+            self.rest().strip_prefix("export").filter(|rest| rest.starts_with(['\t', '\n', '\u{c}', '\r', ' ']));
+        if let Some(rest) = unexported {
+            self.at = self.text.len() - rest.len();
+            self.skip_blanks();
+        }
+        let body = self.rest();
+        let Some((name, separator)) = name_of(body)? else {
+            // The last line, without an end: Compose takes it for a value without a name, so it sets nothing.
+            self.at = self.text.len();
+            return Err("ends with a name that has no `=` and no end of line after it".to_owned());
         };
-        let name = body[..separator].trim();
-        if name.is_empty() {
+        if name.is_empty() && separator != '\n' {
             return Err("has a value without a name".to_owned());
         }
         if name.contains(char::is_whitespace) {
             return Err("has a name with a blank in it".to_owned());
         }
-        let name = name.to_owned();
-        self.at = end - body.len() + separator + 1;
-        self.skip_blanks();
-        match self.rest().chars().next() {
-            Some(quote @ ('"' | '\'')) => self.quoted(quote, name, line, start),
-            _ => {
-                let value = self.text[self.at..end].to_owned();
-                let value = value.split(" #").next().unwrap_or_default().trim_end().to_owned();
-                let written = self.text[start..end].to_owned();
-                self.push(
-                    name,
-                    line,
-                    Some(Value { literal: value.clone(), text: value, interpolated: true }),
-                    &written,
-                );
-                self.at = end;
-                Ok(())
+        self.at += body.find(separator).unwrap_or_default() + 1;
+        if separator == '\n' {
+            let written = self.text[start..self.at].trim_end().to_owned();
+            if !name.is_empty() {
+                self.push(name, line, follows_quote, None, &written);
             }
+            return Ok(None);
         }
+        self.skip_blanks();
+        if let Some(quote @ ('"' | '\'')) = self.rest().chars().next() {
+            self.quoted(quote, &name, line, follows_quote, start)?;
+            return Ok(Some(name));
+        }
+        let end = self.end_of_line();
+        let value = self.text[self.at..end].split(" #").next().unwrap_or_default().trim_end().to_owned();
+        let written = self.text[start..end].to_owned();
+        self.at = end;
+        let value = Value { literal: value.clone(), text: value, interpolated: true };
+        self.push(name, line, follows_quote, Some(value), &written);
+        Ok(None)
     }
 
-    fn skip_blanks(&mut self) {
-        let trimmed = self.rest().trim_start_matches([' ', '\t']);
-        self.at = self.text.len() - trimmed.len();
-    }
-
-    fn quoted(&mut self, quote: char, name: String, line: u32, start: usize) -> Result<(), String> {
+    fn quoted(&mut self, quote: char, name: &str, line: u32, follows_quote: bool, start: usize) -> Result<(), String> {
         let body = &self.text[self.at + 1..];
-        let mut escaped = false;
-        let end = body.char_indices().find(|(_, letter)| {
-            let ends = *letter == quote && !escaped;
-            escaped = *letter == '\\' && !escaped;
-            ends
-        });
-        let Some((end, _)) = end else { return Err(format!("opens a quote for {name} and does not close it")) };
-        let inner = &body[..end];
+        let mut inner = String::new();
+        let mut letters = body.char_indices();
+        let end = loop {
+            match letters.next() {
+                None => return Err(format!("opens a quote for {name} and does not close it")),
+                Some((at, letter)) if letter == quote => break at,
+                Some((_, '\\')) => match letters.next() {
+                    Some((_, letter)) if letter == quote => inner.push(letter),
+                    Some((_, other)) => inner.extend(['\\', other]),
+                    None => {}
+                },
+                Some((_, letter)) => inner.push(letter),
+            }
+        };
         let value = match quote {
             // Within double quotes `\$` is a dollar sign and no reference; what a person means by it is one sign.
-            '"' => Value { text: unescape(inner, "$$"), literal: unescape(inner, "$"), interpolated: true },
-            _ => Value::literal(inner.replace("\\'", "'")),
+            '"' => Value { text: unescape(&inner, "$$"), literal: unescape(&inner, "$"), interpolated: true },
+            _ => Value::literal(inner),
         };
         self.at += 1 + end + 1;
-        // What follows the closing quote on its line is dropped by Compose.
-        self.at = self.end_of_line();
-        let written = self.text[start..self.at].to_owned();
-        self.push(name, line, Some(value), &written);
+        let written = self.text[start..self.end_of_line()].to_owned();
+        self.push(name.to_owned(), line, follows_quote, Some(value), &written);
         Ok(())
     }
 
-    fn push(&mut self, name: String, line: u32, value: Option<Value>, written: &str) {
+    fn push(&mut self, name: String, line: u32, follows_quote: bool, value: Option<Value>, written: &str) {
         let Value { text, literal, interpolated } = value.clone().unwrap_or_default();
         let template = value.map(|_| Template::parse(&text)).transpose().unwrap_or_else(|why| {
-            self.file.problems.push((line, format!("gives {name} a value that {why}")));
+            let of = if follows_quote { "something" } else { name.as_str() };
+            self.file.refuse(line, format!("gives {of} a value that {why}"));
             None
         });
-        let docker = docker_value(written);
-        self.file.entries.push(Entry { name, line, value: template, literal, interpolated, docker });
+        let docker = docker_value(written).filter(|_| !follows_quote);
+        self.file.entries.push(Entry { name, line, value: template, follows_quote, literal, interpolated, docker });
     }
+}
+
+/// The name that begins a text, and what ends it: `=`, `:` or the end of the line. `None` when the text ends before.
+fn name_of(text: &str) -> Result<Option<(String, char)>, String> {
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '=' | ':' | '\n' => return Ok(Some((text[..at].trim_end().to_owned(), letter))),
+            '_' | '.' | '-' | '[' | ']' => {}
+            _ if is_blank(letter) || letter.is_alphanumeric() => {}
+            _ => return Err("has a character in a name that no name has".to_owned()),
+        }
+    }
+    Ok(None)
+}
+
+/// What Compose drops in front of a value, the no-break space included.
+fn is_blank(letter: char) -> bool {
+    matches!(letter, '\t' | '\u{b}' | '\u{c}' | '\r' | ' ' | '\u{85}' | '\u{a0}')
 }
 
 #[derive(Clone, Default)]
@@ -255,26 +341,42 @@ impl Value {
     }
 }
 
-/// The escapes of double quotes.
+/// The escapes of double quotes; anything else behind a backslash stays as it is.
 fn unescape(text: &str, dollar: &str) -> String {
     let mut out = String::new();
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        if letter != '\\' {
-            out.push(letter);
-            continue;
-        }
-        match letters.next() {
-            Some('n') => out.push('\n'),
-            Some('r') => out.push('\r'),
-            Some('t') => out.push('\t'),
-            Some('$') => out.push_str(dollar),
-            Some(known @ ('"' | '\\')) => out.push(known),
-            Some(other) => out.extend(['\\', other]),
-            None => out.push('\\'),
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        let Some(letter) = after.chars().next() else {
+            out.push('\\');
+            return out;
+        };
+        rest = &after[letter.len_utf8()..];
+        match letter {
+            'a' => out.push('\u{7}'),
+            'b' => out.push('\u{8}'),
+            'f' => out.push('\u{c}'),
+            'n' => out.push('\n'),
+            'r' => out.push('\r'),
+            't' => out.push('\t'),
+            'v' => out.push('\u{b}'),
+            '$' => out.push_str(dollar),
+            '"' | '\\' => out.push(letter),
+            '0' => {
+                let digits = rest.bytes().take(3).take_while(u8::is_ascii_digit).count();
+                let (octal, after) = rest.split_at(digits);
+                rest = after;
+                match u8::from_str_radix(octal, 8).ok().filter(|_| digits == 3) {
+                    Some(code) => out.push(char::from(code)),
+                    // What is no octal number of three digits loses its zero.
+                    None => out.extend(['\\'].into_iter().chain(octal.chars())),
+                }
+            }
+            other => out.extend(['\\', other]),
         }
     }
-    out
+    out + rest
 }
 
 /// What `docker run --env-file` takes from a line: everything after `=`, as it stands.
@@ -320,8 +422,16 @@ mod tests {
             ("A: v\n", "v", false),
             ("A=\"multi\nline\"\n", "multi\nline", false),
             ("A=\"x\" # c\n", "x", false),
-            ("A=\"x\"y\n", "x", false),
-            ("A='x' y\n", "x", false),
+            // Blanks, the no-break space among them.
+            ("A=\u{a0}x\u{a0}\n", "x", false),
+            ("A=\t\u{b}x\n", "x", false),
+            ("A=\u{2003}x\n", "\u{2003}x", true),
+            // Escapes.
+            ("A=\"\\a\\b\\f\\v\\r\\t\\\\\"\n", "\u{7}\u{8}\u{c}\u{b}\r\t\\", false),
+            ("A=\"\\0101\\0\\012\\0777\\c\\x\"\n", "A\\\\12\\777\\c\\x", false),
+            ("A=\"\\0044B\"\n", "", false),
+            ("A='a\\\"b'\n", "a\\\"b", false),
+            ("A=\"a\r\nb\"\n", "a\r\nb", false),
             ("# c\n\nA=1\n", "1", true),
             ("A=a\"b\"c\n", "a\"b\"c", true),
             ("A==b\n", "=b", true),
@@ -354,6 +464,7 @@ mod tests {
             assert_eq!(!file.get("A").unwrap().differs_for_docker(), same_for_docker, "{text:?}");
         }
         assert_eq!(value("A\n"), None);
+        assert_eq!(value("A=1\nA\n").as_deref(), Some("1"));
         assert_eq!(value("export A\n"), None);
     }
 
@@ -388,6 +499,10 @@ mod tests {
             (b"=S3CR3T\n", 1, "a value without a name"),
             (b"A=S3CR3T${\n", 1, "without the name of a variable"),
             (b"A=\xff\n", 1, "not valid UTF-8"),
+            (b"B=1\nA=\"x\" S3CR3T\n", 2, "text after the closing quote of A"),
+            (b"A=\"x\"S3CR3T\"\n", 1, "text after the closing quote of A"),
+            (b"A*S3CR3T=1\n", 1, "a character in a name"),
+            (b"A=1\nS3CR3T", 2, "no end of line after it"),
         ] {
             let file = EnvFile::parse(bytes, false);
             assert!(
@@ -397,6 +512,30 @@ mod tests {
             );
             assert!(!format!("{:?}", file.problems).contains("S3CR3T"), "{:?}", file.problems);
         }
+    }
+
+    /// Case Q01: what follows a closing quote is the next entry, and its name may be the rest of a password.
+    #[test]
+    fn what_follows_a_closing_quote_is_the_next_entry() {
+        let file = EnvFile::parse(b"A=\"x\" B=y\nC='z'D='w' # c\nE=\"v\"\n", false);
+        let values = |name: &str| file.value(name);
+        assert_eq!(["A", "B", "C", "D", "E"].map(|name| values(name).unwrap()), ["x", "y", "z", "w", "v"]);
+        let told: Vec<_> = file.entries.iter().filter(|entry| !entry.follows_quote).map(|entry| &entry.name).collect();
+        assert_eq!(told, ["A", "C", "E"]);
+        assert!(!file.is_refused);
+        assert_eq!(file.problems.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 2]);
+        let refused = EnvFile::parse(b"ADMIN_PASSWORD=\"pa\"ss\"\nB=1\n", false);
+        assert!(refused.is_refused && refused.problems.len() == 1, "{:?}", refused.problems);
+    }
+
+    /// Case Q10: variables that grow from line to line, and a file without end.
+    #[test]
+    fn a_file_that_grows_without_end_is_a_problem() {
+        let lines: String = (1..64).map(|at| format!("A{at}=$A{0}$A{0}\n", at - 1)).collect();
+        let file = EnvFile::parse(format!("A0=xxxxxxxx\n{lines}").as_bytes(), false);
+        assert!(file.problems.iter().any(|(_, why)| why.contains("no program starts")), "{:?}", file.problems);
+        let file = EnvFile::parse(&vec![b'\n'; FILE_LIMIT_BYTES + 1], false);
+        assert!(file.is_refused);
     }
 
     #[test]

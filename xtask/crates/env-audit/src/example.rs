@@ -17,6 +17,8 @@ pub(crate) struct Outside {
     pub(crate) name: String,
     /// Compose does not start without it.
     pub(crate) required: bool,
+    /// Nor with an empty one.
+    pub(crate) refuses_blank: bool,
     /// What stands in for it.
     pub(crate) default: Option<String>,
     pub(crate) secret: bool,
@@ -30,6 +32,7 @@ pub(crate) fn outside(view: &View<'_>) -> Vec<Outside> {
     let secrets = view.secret_interpolations();
     let one = |(name, uses): (String, Vec<&Interpolation>)| Outside {
         required: uses.iter().any(|one| one.reference.is_required()),
+        refuses_blank: uses.iter().any(|one| one.reference.refuses_blank()),
         default: uses.iter().find_map(|one| one.reference.default_text()),
         secret: secrets.contains(&name),
         purpose: purpose(view, stack, &uses),

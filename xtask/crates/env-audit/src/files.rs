@@ -1,9 +1,8 @@
 //! The places that lie in files and need no tool to be read.
 
-use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::places::{DockerfilePlace, Places};
+use crate::places::{DockerfilePlace, Places, unreadable};
 
 /// The document with the generated contract tables.
 pub const DOCUMENT: &str = "docs/deployment.md";
@@ -14,45 +13,47 @@ const WORKFLOWS: &str = ".github/workflows";
 
 impl Places {
     /// The part that lies in files and needs no tool. `dockerfiles` are those of the services, each with its path below the root.
-    ///
-    /// # Errors
-    /// When a Dockerfile is not there, or a file cannot be read.
-    pub fn of_files<'a>(
-        root: &Utf8Path,
-        dockerfiles: impl IntoIterator<Item = (&'a str, Utf8PathBuf)>,
-    ) -> Result<Self> {
-        let mut places = Self {
-            example: read_bytes(&root.join(EXAMPLE))?,
-            env: read_bytes(&root.join(ENV))?,
-            document: read(root, DOCUMENT)?,
-            ..Self::default()
-        };
+    /// A file that cannot be read is a problem, and the rest is read.
+    pub fn of_files<'a>(root: &Utf8Path, dockerfiles: impl IntoIterator<Item = (&'a str, Utf8PathBuf)>) -> Self {
+        let mut places = Self::default();
+        places.example = places.read_bytes(root, EXAMPLE);
+        places.env = places.read_bytes(root, ENV);
+        places.document = places.read(root, DOCUMENT);
         for (service, file) in dockerfiles {
-            let text = read(root, file.as_str())?.with_context(|| format!("{file} is not there"))?;
+            let Some(text) = places.read(root, file.as_str()) else {
+                if !root.join(&file).exists() {
+                    places.problems.push(unreadable(file.as_str(), "is not there"));
+                }
+                continue;
+            };
             places.dockerfiles.push(DockerfilePlace { service: service.to_owned(), file: file.into_string(), text });
         }
         for entry in root.join(WORKFLOWS).read_dir_utf8().into_iter().flatten() {
-            let name = entry?.file_name().to_owned();
+            let Ok(entry) = entry else { continue };
+            let name = entry.file_name();
             if name.ends_with(".yml") || name.ends_with(".yaml") {
                 let file = format!("{WORKFLOWS}/{name}");
-                let text = read(root, &file)?.unwrap_or_default();
-                places.workflows.push((file, text));
+                let text = places.read(root, &file);
+                places.workflows.extend(text.map(|text| (file, text)));
             }
         }
         places.workflows.sort();
-        Ok(places)
+        places
     }
-}
 
-/// A text file below the root; `None` when there is none.
-fn read(root: &Utf8Path, file: &str) -> Result<Option<String>> {
-    Ok(read_bytes(&root.join(file))?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-}
+    /// A text file below the root; `None` when there is none.
+    fn read(&mut self, root: &Utf8Path, file: &str) -> Option<String> {
+        self.read_bytes(root, file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
 
-fn read_bytes(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("read {path}")),
+    fn read_bytes(&mut self, root: &Utf8Path, file: &str) -> Option<Vec<u8>> {
+        match std::fs::read(root.join(file)) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => {
+                self.problems.push(unreadable(file, &format!("cannot be read ({error})")));
+                None
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ mod cases;
 #[cfg(test)]
 mod cases_kubernetes;
 mod compose;
+mod compose_files;
 mod contract;
 mod dockerfile;
 mod env_file;
@@ -22,6 +23,7 @@ mod mutations;
 mod nearest;
 pub mod places;
 mod policy;
+pub mod readers;
 #[cfg(test)]
 mod repository;
 mod rules;
@@ -32,6 +34,7 @@ mod view;
 mod yaml;
 
 pub use self::audit::{Audit, Selection};
+pub use self::compose::variables_without_default;
 pub use self::contract::Contract;
 pub use self::files::{DOCUMENT, EXAMPLE};
 pub use self::matrix::Matrix;

@@ -33,7 +33,7 @@ const SURVIVORS: [(&str, &str); 2] = [
 pub(super) fn repository() -> Places {
     let project = crate::repository::project();
     let dockerfiles = project.images.iter().map(|image| (image.name(), image.folder.join("Dockerfile")));
-    let mut places = Places::of_files(&project.root, dockerfiles).unwrap();
+    let mut places = Places::of_files(&project.root, dockerfiles);
     // What lies around on this machine is no part of the repository.
     places.env = None;
     let document = places.document.clone().unwrap();
@@ -60,7 +60,7 @@ pub(super) fn repository() -> Places {
             service["networks"] = names.into();
         }
     }
-    places.compose.push(ComposePlace { file: "compose.yaml".into(), rendered, source });
+    places.compose.push(ComposePlace { file: "compose.yaml".into(), rendered, source, merged_into: Vec::new() });
     places.kubernetes.push(kustomize::read_plain(&project.root, "k8s/base").unwrap());
     places
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::contract::Contract;
 use super::template::Template;
 use super::yaml::Node;
-use xtask_outcome::Place;
+use xtask_outcome::{Finding, Place};
 
 /// Everything that the static audit looks at.
 #[derive(Debug, Clone, Default)]
@@ -21,8 +21,12 @@ pub struct Places {
     pub compose: Vec<ComposePlace>,
     /// What kustomize makes of each folder.
     pub kubernetes: Vec<KubernetesPlace>,
-    /// What could not be read, and why.
+    /// What was not checked, and why.
     pub unread: Vec<(String, String)>,
+    /// What the reading itself found: files that cannot be read, and what Compose, kustomize or kubectl refuse.
+    pub problems: Vec<Finding>,
+    /// Compose refuses its file, which is one of the problems. What would only follow from that is no finding.
+    pub is_stack_unread: bool,
     /// The files that the Compose files name, by their path as Compose writes it.
     pub files: BTreeMap<String, NamedFile>,
     pub(crate) example: Option<Vec<u8>>,
@@ -64,6 +68,8 @@ pub struct ComposePlace {
     pub rendered: Value,
     /// The text of the file, for lines.
     pub source: String,
+    /// The files that it was merged into, each with its text.
+    pub merged_into: Vec<(String, String)>,
 }
 
 /// Manifests as kustomize renders them.
@@ -75,6 +81,8 @@ pub struct KubernetesPlace {
     /// The files that it was rendered from, for lines; those of an overlay come before those of its base. Shared, since the
     /// mutation run copies the places some two thousand times.
     pub(crate) sources: Arc<[SourceFile]>,
+    /// Files among them that cannot be read.
+    pub(crate) problems: Vec<Finding>,
 }
 
 #[derive(Debug, Clone)]
@@ -106,6 +114,10 @@ pub struct NamedFile {
 pub struct Deployment {
     /// The name by which others reach it: the service of Compose or of Kubernetes.
     pub name: String,
+    /// Other names by which others on its networks reach it.
+    pub(crate) aliases: BTreeSet<String>,
+    /// Hosts that it is told the addresses of.
+    pub(crate) hosts: BTreeSet<String>,
     pub(crate) file: String,
     pub(crate) place: Option<Place>,
     pub(crate) image: Template,
@@ -131,6 +143,8 @@ pub struct Deployment {
     pub writable: BTreeSet<String>,
     /// What stands only for other values to be made of.
     pub parts: BTreeSet<String>,
+    /// A source of its variables is missing or unreadable, which is a finding of its own: there may be more than `settings`.
+    pub(crate) has_unread_source: bool,
     /// The ports under which others reach it, where they may differ from those on which it listens.
     pub reached_on: Option<Vec<u16>>,
 }
@@ -151,6 +165,8 @@ pub struct Setting {
     pub garbled: bool,
     /// From a file of this machine alone, where secrets may stand.
     pub is_local: bool,
+    /// Its name may be the rest of a password (case Q01): it is told to nobody.
+    pub(crate) is_hidden: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,7 +190,25 @@ pub enum Healthcheck {
     Command(Vec<String>),
 }
 
+/// The rule of a file that cannot be read; whatever follows from it alone is no finding.
+pub(crate) const UNREADABLE: &str = "unreadable-file";
+
+/// One file that cannot be read.
+pub(crate) fn unreadable(file: &str, why: &str) -> Finding {
+    Finding {
+        rule: UNREADABLE,
+        place: Place::new(file),
+        message: format!("{file} {why}, so nothing in it was checked"),
+        next_step: "correct the file".to_owned(),
+    }
+}
+
 impl Deployment {
+    /// Whether others reach it by a name.
+    pub(crate) fn answers_to(&self, name: &str) -> bool {
+        self.name == name || self.aliases.contains(name)
+    }
+
     pub(crate) fn setting(&self, name: &str) -> Option<&Setting> {
         self.settings.iter().find(|setting| setting.name == name)
     }

@@ -1,4 +1,12 @@
 //! Values with `${…}` in them, as Compose interpolates them in its file and in env files.
+//!
+//! Compose finds the end of a reference line by line: it takes everything up to the last `}` of the line, and within that the
+//! `}` that closes the first `{`. So a default may hold balanced braces, also those of JSON, and no end of a line.
+
+/// References within references. Compose has no limit of its own; nobody writes more than three.
+const DEPTH_LIMIT: usize = 20;
+/// What one variable can hold at most: the kernel starts no program with a longer one.
+pub(crate) const VALUE_LIMIT_BYTES: usize = 128 * 1024;
 
 /// A value that may take parts of itself from variables.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,9 +53,7 @@ impl Template {
     /// # Errors
     /// What is wrong with the `$`, without the text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut rest = text;
-        let template = parse_until(&mut rest, false, text.len())?;
-        Ok(template)
+        parse_text(text, 0)
     }
 
     /// `${NAME}`, as a bare entry in a list of variables means it.
@@ -117,10 +123,14 @@ impl Template {
         found
     }
 
-    /// The value for an environment. A variable that is set nowhere gives `unknown` where Compose would stop.
+    /// The value for an environment. A variable that is set nowhere gives `unknown` where Compose would stop. What is longer than
+    /// any variable can be is cut off.
     pub fn fill(&self, lookup: &dyn Fn(&str) -> Option<String>, unknown: &str) -> Filled {
         let mut filled = Filled { text: String::new(), has_unknown: false };
         for part in &self.parts {
+            if filled.text.len() > VALUE_LIMIT_BYTES {
+                break;
+            }
             match part {
                 Part::Text(text) => filled.text.push_str(text),
                 Part::Reference(reference) => {
@@ -164,48 +174,52 @@ impl Reference {
         }
     }
 
+    /// Whether something stands in for it, be it nothing: `-`, `+`.
+    pub(crate) fn has_default(&self) -> bool {
+        matches!(self.rule, Rule::Default { .. } | Rule::Alternative { .. })
+    }
+
     /// Whether nothing stands in for it.
     pub fn is_required(&self) -> bool {
         matches!(self.rule, Rule::Required { .. })
     }
+
+    /// Whether Compose also stops when it is set and empty: `:?`, not `?`.
+    pub fn refuses_blank(&self) -> bool {
+        matches!(self.rule, Rule::Required { blank_too: true })
+    }
 }
 
-/// Parses up to the end, or up to the `}` that closes the reference around it. `limit` ends a recursion that a hostile
-/// file could deepen without end: nested references get ever shorter.
-fn parse_until(rest: &mut &str, nested: bool, limit: usize) -> Result<Template, String> {
+fn parse_text(text: &str, depth: usize) -> Result<Template, String> {
+    if depth > DEPTH_LIMIT {
+        return Err(format!("has more than {DEPTH_LIMIT} references within each other"));
+    }
     let mut parts = Vec::new();
-    let mut text = String::new();
-    while let Some(letter) = rest.chars().next() {
-        if nested && letter == '}' {
-            break;
-        }
-        if letter != '$' {
-            text.push(letter);
-            *rest = &rest[letter.len_utf8()..];
-            continue;
-        }
-        *rest = &rest[1..];
+    let mut held = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        held.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let length = name_length(rest);
         if let Some(after) = rest.strip_prefix('$') {
-            text.push('$');
-            *rest = after;
+            held.push('$');
+            rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
-            *rest = after;
-            let reference = parse_braced(rest, limit)?;
-            push_text(&mut parts, &mut text);
+            let (reference, after) = parse_braced(after, depth)?;
+            push_text(&mut parts, &mut held);
             parts.push(Part::Reference(reference));
-        } else {
-            let length = name_length(rest);
-            if length == 0 {
-                // Compose leaves a `$` alone that begins no name, such as the last one of a password or `$1`.
-                text.push('$');
-                continue;
-            }
-            push_text(&mut parts, &mut text);
+            rest = after;
+        } else if length > 0 {
+            push_text(&mut parts, &mut held);
             parts.push(Part::Reference(Reference { name: rest[..length].to_owned(), rule: Rule::Plain }));
-            *rest = &rest[length..];
+            rest = &rest[length..];
+        } else {
+            // Compose leaves a `$` alone that begins no name, such as the last one of a password or `$1`.
+            held.push('$');
         }
     }
-    push_text(&mut parts, &mut text);
+    held.push_str(rest);
+    push_text(&mut parts, &mut held);
     Ok(Template { parts })
 }
 
@@ -215,33 +229,55 @@ fn push_text(parts: &mut Vec<Part>, text: &mut String) {
     }
 }
 
-/// What follows `${`.
-fn parse_braced(rest: &mut &str, limit: usize) -> Result<Reference, String> {
-    let limit = limit.checked_sub(1).ok_or("has references nested too deep")?;
-    let length = name_length(rest);
+/// What follows `${`, and what comes after its end. The name is in no message: in an env file it may be part of a password.
+fn parse_braced(text: &str, depth: usize) -> Result<(Reference, &str), String> {
+    let length = name_length(text);
     if length == 0 {
         return Err("has a `${` without the name of a variable after it".to_owned());
     }
-    let name = rest[..length].to_owned();
-    *rest = &rest[length..];
-    let blank_too = rest.starts_with(':');
-    let operator = rest.trim_start_matches(':').chars().next();
-    if operator == Some('}') && !blank_too {
-        *rest = &rest[1..];
-        return Ok(Reference { name, rule: Rule::Plain });
+    let (name, after) = (text[..length].to_owned(), &text[length..]);
+    if let Some(after) = after.strip_prefix('}') {
+        return Ok((Reference { name, rule: Rule::Plain }, after));
     }
-    let Some(operator) = operator.filter(|operator| "-?+".contains(*operator)) else {
-        return Err(format!("has a `${{{name}` that is not closed or followed by an unknown operator"));
+    let (blank_too, body) = match after.strip_prefix(':') {
+        Some(body) => (true, body),
+        None => (false, after),
     };
-    *rest = &rest[usize::from(blank_too) + 1..];
-    let text = parse_until(rest, true, limit)?;
-    *rest = rest.strip_prefix('}').ok_or_else(|| format!("has a `${{{name}` that is not closed"))?;
+    let operator = body.chars().next().filter(|operator| "-?+".contains(*operator));
+    let operator = operator.ok_or("has a `${` that is not closed or has an unknown operator")?;
+    let body = &body[1..];
+    let end = closing_brace(text, text.len() - body.len()).ok_or("has a `${` that is not closed on its line")?;
+    let (inner, after) = (&text[text.len() - body.len()..end], &text[end + 1..]);
     let rule = match operator {
-        '-' => Rule::Default { text, blank_too },
-        '+' => Rule::Alternative { text, blank_too },
+        '-' => Rule::Default { text: parse_text(inner, depth + 1)?, blank_too },
+        '+' => Rule::Alternative { text: parse_text(inner, depth + 1)?, blank_too },
+        // Compose reads the message only when it is to be shown.
         _ => Rule::Required { blank_too },
     };
-    Ok(Reference { name, rule })
+    Ok((Reference { name, rule }, after))
+}
+
+/// Where the reference that begins `text` ends: at the brace that closes it, else at the last one of its line.
+fn closing_brace(text: &str, begin: usize) -> Option<usize> {
+    let line = &text[..text[begin..].find('\n').map_or(text.len(), |end| begin + end)];
+    let last = line.rfind('}').filter(|last| *last >= begin)?;
+    let mut open = 1_usize;
+    // The character after an opening brace never counts, whatever it is: that of the reference itself begins its name.
+    let mut is_skipped = true;
+    for (at, byte) in line.bytes().enumerate().take(last + 1) {
+        match byte {
+            _ if is_skipped => is_skipped = false,
+            b'{' => (open, is_skipped) = (open + 1, true),
+            b'}' => {
+                open -= 1;
+                if open == 0 {
+                    return Some(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(last)
 }
 
 fn name_length(text: &str) -> usize {
@@ -290,6 +326,19 @@ mod tests {
             ("${BLANK+yes}", "yes"),
             ("${SET:?gone}", "s"),
             ("${NONE:-http://x:1/y}", "http://x:1/y"),
+            // Braces in a default.
+            ("${NONE:-{}}", "{}"),
+            ("${NONE:-{\"a\":1}}z", "{\"a\":1}z"),
+            ("${NONE:-{a}} ${SET}", "{a} s"),
+            ("${NONE:-{x}", "{x"),
+            ("${NONE:-x}}", "x}"),
+            ("${NONE:-a}\n}", "a\n}"),
+            ("${NONE:-$$}", "$"),
+            ("${NONE:-$${SET}}", "${SET}"),
+            ("${NONE:-a?b:+c}", "a?b:+c"),
+            ("${SET:?say {so}}z", "sz"),
+            ("${SET:?${broken}z", "sz"),
+            ("${SET?}", "s"),
         ] {
             assert_eq!(fill(text), (expected.to_owned(), false), "{text}");
         }
@@ -300,10 +349,32 @@ mod tests {
 
     #[test]
     fn a_broken_reference_is_refused_without_its_surroundings() {
-        for text in ["S3CR3T${", "S3CR3T${}", "S3CR3T${A", "S3CR3T${A:-b", "S3CR3T${A!b}", "S3CR3T${1}"] {
+        for text in [
+            "S3CR3T${",
+            "S3CR3T${}",
+            "S3CR3T${A",
+            "S3CR3T${A:-b",
+            "S3CR3T${A!b}",
+            "S3CR3T${1}",
+            "${A:-S3CR3T\n}",
+            "${A:-S3CR3T${}}",
+        ] {
             let why = Template::parse(text).unwrap_err();
             assert!(!why.contains("S3CR3T"), "{why}");
         }
+    }
+
+    /// Case Q10: 24 KB of references within each other.
+    #[test]
+    fn references_within_references_have_a_limit_and_so_has_what_they_give() {
+        let nested = |depth: usize| format!("{}x{}", "${A:-".repeat(depth), "}".repeat(depth));
+        assert_eq!(fill(&nested(15)).0, "x");
+        for text in [nested(4000), "${A:-".repeat(5000), "${".repeat(10_000), "${A:-{".repeat(5000)] {
+            assert!(Template::parse(&text).is_err());
+        }
+        let long = "x".repeat(100_000);
+        let filled = Template::parse(&"$A".repeat(20_000)).unwrap().fill(&|_| Some(long.clone()), "");
+        assert!(filled.text.len() < 2 * VALUE_LIMIT_BYTES);
     }
 
     #[test]

@@ -58,6 +58,12 @@ pub(crate) struct About<'a> {
 }
 
 impl Findings {
+    /// What the reading found already.
+    pub(crate) fn add_known(&mut self, finding: &Finding) {
+        let Finding { rule, place, message, next_step } = finding;
+        self.add(rule, &About { place, service: "", variable: "" }, message, next_step);
+    }
+
     pub(crate) fn add(
         &mut self,
         rule: &'static str,
@@ -69,6 +75,7 @@ impl Findings {
         let scope = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
         let service = (!about.service.is_empty()).then(|| about.service.to_owned());
         let (message, next_step) = (message.into(), next_step.into());
+        debug_assert!(!next_step.trim().is_empty(), "{rule}: {message}: without a next step");
         let finding = Finding { rule, place: about.place.clone(), message, next_step };
         // A place that two stacks share is judged twice and told once.
         if !self.found.iter().any(|known| known.finding == finding) {

@@ -1,12 +1,21 @@
 //! YAML files as trees that know their lines: manifests, workflow files, and where in compose.yaml a thing stands.
+//!
+//! The events come from a port of libyaml. So do those of go-yaml, with which Compose and kubectl read; `tests/differential.rs`
+//! holds that the same texts are refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Cursor;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
 use serde_json::{Map, Value};
 
-/// A file of more events than this is no workflow and no stack.
-const EVENT_LIMIT: usize = 200_000;
+/// A file of more bytes than this is no workflow and no stack.
+const TEXT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
+/// Nodes, those that aliases repeat included: a few bytes of aliases can stand for more than any memory holds.
+const NODE_LIMIT: usize = 500_000;
+/// Lists and mappings within each other. A workload of Kubernetes has about twelve.
+const DEPTH_LIMIT: usize = 100;
+const STRING_TAG: &str = "tag:yaml.org,2002:str";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
@@ -33,14 +42,15 @@ impl Node {
     /// # Errors
     /// What is wrong and on which line.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut reader = Reader { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), events: 0 };
+        let mut reader = Reader::new(text)?;
         loop {
-            match reader.next()? {
-                (Event::StreamStart | Event::DocumentStart(_) | Event::Nothing, _) => {}
-                (Event::StreamEnd | Event::DocumentEnd, span) => {
-                    return Ok(Self { line: line(span), content: Content::Mapping(Vec::new()) });
+            let event = reader.next()?;
+            match event.data {
+                EventData::StreamStart { .. } | EventData::DocumentStart { .. } => {}
+                EventData::StreamEnd | EventData::DocumentEnd { .. } => {
+                    return Ok(Self { line: line(event.start_mark), content: Content::Mapping(Vec::new()) });
                 }
-                (event, span) => return reader.node(event, span),
+                _ => return reader.node(event, 0),
             }
         }
     }
@@ -50,13 +60,15 @@ impl Node {
     /// # Errors
     /// What is wrong and on which line.
     pub(crate) fn parse_all(text: &str) -> Result<Vec<Self>, String> {
-        let mut reader = Reader { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), events: 0 };
+        let mut reader = Reader::new(text)?;
         let mut documents = Vec::new();
         loop {
-            match reader.next()? {
-                (Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing, _) => {}
-                (Event::StreamEnd, _) => break,
-                (event, span) => documents.push(reader.node(event, span)?),
+            let event = reader.next()?;
+            match event.data {
+                EventData::StreamStart { .. } | EventData::DocumentEnd { .. } => {}
+                EventData::DocumentStart { .. } => reader.anchors.clear(),
+                EventData::StreamEnd => break,
+                _ => documents.push(reader.node(event, 0)?),
             }
         }
         // What stands for an empty document is an empty plain scalar.
@@ -73,6 +85,11 @@ impl Node {
         own.or_else(|| self.merged().into_iter().find_map(|node| node.get(key)))
     }
 
+    fn can_be_merged(&self) -> bool {
+        let is_mapping = |node: &Self| matches!(node.content, Content::Mapping(_));
+        is_mapping(self) || matches!(&self.content, Content::List(nodes) if nodes.iter().all(is_mapping))
+    }
+
     fn merged(&self) -> Vec<&Self> {
         let Content::Mapping(entries) = &self.content else { return Vec::new() };
         let merges = entries.iter().filter(|(name, _)| name == "<<");
@@ -85,6 +102,7 @@ impl Node {
     }
 
     /// The line of the deepest part of a path that the file has.
+    #[cfg(test)]
     pub(crate) fn line_of(&self, path: &[&str]) -> Option<u32> {
         self.deepest(path).1
     }
@@ -122,7 +140,8 @@ impl Node {
             Content::List(nodes) => nodes.iter().map(Self::to_json).collect(),
             Content::Mapping(entries) => {
                 let mut map = Map::new();
-                for merged in self.merged() {
+                // The first of several merges wins, and what is written outright wins over them all.
+                for merged in self.merged().into_iter().rev() {
                     if let Value::Object(more) = merged.to_json() {
                         map.extend(more);
                     }
@@ -132,79 +151,157 @@ impl Node {
                 Value::Object(map)
             }
             Content::Scalar { text, plain: false } => text.as_str().into(),
-            Content::Scalar { text, plain: true } => match text.as_str() {
-                "" | "~" | "null" => Value::Null,
-                "true" => true.into(),
-                "false" => false.into(),
-                text => text.parse::<i64>().map_or_else(|_| text.into(), Value::from),
-            },
+            Content::Scalar { text, plain: true } => plain_value(text),
         }
     }
+}
+
+/// What a scalar without quotes stands for, as kubectl reads it; `yes` and `on` are words.
+fn plain_value(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        "true" | "True" | "TRUE" => true.into(),
+        "false" | "False" | "FALSE" => false.into(),
+        _ => whole_number(text).or_else(|| fraction(text)).unwrap_or_else(|| text.into()),
+    }
+}
+
+fn whole_number(text: &str) -> Option<Value> {
+    let (is_negative, digits) = match text.strip_prefix(['+', '-']) {
+        Some(digits) => (text.starts_with('-'), digits),
+        None => (false, text),
+    };
+    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let digits = digits.replace('_', "").to_ascii_lowercase();
+    let (radix, digits) = match digits.as_bytes() {
+        [b'0', b'x', ..] => (16, &digits[2..]),
+        [b'0', b'b', ..] => (2, &digits[2..]),
+        [b'0', b'o', ..] => (8, &digits[2..]),
+        [b'0', _, ..] if digits.bytes().all(|digit| (b'0'..b'8').contains(&digit)) => (8, &digits[1..]),
+        _ => (10, digits.as_str()),
+    };
+    let is_signed_twice = digits.starts_with(['+', '-']);
+    let number = u64::from_str_radix(digits, radix).ok().filter(|_| !is_signed_twice)?;
+    match is_negative {
+        false => Some(number.into()),
+        true => 0_i64.checked_sub_unsigned(number).map(Value::from),
+    }
+}
+
+fn fraction(text: &str) -> Option<Value> {
+    let is_number = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-' | '_');
+    let begins = text.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    if !begins || !text.chars().all(is_number) || !text.contains(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let number = text.replace('_', "").parse::<f64>().ok()?;
+    serde_json::Number::from_f64(number).map(Value::Number)
 }
 
 struct Reader<'a> {
-    parser: Parser<'a, saphyr_parser::StrInput<'a>>,
-    anchors: BTreeMap<usize, Node>,
-    events: usize,
+    parser: Parser<Cursor<&'a [u8]>>,
+    /// Each with the number of nodes that it stands for.
+    anchors: BTreeMap<String, (Node, usize)>,
+    nodes: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn next(&mut self) -> Result<(Event<'a>, Span), String> {
-        self.events += 1;
-        if self.events > EVENT_LIMIT {
-            return Err(format!("has more than {EVENT_LIMIT} nodes"));
+    fn new(text: &'a str) -> Result<Self, String> {
+        if text.len() > TEXT_LIMIT_BYTES {
+            return Err(format!("has more than {TEXT_LIMIT_BYTES} bytes"));
         }
-        let event = self.parser.next_event().ok_or("ends too early")?;
-        event.map_err(|error| format!("is no YAML: {} in line {}", error.info(), error.marker().line()))
+        let mut parser = Parser::new();
+        parser.set_input(Cursor::new(text.as_bytes()));
+        Ok(Self { parser, anchors: BTreeMap::new(), nodes: 0 })
     }
 
-    fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, String> {
-        let line = line(span);
-        let (content, anchor) = match event {
-            Event::Scalar(text, style, anchor, _) => {
-                (Content::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain }, anchor)
+    fn next(&mut self) -> Result<Event, String> {
+        self.parser.parse().map_err(|error| {
+            let told = error.to_string();
+            format!("is not valid YAML: {}", told.split_once("error: ").map_or(told.as_str(), |(_, what)| what))
+        })
+    }
+
+    fn count(&mut self, nodes: usize) -> Result<(), String> {
+        self.nodes += nodes;
+        if self.nodes > NODE_LIMIT { Err(format!("has more than {NODE_LIMIT} nodes")) } else { Ok(()) }
+    }
+
+    fn node(&mut self, event: Event, depth: usize) -> Result<Node, String> {
+        let line = line(event.start_mark);
+        if depth > DEPTH_LIMIT {
+            return Err(format!("has more than {DEPTH_LIMIT} levels in line {line}"));
+        }
+        let before = self.nodes;
+        self.count(1)?;
+        let (content, anchor) = match event.data {
+            EventData::Scalar { value, style, anchor, tag, .. } => {
+                let plain = style == ScalarStyle::Plain && tag.as_deref() != Some(STRING_TAG);
+                (Content::Scalar { text: value, plain }, anchor)
             }
-            Event::SequenceStart(anchor, _) => {
-                let mut nodes = Vec::new();
-                loop {
-                    match self.next()? {
-                        (Event::SequenceEnd, _) => break (Content::List(nodes), anchor),
-                        (event, span) => nodes.push(self.node(event, span)?),
-                    }
-                }
-            }
-            Event::MappingStart(anchor, _) => (self.mapping()?, anchor),
-            Event::Alias(anchor) => {
-                let node = self.anchors.get(&anchor).cloned();
-                return node.ok_or_else(|| format!("uses an anchor within itself in line {line}"));
+            EventData::SequenceStart { anchor, .. } => (self.list(depth)?, anchor),
+            EventData::MappingStart { anchor, .. } => (self.mapping(depth)?, anchor),
+            EventData::Alias { anchor } => {
+                let Some((node, nodes)) = self.anchors.get(&anchor) else {
+                    return Err(format!("uses the anchor {anchor} in line {line}, which is not set above it"));
+                };
+                // Counted before it is copied.
+                let (nodes, limit) = (*nodes, NODE_LIMIT.saturating_sub(self.nodes));
+                let node = (nodes <= limit).then(|| node.clone());
+                self.count(nodes)?;
+                return node.ok_or_else(|| format!("has more than {NODE_LIMIT} nodes"));
             }
             _ => return Err(format!("has an unexpected end in line {line}")),
         };
         let node = Node { line, content };
-        if anchor != 0 {
-            self.anchors.insert(anchor, node.clone());
+        if let Some(anchor) = anchor {
+            let nodes = self.nodes - before;
+            self.count(nodes)?;
+            self.anchors.insert(anchor, (node.clone(), nodes));
         }
         Ok(node)
     }
 
-    fn mapping(&mut self) -> Result<Content, String> {
-        let mut entries = Vec::new();
+    fn list(&mut self, depth: usize) -> Result<Content, String> {
+        let mut nodes = Vec::new();
         loop {
-            let (event, span) = self.next()?;
-            if event == Event::MappingEnd {
+            let event = self.next()?;
+            if event.data == EventData::SequenceEnd {
+                return Ok(Content::List(nodes));
+            }
+            nodes.push(self.node(event, depth + 1)?);
+        }
+    }
+
+    fn mapping(&mut self, depth: usize) -> Result<Content, String> {
+        let (mut entries, mut names) = (Vec::new(), BTreeSet::new());
+        loop {
+            let event = self.next()?;
+            if event.data == EventData::MappingEnd {
                 return Ok(Content::Mapping(entries));
             }
-            let key = self.node(event, span)?;
-            let (event, span) = self.next()?;
-            let mut value = self.node(event, span)?;
+            let key = self.node(event, depth + 1)?;
+            let Some(name) = key.text() else {
+                return Err(format!("has a key that is no single word in line {}", key.line));
+            };
+            if !names.insert(name.to_owned()) {
+                return Err(format!("has the key {name} twice in one mapping, again in line {}", key.line));
+            }
+            let event = self.next()?;
+            let mut value = self.node(event, depth + 1)?;
+            if name == "<<" && !value.can_be_merged() {
+                return Err(format!("merges something that is no mapping in line {}", key.line));
+            }
             value.line = key.line;
-            entries.push((key.text().unwrap_or_default().to_owned(), value));
+            entries.push((name.to_owned(), value));
         }
     }
 }
 
-fn line(span: Span) -> u32 {
-    u32::try_from(span.start.line()).unwrap_or(u32::MAX)
+fn line(mark: Mark) -> u32 {
+    u32::try_from(mark.line + 1).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -223,7 +320,7 @@ mod tests {
         assert_eq!(root.line_of(&["nothing"]), None);
         assert_eq!(
             root.to_json()["services"],
-            json!({ "a": { "FOO": "1", "n": 5, "environment": ["X=1", "Y"] }, "b": { "t": true, "e": null, "q": "5", "r": "1.5" } })
+            json!({ "a": { "FOO": "1", "n": 5, "environment": ["X=1", "Y"] }, "b": { "t": true, "e": null, "q": "5", "r": 1.5 } })
         );
     }
 
@@ -243,5 +340,70 @@ mod tests {
         assert!(Node::parse("a: [1\nb: {").unwrap_err().contains("line"));
         assert!(Node::parse("a: &x [*x]").is_err());
         assert_eq!(Node::parse("").unwrap().content, Content::Mapping(vec![]));
+        for (text, why) in [
+            ("a: 1\nb: 2\na: 3\n", "the key a twice in one mapping, again in line 3"),
+            ("? [a]\n: 1\n", "a key that is no single word in line 1"),
+            ("a: *b\n", "the anchor b in line 1"),
+            ("a: 1\n<<: x\n", "no mapping in line 2"),
+        ] {
+            assert!(Node::parse(text).unwrap_err().contains(why), "{text:?}: {:?}", Node::parse(text));
+        }
+    }
+
+    /// Case Q06.
+    #[test]
+    fn a_flow_collection_may_end_at_the_indentation_of_its_parent() {
+        for text in ["t: [\n\"x\"\n]\n", "a:\n  t: [\n    x\n  ]\n", "t: {\na: 1\n}\n", "t: \"a\nb\"\n"] {
+            assert!(Node::parse(text).is_ok(), "{text:?}: {:?}", Node::parse(text));
+        }
+    }
+
+    /// Case Q10: 8 KB of lists in lists, a bomb of aliases, one of merges.
+    #[test]
+    fn depth_and_repetition_have_limits() {
+        for text in ["[".repeat(8000), "- ".repeat(4000), "{a: ".repeat(3000), "? ".repeat(4000)] {
+            let _ = Node::parse_all(&text);
+        }
+        assert!(Node::parse(&format!("{}{}", "[".repeat(8000), "]".repeat(8000))).unwrap_err().contains("levels"));
+        assert!(Node::parse(&format!("{}x{}", "[".repeat(90), "]".repeat(90))).is_ok());
+        let bomb = |first: &str, next: &dyn Fn(usize) -> String| {
+            let lines: String = (1..40).map(|at| format!("a{at}: &a{at} {}\n", next(at - 1))).collect();
+            Node::parse(&format!("a0: &a0 {first}\n{lines}"))
+        };
+        let lists =
+            bomb("[x]", &|at| format!("[*a{at}, *a{at}, *a{at}, *a{at}, *a{at}, *a{at}, *a{at}, *a{at}, *a{at}]"));
+        assert!(lists.unwrap_err().contains("nodes"));
+        let merges = bomb("{ k: 1 }", &|at| format!("{{ <<: [*a{at}, *a{at}, *a{at}], k{at}: *a{at} }}"));
+        assert!(merges.is_err());
+    }
+
+    #[test]
+    fn a_plain_scalar_stands_for_what_kubectl_takes_it_for() {
+        for (text, value) in [
+            ("yes", json!("yes")),
+            ("True", json!(true)),
+            ("NULL", json!(null)),
+            ("0x1F", json!(31)),
+            ("0o17", json!(15)),
+            ("017", json!(15)),
+            ("08", json!(8.0)),
+            ("0b11", json!(3)),
+            ("1_000", json!(1000)),
+            ("1.50", json!(1.5)),
+            ("1e3", json!(1000.0)),
+            (".5", json!(0.5)),
+            ("1e", json!("1e")),
+            ("-0b1", json!(-1)),
+            ("12:30:45", json!("12:30:45")),
+            ("0o8", json!("0o8")),
+            (".", json!(".")),
+            ("--1", json!("--1")),
+            ("1.2.3", json!("1.2.3")),
+            ("!!str 5", json!("5")),
+            ("'5'", json!("5")),
+        ] {
+            let read = Node::parse(&format!("a: {text}\n")).unwrap().to_json()["a"].clone();
+            assert!(read == value || read.as_f64().is_some() && read.as_f64() == value.as_f64(), "{text}: {read}");
+        }
     }
 }

@@ -73,7 +73,16 @@ impl Reader<'_> {
             self.made.overridden.push(lost);
         }
         let (name, path) = (name.to_owned(), path.to_owned());
-        self.made.settings.push(Setting { name, value, bare: false, place, path, garbled: false, is_local: false });
+        self.made.settings.push(Setting {
+            name,
+            value,
+            bare: false,
+            place,
+            path,
+            garbled: false,
+            is_local: false,
+            is_hidden: false,
+        });
     }
 
     /// Every key of a source, with a prefix. What is no name is left out by Kubernetes up to 1.33, with an event.
@@ -267,7 +276,7 @@ mod tests {
         let documents = nodes.iter().map(Node::to_json).collect();
         let sources = [SourceFile { file: "k8s/x.yaml".into(), text: source.to_owned(), documents: nodes }].into();
         let secrets = [("key".to_owned(), [("SEED".to_owned(), "SEED".to_owned())].into())].into();
-        Cluster::read(&KubernetesPlace { folder: "k8s".into(), documents, sources }, &secrets)
+        Cluster::read(&KubernetesPlace { folder: "k8s".into(), documents, sources, problems: Vec::new() }, &secrets)
     }
 
     fn environment(cluster: &Cluster, name: &str) -> Vec<String> {

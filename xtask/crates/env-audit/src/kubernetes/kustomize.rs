@@ -2,26 +2,42 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use crate::places::{KubernetesPlace, SourceFile};
+use crate::places::{KubernetesPlace, SourceFile, unreadable};
 use crate::yaml::Node;
-use xtask_outcome::Stop;
+use xtask_outcome::{Finding, Stop};
 
-const FILE: &str = "kustomization.yaml";
+/// The names that kustomize knows, of which a folder has one.
+const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 /// The fields that leave the manifests of a folder as they are, or set what is set in them already.
 const PLAIN_FIELDS: [&str; 4] = ["apiVersion", "kind", "namespace", "resources"];
 
-/// What kubectl's own kustomize made of a folder, with the files that it was made from.
+/// What kubectl's own kustomize made of a folder, for those who start what it says.
 ///
 /// # Errors
-/// [`Stop::Repository`] when the text or one of the files is not YAML, or a file that the folder lists cannot be read.
+/// [`Stop::Repository`] when a file cannot be read.
 pub fn rendered(root: &Utf8Path, folder: &str, text: &str) -> Result<KubernetesPlace> {
-    let nodes = Node::parse_all(text).map_err(|why| Stop::Repository(format!("the rendering of {folder} {why}")))?;
+    let place = place(root, folder, text);
+    match place.problems.first() {
+        Some(problem) => Err(Stop::Repository(problem.message.clone()).into()),
+        None => Ok(place),
+    }
+}
+
+/// What kubectl's own kustomize made of a folder, with the files that it was made from. A file that cannot be read is one of the
+/// place's problems.
+pub fn place(root: &Utf8Path, folder: &str, text: &str) -> KubernetesPlace {
+    let mut problems = Vec::new();
+    let nodes = Node::parse_all(text).unwrap_or_else(|why| {
+        problems.push(unreadable(folder, &format!("as kustomize renders it {why}")));
+        Vec::new()
+    });
     let documents = nodes.iter().map(Node::to_json).collect();
-    Ok(KubernetesPlace { folder: folder.to_owned(), documents, sources: sources(root, folder)?.into() })
+    let sources = sources(root, folder, &mut problems).into();
+    KubernetesPlace { folder: folder.to_owned(), documents, sources, problems }
 }
 
 /// Without kubectl: only a folder that lists manifests and changes nothing in them.
@@ -29,23 +45,20 @@ pub fn rendered(root: &Utf8Path, folder: &str, text: &str) -> Result<KubernetesP
 /// # Errors
 /// [`Stop::Absent`] names a field that only kustomize can carry out.
 pub fn read_plain(root: &Utf8Path, folder: &str) -> Result<KubernetesPlace> {
-    let kustomization = kustomization(root, Utf8Path::new(folder))?;
-    if let Some(field) = kustomization
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, _)| key)
-        .find(|key| !PLAIN_FIELDS.contains(&key.as_str()))
-    {
+    let mut problems = Vec::new();
+    let kustomization = kustomization(root, Utf8Path::new(folder), &mut problems).unwrap_or_default();
+    let is_carried_out = |key: &&String| !PLAIN_FIELDS.contains(&key.as_str());
+    if let Some(field) = kustomization.as_object().into_iter().flatten().map(|(key, _)| key).find(is_carried_out) {
         return Err(Stop::Absent(format!("{folder} has `{field}`, which takes kubectl to carry out")).into());
     }
-    let sources = sources(root, folder)?;
+    problems.clear();
+    let sources = sources(root, folder, &mut problems);
     let documents = sources.iter().flat_map(|source| &source.documents).map(Node::to_json).collect();
-    Ok(KubernetesPlace { folder: folder.to_owned(), documents, sources: sources.into() })
+    Ok(KubernetesPlace { folder: folder.to_owned(), documents, sources: sources.into(), problems })
 }
 
 /// The files of a folder and of the folders that it takes, its own first.
-fn sources(root: &Utf8Path, folder: &str) -> Result<Vec<SourceFile>> {
+fn sources(root: &Utf8Path, folder: &str, problems: &mut Vec<Finding>) -> Vec<SourceFile> {
     let mut files = Vec::new();
     let mut seen = BTreeSet::new();
     // First in, first out: a folder's own files are read before those of the folders that it takes.
@@ -54,36 +67,57 @@ fn sources(root: &Utf8Path, folder: &str) -> Result<Vec<SourceFile>> {
         if !seen.insert(folder.clone()) {
             continue;
         }
-        let kustomization = kustomization(root, &folder)?;
-        let listed = |key: &str| kustomization[key].as_array().cloned().unwrap_or_default();
-        let mut entries: Vec<String> =
-            listed("patches").iter().filter_map(|patch| patch["path"].as_str().map(ToOwned::to_owned)).collect();
-        entries.extend(
-            ["resources", "components"]
-                .into_iter()
-                .flat_map(listed)
-                .filter_map(|entry| entry.as_str().map(ToOwned::to_owned)),
-        );
-        for entry in entries {
+        let Some(kustomization) = kustomization(root, &folder, problems) else { continue };
+        for entry in entries(&kustomization) {
             let path = normal(&folder.join(&entry));
             if root.join(&path).is_dir() {
                 waiting.push_back(path);
-                continue;
+            } else if seen.insert(path.clone()) && !is_remote(&entry) {
+                files.extend(source(root, path, problems));
             }
-            let text = std::fs::read_to_string(root.join(&path))
-                .with_context(|| format!("read {path}, which {folder} lists"))?;
-            let documents = Node::parse_all(&text).map_err(|why| Stop::Repository(format!("{path} {why}")))?;
-            files.push(SourceFile { file: path.into_string(), text, documents });
         }
     }
-    Ok(files)
+    files
 }
 
-fn kustomization(root: &Utf8Path, folder: &Utf8Path) -> Result<Value> {
-    let file = folder.join(FILE);
-    let text = std::fs::read_to_string(root.join(&file)).with_context(|| format!("read {file}"))?;
-    let node = Node::parse(&text).map_err(|why| Stop::Repository(format!("{file} {why}")))?;
-    Ok(node.to_json())
+/// What a kustomization lists as files or folders.
+fn entries(kustomization: &Value) -> Vec<String> {
+    let listed = |key: &str| kustomization[key].as_array().cloned().unwrap_or_default();
+    let path = |entry: &Value| entry["path"].as_str().or(entry.as_str()).map(ToOwned::to_owned);
+    let patches = ["patches", "patchesStrategicMerge", "replacements"].into_iter().flat_map(listed);
+    // A patch may also be written out in its place.
+    let patches = patches.filter_map(|entry| path(&entry)).filter(|entry| !entry.contains('\n'));
+    let more = ["resources", "components", "bases"].into_iter().flat_map(listed);
+    patches.chain(more.filter_map(|entry| path(&entry))).collect()
+}
+
+/// Fetched by kustomize, and not part of the repository.
+fn is_remote(entry: &str) -> bool {
+    entry.contains("://") || entry.contains("?ref=") || entry.starts_with("github.com/") || entry.starts_with("git@")
+}
+
+fn source(root: &Utf8Path, path: Utf8PathBuf, problems: &mut Vec<Finding>) -> Option<SourceFile> {
+    let read = std::fs::read(root.join(&path)).map_err(|error| format!("cannot be read ({error})"));
+    let read = read.and_then(|bytes| {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Node::parse_all(&text).map(|documents| (text, documents))
+    });
+    match read {
+        Ok((text, documents)) => Some(SourceFile { file: path.into_string(), text, documents }),
+        Err(why) => {
+            problems.push(unreadable(path.as_str(), &why));
+            None
+        }
+    }
+}
+
+fn kustomization(root: &Utf8Path, folder: &Utf8Path, problems: &mut Vec<Finding>) -> Option<Value> {
+    let file = FILES.iter().map(|name| folder.join(name)).find(|file| root.join(file).is_file());
+    let Some(file) = file else {
+        problems.push(unreadable(folder.as_str(), &format!("has none of {}", FILES.join(", "))));
+        return None;
+    };
+    source(root, file, problems).map(|source| source.documents.first().map(Node::to_json).unwrap_or_default())
 }
 
 /// Without `..`: `k8s/overlays/local/../../base` is `k8s/base`.
@@ -110,7 +144,7 @@ mod tests {
     #[test]
     fn an_overlays_own_files_come_before_those_of_its_base() {
         let files: Vec<_> =
-            sources(root(), "k8s/overlays/production").unwrap().into_iter().map(|source| source.file).collect();
+            sources(root(), "k8s/overlays/production", &mut Vec::new()).into_iter().map(|source| source.file).collect();
         let at = |file: &str| files.iter().position(|one| one == file).unwrap_or_else(|| panic!("{file}: {files:?}"));
         assert!(at("k8s/overlays/production/gateway.yaml") < at("k8s/base/gateway.yaml"));
     }
@@ -120,5 +154,28 @@ mod tests {
         assert!(read_plain(root(), "k8s/base").unwrap().documents.len() > 20);
         let why = read_plain(root(), "k8s/overlays/production").unwrap_err().to_string();
         assert!(why.contains("k8s/overlays/production has `images`"), "{why}");
+    }
+
+    /// Case Q12, and case Q06: one file that cannot be read is one finding, and the others are read.
+    #[test]
+    fn every_name_of_a_kustomization_is_known_and_an_unreadable_file_stops_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let write = |file: &str, text: &str| std::fs::write(root.join(file), text).unwrap();
+        for name in FILES {
+            std::fs::create_dir(root.join(name.to_lowercase())).unwrap();
+            let folder = name.to_lowercase();
+            let text = "resources: [a.yaml, b.yaml, c.yaml, https://example.com/x.yaml]\npatches:\n- patch: |-\n    kind: A\n    metadata: {}\n";
+            write(&format!("{folder}/{name}"), text);
+            write(&format!("{folder}/a.yaml"), "kind: A\nt: [\n\"x\"\n]\n");
+            write(&format!("{folder}/b.yaml"), "kind: [\n");
+            let place = place(root, &folder, "kind: A\n");
+            assert_eq!((place.documents.len(), place.sources.len()), (1, 1), "{name}");
+            let told: Vec<_> = place.problems.iter().map(ToString::to_string).collect();
+            assert!(told[0].starts_with(&format!("{folder}/b.yaml [unreadable-file]")), "{told:?}");
+            assert!(told[1].starts_with(&format!("{folder}/c.yaml [unreadable-file]")) && told.len() == 2, "{told:?}");
+        }
+        let place = place(root, "nowhere", "a: [\n");
+        assert_eq!(place.problems.len(), 2);
     }
 }

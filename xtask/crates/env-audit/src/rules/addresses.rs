@@ -15,6 +15,8 @@ const PORT_VARIABLE: &str = "PORT";
 /// What our own services speak among themselves.
 const OWN_SCHEME: &str = "http";
 const OWN_DEFAULT_PORT: u16 = 80;
+/// Stands at the end of an address whose port is not known. No value holds it.
+const UNKNOWN_PORT: char = '\u{1}';
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     for stack in &view.stacks {
@@ -30,8 +32,11 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
 }
 
 fn address(view: &View<'_>, stack: &Stack, from: &Deployment, setting: &Setting, findings: &mut Findings) {
-    let text = references_kept(&setting.value);
-    let Ok(url) = Url::parse(&text) else { return };
+    let kept = references_kept(&setting.value);
+    // A port that nobody knows yet is no number; what stands before it can be judged.
+    let text = if Url::parse(&kept).is_ok() { kept } else { without_unknown_port(&kept) };
+    let is_port_known = !text.ends_with(UNKNOWN_PORT);
+    let Ok(url) = Url::parse(text.trim_end_matches(UNKNOWN_PORT)) else { return };
     // What holds a dot, a colon or a part that nobody knows yet lies outside the stack.
     if url.host.contains(['.', ':', '$']) && !url.host.starts_with("127.") {
         return;
@@ -43,7 +48,12 @@ fn address(view: &View<'_>, stack: &Stack, from: &Deployment, setting: &Setting,
         findings.add("unreachable-address", &about, message, "name the service that is meant");
         return;
     }
-    let Some(target) = stack.deployments.iter().find(|deployment| deployment.name == url.host) else {
+    if stack.outside.contains(url.host) || from.hosts.contains(url.host) {
+        return;
+    }
+    let named = stack.deployments.iter().find(|deployment| deployment.name == url.host);
+    let Some(target) = named.or_else(|| stack.deployments.iter().find(|deployment| deployment.answers_to(url.host)))
+    else {
         let names = stack.deployments.iter().map(|deployment| deployment.name.as_str());
         let message = format!(
             "{subject} names the host `{}`, which is no service of the stack{}",
@@ -72,7 +82,7 @@ fn address(view: &View<'_>, stack: &Stack, from: &Deployment, setting: &Setting,
     }
     let port =
         url.port.unwrap_or(if url.scheme == OWN_SCHEME { OWN_DEFAULT_PORT } else { *ports.first().unwrap_or(&0) });
-    if !ports.is_empty() && !ports.contains(&port) {
+    if is_port_known && !ports.is_empty() && !ports.contains(&port) {
         let listed = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
         let message = format!("{subject} asks {} on port {port}; it listens on {listed}", target.name);
         findings.add("unreachable-address", &about, message, "correct the port");
@@ -124,6 +134,13 @@ fn login(
             findings.add("database-mismatch", about, message, "make the two agree");
         }
     }
+}
+
+/// `http://user:${PORT}/x` as `http://user`, with a mark at its end.
+fn without_unknown_port(text: &str) -> String {
+    let authority = text.find("://").map_or(0, |at| at + 3);
+    let Some(colon) = text[authority..].find(":${").map(|at| authority + at) else { return text.to_owned() };
+    format!("{}{UNKNOWN_PORT}", &text[..colon])
 }
 
 /// The value with `${NAME}` in place of each reference that must be set, so that two values can be compared without

@@ -10,7 +10,10 @@ use xtask_outcome::Place;
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     // An override file beside it is a developer's own.
-    let Some(compose) = view.stacks.first().filter(|_| !view.places.compose.is_empty()) else { return };
+    let Some(compose) = view.stacks.first().filter(|_| !view.places.compose.is_empty() && !view.places.is_stack_unread)
+    else {
+        return;
+    };
     for cluster in &view.clusters {
         for composed in &compose.deployments {
             let Some((container, deployment)) = cluster.pairs().find(|(_, one)| one.name == composed.name) else {
@@ -66,11 +69,12 @@ fn variables(
                     findings.add("different-setting", &about, message, "make the two agree");
                 }
             }
+            _ if here.is_none() && deployment.has_unread_source => {}
             (Some(_), None) => {
                 let message = format!("compose.yaml sets {name} of {service}, and nothing here does");
                 findings.add("different-setting", &about, message, "set it here as well");
             }
-            (None, Some(_)) if !is_own => {
+            (None, Some(_)) if !is_own && !composed.has_unread_source => {
                 let message = format!("{name} of {service} is set here and not in compose.yaml");
                 findings.add(
                     "different-setting",
@@ -89,7 +93,7 @@ fn variables(
         .iter()
         .filter(|own| view.policy.kubernetes.is_own(&cluster.stack.file, service, &own.variable))
     {
-        if deployment.setting(&own.variable).is_none() {
+        if deployment.setting(&own.variable).is_none() && !deployment.has_unread_source {
             let about = About { place: &place, service, variable: &own.variable };
             let message = format!("{} of {service} is to be set here", own.variable);
             findings.add(

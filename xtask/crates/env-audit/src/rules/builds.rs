@@ -14,13 +14,29 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     for (service, file, dockerfile) in &view.dockerfiles {
         let contract = view.places.images.iter().find(|image| image.service == **service).map(|image| &image.contract);
         secrets_of_a_build(view, service, file, dockerfile, findings);
+        for (line, why) in &dockerfile.problems {
+            let place = Place { name: (*file).to_owned(), line: Some(*line) };
+            let about = About { place: &place, service, variable: "" };
+            findings.add(
+                "unreadable-value",
+                &about,
+                format!("{file} {why}, so it cannot be built"),
+                "correct the line",
+            );
+        }
         if let Some(contract) = contract {
-            for instruction in dockerfile.of_the_image().filter(|one| one.keyword == "ENV") {
-                let place = Place { name: (*file).to_owned(), line: Some(instruction.line) };
-                for assignment in instruction.assignments() {
-                    let about = About { place: &place, service, variable: &assignment.name };
-                    image_variable(view, contract, &about, assignment.value.as_deref().unwrap_or_default(), findings);
-                }
+            let mut variables = dockerfile.image_variables();
+            // What a later line sets again counts.
+            let names: Vec<_> = variables.iter().map(|one| one.name.clone()).collect();
+            let mut at = 0;
+            variables.retain(|one| {
+                at += 1;
+                !names[at..].contains(&one.name)
+            });
+            for variable in variables {
+                let place = Place { name: (*file).to_owned(), line: Some(variable.instruction.line) };
+                let about = About { place: &place, service, variable: &variable.name };
+                image_variable(view, contract, &about, variable.value.as_deref(), findings);
             }
         }
     }
@@ -30,7 +46,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         for entry in image.config["Env"].as_array().into_iter().flatten().filter_map(|entry| entry.as_str()) {
             let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
             let about = About { place: &place, service: &image.service, variable: name };
-            image_variable(view, &image.contract, &about, value, findings);
+            image_variable(view, &image.contract, &about, Some(value), findings);
         }
         for label in image.config["Labels"].as_object().into_iter().flatten().map(|(name, _)| name) {
             if view.is_secret(label) {
@@ -69,8 +85,14 @@ fn secrets_of_a_build(view: &View<'_>, service: &str, file: &str, dockerfile: &D
     }
 }
 
-/// A variable that the image itself sets.
-fn image_variable(view: &View<'_>, contract: &Contract, about: &About<'_>, value: &str, findings: &mut Findings) {
+/// A variable that the image itself sets; only the builder may know to what.
+fn image_variable(
+    view: &View<'_>,
+    contract: &Contract,
+    about: &About<'_>,
+    value: Option<&str>,
+    findings: &mut Findings,
+) {
     let (name, service) = (about.variable, about.service);
     if view.policy.engine_variables.iter().any(|known| known == name) {
         return;
@@ -89,6 +111,7 @@ fn image_variable(view: &View<'_>, contract: &Contract, about: &About<'_>, value
         }
         Some(Meaning::File(_)) => {}
         Some(Meaning::Direct(variable)) => {
+            let Some(value) = value else { return };
             if let Err(why) = variable.value_type.check(value, variable.secret) {
                 let message = format!("the image of {service} sets {name}, which {why} ({})", variable.value_type);
                 findings.add("malformed-value", about, message, "correct the value");

@@ -6,7 +6,7 @@ use crate::compose::Stack;
 use crate::contract::{Contract, Kind, Meaning, Variable};
 use crate::nearest::hint;
 use crate::places::{Deployment, Setting};
-use crate::template::Rule;
+use crate::template::{Rule, Template};
 use crate::value_type::ValueType;
 use crate::view::{About, Findings, View, has_secret_literal};
 use xtask_image_config::{ImageGroup, ImageUser};
@@ -29,9 +29,9 @@ const PLACEHOLDERS: [&str; 11] = [
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     for stack in &view.stacks {
-        for (place, why) in &stack.problems {
+        for (place, why, next_step) in &stack.problems {
             let about = About { place, service: "", variable: "" };
-            findings.add("unreadable-value", &about, why, "correct it; a dollar sign is written `$$`");
+            findings.add("unreadable-value", &about, why, *next_step);
         }
         for deployment in &stack.deployments {
             match view.contract(deployment) {
@@ -45,7 +45,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         let is_started = view.deployments().any(|(_, deployment)| {
             view.own_contract(deployment).is_some_and(|contract| contract.image == image.contract.image)
         });
-        if !is_started {
+        if !is_started && !view.places.is_stack_unread {
             let place = Place::new(format!("image of {}", image.service));
             let about = About { place: &place, service: &image.service, variable: "" };
             let message = format!("no place starts {}, so its required variables are set nowhere", image.service);
@@ -74,6 +74,8 @@ fn check_deployment(view: &View<'_>, deployment: &Deployment, contract: &Contrac
         match contract.meaning(&setting.name) {
             // It is there for other values to be made of; the program does not read it.
             None if deployment.parts.contains(&setting.name) => {}
+            // That it stands there is a finding about its env file, which does not tell it.
+            None if setting.is_hidden => {}
             None => {
                 let names = contract.names();
                 let hint = hint(&setting.name, names.iter().map(String::as_str));
@@ -123,9 +125,10 @@ fn required(view: &View<'_>, deployment: &Deployment, variable: &Variable, findi
         return;
     }
     let Some(setting) = direct.or(file) else {
-        if !is_in_image(view, deployment, &variable.name) {
+        if !is_in_image(view, deployment, &variable.name) && !deployment.has_unread_source {
             let message = format!("{subject} is required and set nowhere");
-            findings.add("required-unset", &about, message, format!("set it: {}", variable.description));
+            let next = format!("set it for {}: {}", deployment.name, variable.description);
+            findings.add("required-unset", &about, message, next.trim_end_matches([':', ' ']));
         }
         return;
     };
@@ -154,12 +157,9 @@ fn value(
     findings: &mut Findings,
 ) {
     // A part that nobody can know yet is taken for a letter where that says something: in the middle of a URL.
-    let filled = setting.value.fill(&|_| None, "x");
-    let is_whole = !filled.has_unknown || (variable.value_type.is_url() && setting.value.only_reference().is_none());
-    if is_whole
-        && !filled.text.trim().is_empty()
-        && let Err(why) = variable.value_type.check(&filled.text, variable.secret)
-    {
+    let is_known = !setting.value.fill(&|_| None, "x").has_unknown;
+    let is_whole = is_known || (variable.value_type.is_url() && setting.value.only_reference().is_none());
+    if is_whole && let Err(why) = check_every_filling(&setting.value, variable) {
         let message = format!("{subject} {why} ({})", variable.value_type);
         findings.add("malformed-value", about, message, "correct the value");
     }
@@ -175,6 +175,23 @@ fn value(
     from_env(view, setting, variable, subject, findings);
 }
 
+/// A part that is not known yet may be a name, a number, or first the one and then the other: a scheme before a port. The value is
+/// wrong when it is wrong with each of them.
+fn check_every_filling(value: &Template, variable: &Variable) -> Result<(), String> {
+    let first = value.references().first().map(|reference| reference.name.clone());
+    let fillings = [
+        value.fill(&|_| None, "x").text,
+        value.fill(&|_| None, "1").text,
+        value.fill(&|name| (first.as_deref() == Some(name)).then(|| "x".to_owned()), "1").text,
+    ];
+    if fillings[0].trim().is_empty() {
+        return Ok(());
+    }
+    let mut checked = fillings.iter().map(|text| variable.value_type.check(text, variable.secret));
+    let as_name = checked.next().unwrap_or(Ok(()));
+    if as_name.is_ok() || checked.any(|one| one.is_ok()) { Ok(()) } else { as_name }
+}
+
 /// What `.env` makes of the value; found in `.env`, where it has to be put right.
 fn from_env(view: &View<'_>, setting: &Setting, variable: &Variable, subject: &str, findings: &mut Findings) {
     let Some(env) = &view.env else { return };
@@ -184,8 +201,19 @@ fn from_env(view: &View<'_>, setting: &Setting, variable: &Variable, subject: &s
     let name = reference.name.as_str();
     let place = Place { name: ".env".to_owned(), line: env.get(name).map(|entry| entry.line) };
     let about = About { place: &place, service: "", variable: name };
-    let filled = setting.value.fill(&|name| view.env_value(name), "x").text;
+    let filled = setting.value.fill(&|name| view.env_value(name), "x");
+    if env.is_refused
+        || filled.has_unknown && !setting.value.references().iter().any(|one| view.env_value(&one.name).is_some())
+    {
+        return;
+    }
+    let filled = filled.text;
     if filled.trim().is_empty() {
+        // Compose starts with `${X?}` and a blank X; the program does not.
+        if variable.kind == Kind::Required {
+            let message = format!("with {name} blank, {subject} is blank, which counts as unset");
+            findings.add("required-unset", &about, message, format!("give {name} a value"));
+        }
         return;
     }
     if let Err(why) = variable.value_type.check(&filled, variable.secret) {

@@ -10,6 +10,9 @@ const NEXT: &str = "cargo xtask audit-env --write";
 const COLUMNS: [&str; 5] = ["variable", "type", "when unset", "in compose.yaml", "description"];
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
+    if view.places.is_stack_unread {
+        return;
+    }
     let whole = Place::new(FILE);
     let about = About { place: &whole, service: "", variable: "" };
     let Some(document) = &view.places.document else {

@@ -19,6 +19,10 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         }
         defaults_agree(&interpolated(stack), findings);
     }
+    // What follows from a stack that nobody could read is no finding.
+    if view.places.is_stack_unread {
+        return;
+    }
     let outside = example::outside(view);
     documented(view, &outside, findings);
     local(view, &outside, findings);
@@ -33,7 +37,7 @@ fn dialect(file: &str, parsed: &EnvFile, findings: &mut Findings) {
             "env-file-form",
             &about,
             format!("{file} {why}"),
-            "write UTF-8 with plain line ends, each name once",
+            "write UTF-8 with plain line ends, each entry on a line of its own, each name once",
         );
     }
     let differing: Vec<_> =
@@ -133,7 +137,11 @@ fn local(view: &View<'_>, outside: &[Outside], findings: &mut Findings) {
     dialect(".env", env, findings);
     // Compose itself reads these, whatever the file says.
     let is_composes_own = |name: &str| name.starts_with("COMPOSE_") || name.starts_with("DOCKER_");
-    for entry in &env.entries {
+    if env.is_refused {
+        return;
+    }
+    // What stands behind a closing quote is a finding already, which does not tell it.
+    for entry in env.entries.iter().filter(|entry| !entry.follows_quote) {
         let place = Place { name: ".env".to_owned(), line: Some(entry.line) };
         let about = About { place: &place, service: "", variable: &entry.name };
         if entry.is_changed_by_interpolation() {
@@ -147,7 +155,7 @@ fn local(view: &View<'_>, outside: &[Outside], findings: &mut Findings) {
         }
     }
     for one in outside.iter().filter(|one| one.required) {
-        if env.value(&one.name).is_none_or(|value| value.trim().is_empty()) {
+        if env.value(&one.name).is_none_or(|value| value.is_empty() && one.refuses_blank) {
             let place = Place { name: ".env".to_owned(), line: env.get(&one.name).map(|entry| entry.line) };
             let about = About { place: &place, service: "", variable: &one.name };
             let message = format!("{} is not set, and compose.yaml does not start without it", one.name);

@@ -9,7 +9,7 @@ const NEXT: &str = "use the exec form with the program's own subcommand: [CMD, /
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     deployments(view, findings);
     for (service, file, dockerfile) in &view.dockerfiles {
-        for instruction in dockerfile.of_the_image() {
+        if let Some(instruction) = dockerfile.healthcheck() {
             let place = Place { name: (*file).to_owned(), line: Some(instruction.line) };
             let about = About { place: &place, service, variable: "HEALTHCHECK" };
             if instruction.is_shell_healthcheck() {

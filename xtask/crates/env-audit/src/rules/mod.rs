@@ -16,6 +16,10 @@ use super::view::{Findings, View};
 /// Every rule over everything that was read.
 pub(crate) fn check(view: &View<'_>) -> Findings {
     let mut findings = Findings::default();
+    let of_manifests = view.places.kubernetes.iter().flat_map(|place| &place.problems);
+    for problem in view.places.problems.iter().chain(of_manifests) {
+        findings.add_known(problem);
+    }
     contracts::check(view, &mut findings);
     deployments::check(view, &mut findings);
     addresses::check(view, &mut findings);

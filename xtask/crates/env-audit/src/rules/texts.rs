@@ -20,6 +20,9 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         for instruction in &dockerfile.instructions {
             let place = Place { name: (*file).to_owned(), line: Some(instruction.line) };
             look(&place, service, &instruction.arguments);
+            for (line, text) in &instruction.body {
+                look(&Place { name: (*file).to_owned(), line: Some(*line) }, service, text);
+            }
         }
     }
     for image in &view.places.images {

@@ -1,0 +1,132 @@
+//! The lines of a Dockerfile: the escape directive, continuations with what stands in between, and here-documents.
+
+/// One instruction as it is written, and the here-documents that follow it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LogicalLine {
+    pub(super) line: u32,
+    pub(super) text: String,
+    /// Lines that are input for the instruction and no instructions.
+    pub(super) body: Vec<(u32, String)>,
+}
+
+/// The lines, what escapes in them, and what BuildKit refuses.
+pub(super) struct Lines {
+    pub(super) lines: Vec<LogicalLine>,
+    pub(super) escape: char,
+    pub(super) problems: Vec<(u32, String)>,
+}
+
+pub(super) fn read(text: &str) -> Lines {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut read = Lines { lines: Vec::new(), escape: '\\', problems: Vec::new() };
+    let mut numbered = (1_u32..).zip(text.lines());
+    let mut may_be_directive = true;
+    while let Some((number, line)) = numbered.next() {
+        if may_be_directive {
+            may_be_directive = read.directive(number, line.trim_start());
+        }
+        let line = line.trim_start();
+        if line.starts_with('#') || line.trim().is_empty() {
+            continue;
+        }
+        let (mut joined, mut is_open) = without_continuation(line, read.escape);
+        while is_open {
+            let Some((_, line)) = numbered.next() else { break };
+            // Comments and blank lines end no instruction.
+            if line.trim_start().starts_with('#') || line.trim().is_empty() {
+                continue;
+            }
+            let (more, goes_on) = without_continuation(line, read.escape);
+            joined += &more;
+            is_open = goes_on;
+        }
+        let mut body = Vec::new();
+        for (name, is_indented) in here_documents(&joined) {
+            let mut is_closed = false;
+            for (number, line) in numbered.by_ref() {
+                let end = if is_indented { line.trim_start_matches('\t') } else { line };
+                is_closed = end == name;
+                if is_closed {
+                    break;
+                }
+                body.push((number, line.to_owned()));
+            }
+            if !is_closed {
+                read.problems.push((number, "has a here-document that is not closed".to_owned()));
+            }
+        }
+        read.lines.push(LogicalLine { line: number, text: joined, body });
+    }
+    read
+}
+
+impl Lines {
+    /// `# escape=`, before anything else. Gives whether another directive may follow.
+    fn directive(&mut self, number: u32, line: &str) -> bool {
+        let Some((name, value)) = line.strip_prefix('#').and_then(|line| line.split_once('=')) else { return false };
+        match (name.trim().to_ascii_lowercase().as_str(), value.trim()) {
+            ("escape", "\\") => self.escape = '\\',
+            ("escape", "`") => self.escape = '`',
+            ("escape", _) => {
+                self.problems.push((number, "sets an escape character that is neither \\ nor `".to_owned()));
+            }
+            ("syntax" | "check", _) => {}
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// The line without the escape character that ends it, and whether there was one. Two of them escape each other.
+fn without_continuation(line: &str, escape: char) -> (String, bool) {
+    let end = line.trim_end_matches(['\r', '\n']);
+    let trimmed = end.trim_end_matches([' ', '\t']);
+    match trimmed.strip_suffix(escape).filter(|rest| !rest.ends_with(escape)) {
+        Some(rest) => (rest.to_owned(), true),
+        None => (end.to_owned(), false),
+    }
+}
+
+/// The names that end the here-documents of an instruction, and whether tabs before them count for nothing.
+fn here_documents(text: &str) -> Vec<(String, bool)> {
+    let Some((mut keyword, mut arguments)) = text.trim().split_once(char::is_whitespace) else { return Vec::new() };
+    if keyword.eq_ignore_ascii_case("ONBUILD") {
+        let inner = arguments.trim_start().split_once(char::is_whitespace);
+        (keyword, arguments) = inner.unwrap_or((keyword, ""));
+    }
+    let takes_one = ["ADD", "COPY", "RUN"].iter().any(|known| keyword.eq_ignore_ascii_case(known));
+    if !takes_one || serde_json::from_str::<Vec<String>>(arguments.trim()).is_ok() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let (mut quote, mut before) = (None, None);
+    let mut is_escaped = false;
+    for (at, letter) in arguments.char_indices() {
+        match quote {
+            _ if is_escaped => is_escaped = false,
+            _ if letter == '\\' && quote != Some('\'') => is_escaped = true,
+            Some(open) if open == letter => quote = None,
+            Some(_) => {}
+            None if matches!(letter, '"' | '\'') => quote = Some(letter),
+            // At the beginning of a word, behind the number of a file descriptor at most.
+            None if arguments[at..].starts_with("<<")
+                && before.is_none_or(|c: char| c.is_whitespace() || c.is_ascii_digit()) =>
+            {
+                found.extend(name_of_here_document(&arguments[at + 2..]));
+            }
+            None => {}
+        }
+        before = Some(letter);
+    }
+    found
+}
+
+fn name_of_here_document(text: &str) -> Option<(String, bool)> {
+    let (is_indented, text) = match text.strip_prefix('-') {
+        Some(text) => (true, text),
+        None => (false, text),
+    };
+    let word = text.trim_start().split(char::is_whitespace).next()?;
+    let name = word.replace(['"', '\'', '\\'], "");
+    (!name.is_empty() && !name.contains('<')).then_some((name, is_indented))
+}

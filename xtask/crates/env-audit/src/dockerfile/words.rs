@@ -1,0 +1,186 @@
+//! Words as BuildKit splits them, and what its quotes, escapes and references make of one.
+
+use std::collections::BTreeMap;
+
+/// References within each other. BuildKit has no limit of its own; nobody writes more than three.
+const DEPTH_LIMIT: usize = 20;
+
+/// What a name has; `None` for a value that only the builder knows.
+pub(super) type Known = BTreeMap<String, Option<String>>;
+
+/// What a reference gives.
+#[derive(Clone, Copy)]
+pub(super) enum References<'a> {
+    /// It stays as it is written.
+    Keep,
+    /// It is filled. `others_are_unset` says whether a name that is not there is known to be unset.
+    Fill { known: &'a Known, others_are_unset: bool },
+}
+
+/// Splits at blanks outside quotes. Quotes and escapes stay where they are.
+pub(super) fn split(text: &str, escape: char) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        if quote.is_none() && letter.is_whitespace() {
+            if !word.is_empty() {
+                words.push(std::mem::take(&mut word));
+            }
+            continue;
+        }
+        if letter == escape && quote != Some('\'') {
+            // One at the very end escapes nothing.
+            if let Some(next) = letters.next() {
+                word.extend([letter, next]);
+            }
+            continue;
+        }
+        match quote {
+            Some(open) if open == letter => quote = None,
+            None if matches!(letter, '"' | '\'') => quote = Some(letter),
+            _ => {}
+        }
+        word.push(letter);
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// A word without its quotes and escapes. `Ok(None)` when a part of it is known to the builder alone.
+///
+/// # Errors
+/// Why BuildKit refuses it, without the word.
+pub(super) fn evaluate(word: &str, escape: char, references: References<'_>) -> Result<Option<String>, String> {
+    let mut reader = Reader { rest: word, escape, references, is_unknown: false };
+    let text = reader.until(None, 0)?;
+    Ok((!reader.is_unknown).then_some(text))
+}
+
+struct Reader<'a> {
+    rest: &'a str,
+    escape: char,
+    references: References<'a>,
+    is_unknown: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn next(&mut self) -> Option<char> {
+        let letter = self.rest.chars().next()?;
+        self.rest = &self.rest[letter.len_utf8()..];
+        Some(letter)
+    }
+
+    fn until(&mut self, stop: Option<char>, depth: usize) -> Result<String, String> {
+        if depth > DEPTH_LIMIT {
+            return Err(format!("has more than {DEPTH_LIMIT} references within each other"));
+        }
+        let mut text = String::new();
+        while let Some(letter) = self.next() {
+            match letter {
+                _ if stop == Some(letter) => return Ok(text),
+                '\'' => text.push_str(self.single_quoted()?),
+                '"' => self.double_quoted(&mut text, depth)?,
+                '$' => self.dollar(&mut text, depth)?,
+                _ if letter == self.escape => text.extend(self.next()),
+                _ => text.push(letter),
+            }
+        }
+        if stop.is_some() { Err("has a `${` that is not closed".to_owned()) } else { Ok(text) }
+    }
+
+    fn single_quoted(&mut self) -> Result<&'a str, String> {
+        let (inner, after) = self.rest.split_once('\'').ok_or("has a quote that is not closed")?;
+        self.rest = after;
+        Ok(inner)
+    }
+
+    fn double_quoted(&mut self, text: &mut String, depth: usize) -> Result<(), String> {
+        while let Some(letter) = self.next() {
+            match letter {
+                '"' => return Ok(()),
+                '$' => self.dollar(text, depth)?,
+                _ if letter == self.escape => match self.rest.chars().next() {
+                    Some(next) if next == '"' || next == '$' || next == self.escape => text.extend(self.next()),
+                    Some(_) => text.push(letter),
+                    None => {}
+                },
+                _ => text.push(letter),
+            }
+        }
+        Err("has a quote that is not closed".to_owned())
+    }
+
+    fn dollar(&mut self, text: &mut String, depth: usize) -> Result<(), String> {
+        let begin = self.rest;
+        let Some(after) = self.rest.strip_prefix('{') else {
+            let name = self.name();
+            match (name, self.references) {
+                ("", _) => text.push('$'),
+                (name, References::Keep) => text.extend(["$", name]),
+                (name, References::Fill { .. }) => text.extend(self.lookup(name)),
+            }
+            return Ok(());
+        };
+        self.rest = after;
+        if matches!(self.rest.chars().next(), None | Some('{' | '}' | ':')) {
+            return Err("has a `${` without the name of a variable after it".to_owned());
+        }
+        let name = self.name();
+        let operator = self.next();
+        let (is_blank_unset, operator) = if operator == Some(':') { (true, self.next()) } else { (false, operator) };
+        let value = match operator {
+            Some('}') if !is_blank_unset => self.lookup(name),
+            Some(operator @ ('-' | '+' | '?')) => {
+                let word = self.until(Some('}'), depth + 1)?;
+                let value = self.lookup(name).filter(|value| !(is_blank_unset && value.is_empty()));
+                match (operator, value) {
+                    ('-', value) => value.or(Some(word)),
+                    ('+', value) => value.map(|_| word),
+                    (_, value) => value,
+                }
+            }
+            // What is cut off or replaced is the builder's business.
+            Some('#' | '%' | '/') if !is_blank_unset => {
+                self.until(Some('}'), depth + 1)?;
+                self.is_unknown |= matches!(self.references, References::Fill { .. });
+                None
+            }
+            _ => return Err("has a `${` that is not closed or has an unknown operator".to_owned()),
+        };
+        match self.references {
+            References::Keep => text.extend(["$", &begin[..begin.len() - self.rest.len()]]),
+            References::Fill { .. } => text.extend(value),
+        }
+        Ok(())
+    }
+
+    fn name(&mut self) -> &'a str {
+        let is_special = self.rest.starts_with(['@', '*', '#', '?', '-', '$', '!', '0']);
+        let is_number = self.rest.starts_with(|c: char| c.is_ascii_digit());
+        let end = match (is_number, is_special) {
+            (true, _) => self.rest.find(|c: char| !c.is_ascii_digit()),
+            (_, true) => Some(1),
+            _ => self.rest.find(|c: char| !(c.is_alphanumeric() || c == '_')),
+        };
+        let (name, after) = self.rest.split_at(end.unwrap_or(self.rest.len()));
+        self.rest = after;
+        name
+    }
+
+    fn lookup(&mut self, name: &str) -> Option<String> {
+        let References::Fill { known, others_are_unset } = self.references else { return None };
+        match known.get(name) {
+            Some(Some(value)) => Some(value.clone()),
+            Some(None) => {
+                self.is_unknown = true;
+                None
+            }
+            None => {
+                self.is_unknown |= !others_are_unset;
+                None
+            }
+        }
+    }
+}
