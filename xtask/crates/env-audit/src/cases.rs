@@ -280,3 +280,108 @@ fn a_service_that_nobody_starts_and_an_image_that_nobody_knows_are_found() {
     });
     assert_found(&foreign, "compose.yaml", "no-contract", "cache");
 }
+
+/// Case Q01, and case Q11: what follows from a file that Compose refuses is no finding.
+#[test]
+fn q01_text_after_a_closing_quote_is_found_and_not_told() {
+    for text in [
+        "ADMIN_PASSWORD=\"pa\"S3CR3T-c4n4ry\"\n",
+        "ADMIN_PASSWORD=\"pa\" S3CR3T-c4n4ry\n",
+        "ADMIN_PASSWORD='a'S3CR3T-c4n4ry=b\n",
+    ] {
+        let found = found(|places| places.env = Some(text.as_bytes().into()));
+        assert_found(&found, ".env:1", "env-file-form", "text after the closing quote of ADMIN_PASSWORD");
+    }
+    let refused = found(|places| places.env = Some(b"ADMIN_PASSWORD=\"pa\"ss\"\n".to_vec()));
+    assert_eq!(refused.len(), 1, "{refused:#?}");
+    let both = found(|places| {
+        places.files.insert("/x/svc.env".into(), named_file("JWT_ISSUER=\"x\" LOG_LEVEL=loud c4n4ry=1\n", 0o644));
+        service(places, "product")["env_file"] = json!("/x/svc.env");
+    });
+    assert_found(&both, "the-file:1", "env-file-form", "text after the closing quote of JWT_ISSUER");
+    let both = found(|places| {
+        places.files.insert("/x/svc.env".into(), named_file("JWT_ISSUER=\"x\" LOG_LEVEL=\"loud\" c4n4ry=1\n", 0o644));
+        service(places, "product")["env_file"] = json!("/x/svc.env");
+    });
+    assert_found(&both, "the-file:1", "malformed-value", "LOG_LEVEL of product");
+    assert!(!both.iter().any(|line| line.contains("c4n4ry")), "{both:#?}");
+}
+
+#[test]
+fn q04_a_secret_behind_a_blank_line_or_in_a_here_document_is_found_and_a_reference_is_filled() {
+    let blank = found(|places| edit_dockerfile(places, "ENV A=1 \\\n\n  # c\n  ADMIN_PASSWORD=x"));
+    assert_found(&blank, "", "secret-in-image", "ADMIN_PASSWORD");
+    let document = found(|places| edit_dockerfile(places, "RUN <<EOF\nENV NOTHING=1\nNPM_TOKEN=abc publish\nEOF"));
+    assert_found(&document, "gateway/Dockerfile:", "secret-literal", "NPM_TOKEN");
+    assert!(!document.iter().any(|line| line.contains("NOTHING")), "{document:#?}");
+    let level = |value: &str| found(|places| edit_dockerfile(places, &format!("ARG L={value}\nENV LOG_LEVEL=${{L}}")));
+    assert!(!level("info").iter().any(|line| line.contains("[malformed-value]")), "{:#?}", level("info"));
+    assert_found(&level("loud"), "", "malformed-value", "LOG_LEVEL");
+    let refused = found(|places| edit_dockerfile(places, "ENV A=1 B"));
+    assert_found(&refused, "gateway/Dockerfile:", "unreadable-value", "not of the form name=value");
+}
+
+#[test]
+fn q05_a_writable_mount_is_seen_in_its_short_form() {
+    let found = found(|places| service(places, "user")["tmpfs"] = json!("/run"));
+    assert_found(&found, "k8s/base/user.yaml", "different-stack", "other places to write to");
+    assert_eq!(found.len(), 1, "{found:#?}");
+}
+
+/// Case Q06, for every file that is YAML or text.
+#[test]
+fn q06_a_file_that_cannot_be_read_is_one_finding_and_the_rest_is_audited() {
+    let two = found(|places| {
+        places.workflows.push((".github/workflows/x.yml".into(), "a: [1\n".into()));
+        places
+            .workflows
+            .push((".github/workflows/y.yml".into(), "t: [\n\"x\"\n]\njobs: { x: { env: { PORT: many } } }\n".into()));
+    });
+    assert_found(&two, ".github/workflows/x.yml", "unreadable-file", "is not valid YAML");
+    assert_found(&two, ".github/workflows/y.yml:4", "malformed-value", "PORT");
+    assert_eq!(two.len(), 2, "{two:#?}");
+    let stack = found(|places| {
+        places.compose.clear();
+        places.is_stack_unread = true;
+        places.problems.push(super::places::unreadable("compose.yaml", "is refused"));
+    });
+    assert_eq!(stack.len(), 1, "{stack:#?}");
+}
+
+#[test]
+fn q08_a_port_that_is_not_known_yet_is_no_malformed_one() {
+    let set = |value: &str| found(|places| service(places, "gateway")["environment"]["USER_URL"] = json!(value));
+    let about =
+        |found: &[String]| found.iter().filter(|line| line.starts_with("compose.yaml")).cloned().collect::<Vec<_>>();
+    let unknown = set("http://user:${PEER_PORT:?set}");
+    assert!(!about(&unknown).iter().any(|line| line.contains("malformed-value")), "{unknown:#?}");
+    assert_found(&set("http://usr:${PEER_PORT:?set}"), "compose.yaml:", "unreachable-address", "did you mean user?");
+    for good in ["${S:?x}://user:${P:?x}", "http://${H:?x}:8080", "http://user:8080${PATH_OF:?x}"] {
+        assert!(!about(&set(good)).iter().any(|line| line.contains("malformed-value")), "{good}");
+    }
+    assert_found(&set("http://user:8080x${P:?x}"), "compose.yaml:", "malformed-value", "port");
+}
+
+/// `${X?}` starts with an empty X, and the program does not.
+#[test]
+fn q08_an_empty_variable_is_not_an_unset_one() {
+    let plant = |value: &str, env: &str| {
+        let env = env.to_owned();
+        found(move |places| {
+            service(places, "gateway")["environment"]["USER_URL"] = json!(value);
+            places.env = Some(env.into_bytes());
+        })
+    };
+    let blank = plant("${U?x}", "U=\n");
+    assert_found(&blank, ".env:1", "required-unset", "with U blank, USER_URL of gateway is blank");
+    assert!(!blank.iter().any(|line| line.contains("U is not set")), "{blank:#?}");
+    let refused = plant("${U:?x}", "U=\n");
+    assert_found(&refused, ".env:1", "required-unset", "U is not set, and compose.yaml does not start without it");
+}
+
+/// Case Q11: a misspelt host is one finding, and what the documents and the manifests say otherwise follows from it.
+#[test]
+fn q11_a_misspelt_service_is_one_finding() {
+    let found = found(|places| service(places, "gateway")["environment"]["USER_URL"] = json!("http://usr:8080"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+}

@@ -161,3 +161,206 @@ fn a_variable_of_one_overlay_alone_has_to_be_there_and_is_allowed_nowhere_else()
     let elsewhere = with("k8s/overlays/local", Some("TRUSTED_PROXIES"));
     assert_found(&elsewhere, "k8s/base/gateway.yaml", "different-setting", "is set here and not in compose.yaml");
 }
+
+#[test]
+fn q02_what_the_api_server_refuses_is_found_with_its_line() {
+    let env =
+        |entry: Value| found(|places| pod(places, "user")["containers"][0]["env"].as_array_mut().unwrap().push(entry));
+    let place = "k8s/base/user.yaml:";
+    assert_found(&env(json!({ "name": "PORT", "value": 8080 })), place, "refused-value", "PORT of user is a number");
+    assert_found(&env(json!({ "name": "PORT", "value": 1.5 })), place, "refused-value", "PORT of user is a number");
+    assert_found(&env(json!({ "name": "PORT", "value": true })), place, "refused-value", "PORT of user is a boolean");
+    assert_found(&env(json!({ "name": "PORT", "value": ["x"] })), place, "refused-value", "a list or a mapping");
+    let field = json!({ "fieldRef": { "fieldPath": "status.podIP" } });
+    assert_found(
+        &env(json!({ "name": "PORT", "value": "1", "valueFrom": field })),
+        place,
+        "refused-value",
+        "a valueFrom",
+    );
+    assert_found(&env(json!({ "name": "PORT", "valueFrom": {} })), place, "refused-value", "with 0 sources");
+    let two =
+        json!({ "fieldRef": { "fieldPath": "x" }, "secretKeyRef": { "name": "user-db", "key": "POSTGRES_PASSWORD" } });
+    assert_found(&env(json!({ "name": "PORT", "valueFrom": two })), place, "refused-value", "with 2 sources");
+    assert_found(&env(json!({ "value": "1" })), place, "refused-value", "has no name");
+    // Nothing is what an empty value is; it is no number.
+    let nothing = env(json!({ "name": "PORT", "value": null }));
+    assert!(!nothing.iter().any(|line| line.contains("refused-value")), "{nothing:#?}");
+    let data = found(|places| object(places, "ConfigMap", "user")["data"]["PORT"] = 8080.into());
+    assert_found(&data, place, "refused-value", "PORT of the ConfigMap user");
+}
+
+/// Case Q11, and case Q02: each is one finding, with nothing that follows from it.
+#[test]
+fn q11_a_missing_source_is_one_finding_whoever_takes_from_it() {
+    let secret = found(|places| {
+        let env = pod(places, "user")["containers"][0]["env"].as_array_mut().unwrap();
+        let is_taken = |entry: &&mut Value| {
+            let reference = &entry["valueFrom"]["secretKeyRef"];
+            reference.is_object() && reference["optional"].is_null()
+        };
+        env.iter_mut().filter(is_taken).for_each(|entry| entry["valueFrom"]["secretKeyRef"]["name"] = "mail".into());
+    });
+    assert_eq!(secret.len(), 1, "{secret:#?}");
+    assert_found(&secret, "k8s/base/user.yaml:", "missing-source", "the Secret mail does not exist");
+    assert!(secret[0].contains("user (JWT_SIGNING_KEY) in k8s/base/user.yaml:"), "{secret:#?}");
+    let map = found(|places| {
+        for name in ["user", "product"] {
+            pod(places, name)["containers"][0]["envFrom"][0]["configMapRef"]["name"] = "shopp".into();
+        }
+    });
+    assert_eq!(map.len(), 1, "{map:#?}");
+    assert_found(&map, "k8s/base/", "missing-source", "did you mean shop?");
+    let number = found(|places| {
+        let env = pod(places, "user")["containers"][0]["env"].as_array_mut().unwrap();
+        let url = env.iter_mut().find(|entry| entry["name"] == "DATABASE_URL").unwrap();
+        url["value"] = 5.into();
+    });
+    assert_eq!(number.len(), 1, "{number:#?}");
+    let reference = found(|places| {
+        let env = pod(places, "user")["containers"][0]["env"].as_array_mut().unwrap();
+        let url = env.iter_mut().find(|entry| entry["name"] == "DATABASE_URL").unwrap();
+        url["value"] = "postgres://user:$(PASSWORD)@user-db:5432/user".into();
+    });
+    assert!(!reference.iter().any(|line| line.contains("in clear")), "{reference:#?}");
+}
+
+/// The namespace of a source is that of the pod.
+#[test]
+fn a_source_of_another_namespace_does_not_exist() {
+    let found = found(|places| object(places, "ConfigMap", "user")["metadata"]["namespace"] = "elsewhere".into());
+    assert_found(&found, "k8s/base/user.yaml:", "missing-source", "does not exist in its namespace, but in elsewhere");
+}
+
+#[test]
+fn q07_a_service_leads_to_what_listens_whatever_the_container_names() {
+    let plant = |target: Value, keep: bool| {
+        found(|places| {
+            if !keep {
+                pod(places, "user")["containers"][0].as_object_mut().unwrap().remove("ports");
+            }
+            object(places, "Service", "user")["spec"]["ports"][0]["targetPort"] = target;
+        })
+    };
+    assert_eq!(plant(8080.into(), false), Vec::<String>::new());
+    assert_eq!(plant(8080.into(), true), Vec::<String>::new());
+    assert_found(&plant("http".into(), false), "k8s/base/user.yaml:", "unreachable-address", "leads to no container");
+    assert_found(
+        &plant(9090.into(), false),
+        "k8s/base/user.yaml:",
+        "unreachable-address",
+        "leads to 9090, and user listens on 8080",
+    );
+}
+
+#[test]
+fn q07_a_service_without_a_selector_and_a_name_for_something_outside_are_no_faults() {
+    for spec in [
+        json!({ "ports": [{ "port": 8080 }] }),
+        json!({ "type": "ExternalName", "externalName": "user.example" }),
+        json!({ "type": "ExternalName", "externalName": "x", "selector": { "a": "b" } }),
+    ] {
+        let found = found(|places| {
+            let service = json!({ "kind": "Service", "metadata": { "name": "elsewhere" }, "spec": spec });
+            places.kubernetes[0].documents.push(service);
+            object(places, "ConfigMap", "gateway")["data"]["USER_URL"] = "http://elsewhere:8080".into();
+        });
+        assert!(!found.iter().any(|line| line.contains("unreachable-address")), "{found:#?}");
+    }
+}
+
+#[test]
+fn a_service_has_the_names_of_its_namespace_and_a_pod_those_of_all_its_services() {
+    let set = |url: &str| {
+        found(|places| {
+            let documents = &mut places.kubernetes[0].documents;
+            documents.iter_mut().for_each(|document| document["metadata"]["namespace"] = "mini".into());
+            let mut second = object(places, "Service", "user").clone();
+            second["metadata"]["name"] = "accounts".into();
+            places.kubernetes[0].documents.push(second);
+            object(places, "ConfigMap", "gateway")["data"]["USER_URL"] = url.into();
+            places.compose[0].rendered["services"]["gateway"]["environment"]["USER_URL"] = "${U:?x}".into();
+        })
+    };
+    for url in ["http://accounts:8080", "http://user.mini:8080", "http://accounts.mini.svc.cluster.local:8080"] {
+        let found = set(url);
+        assert!(
+            !found.iter().any(|line| line.contains("unreachable-address") || line.contains("different-stack")),
+            "{found:#?}"
+        );
+    }
+    assert_found(&set("http://user.mini.svc:9090"), "k8s/base/gateway.yaml:", "unreachable-address", "on port 9090");
+}
+
+#[test]
+fn a_sidecar_among_the_init_containers_is_a_container_that_stays() {
+    let plant = |policy: &str| {
+        found(|places| {
+            let policy = policy.to_owned();
+            let pod = pod(places, "user");
+            let mut side = pod["containers"][0].clone();
+            let main = pod["containers"][0].as_object_mut().unwrap();
+            main.remove("ports");
+            side["name"] = "first".into();
+            side["restartPolicy"] = policy.into();
+            pod["initContainers"] = json!([side]);
+        })
+    };
+    assert!(!plant("Always").iter().any(|line| line.contains("leads to no container")), "{:#?}", plant("Always"));
+    assert_found(&plant("Never"), "k8s/base/user.yaml:", "unreachable-address", "leads to no container");
+}
+
+#[test]
+fn a_reference_to_what_kubernetes_sets_for_a_service_is_resolved() {
+    let plant = |links: bool| {
+        found(|places| {
+            let pod = pod(places, "gateway");
+            pod["enableServiceLinks"] = links.into();
+            pod["containers"][0]["env"] = json!([{ "name": "USER_URL", "value": "http://$(USER_SERVICE_HOST):8080" }]);
+        })
+    };
+    assert!(!plant(true).iter().any(|line| line.contains("unresolved-reference")), "{:#?}", plant(true));
+    assert_found(&plant(false), "k8s/base/gateway.yaml:", "unresolved-reference", "$(USER_SERVICE_HOST)");
+}
+
+/// Case Q12: what goes to production.
+#[test]
+fn q12_a_service_that_is_not_rolled_out_like_its_neighbours_is_found() {
+    let production = |plant: &dyn Fn(&mut Places)| {
+        found(|places| {
+            for name in ["gateway", "user", "product", "order"] {
+                let image = format!("registry.example/mini-{name}:1");
+                pod(places, name)["containers"][0]["image"] = image.into();
+                let target = json!({ "kind": "Deployment", "name": name });
+                let labels = json!({ "matchLabels": { "app.kubernetes.io/name": name } });
+                for (kind, spec) in [
+                    ("HorizontalPodAutoscaler", json!({ "scaleTargetRef": target })),
+                    ("PodDisruptionBudget", json!({ "selector": labels })),
+                ] {
+                    places.kubernetes[0]
+                        .documents
+                        .push(json!({ "kind": kind, "metadata": { "name": name }, "spec": spec }));
+                }
+            }
+            plant(places);
+        })
+    };
+    assert_eq!(production(&|_| {}), Vec::<String>::new());
+    let unmapped = production(&|places| pod(places, "order")["containers"][0]["image"] = "mini-order:local".into());
+    assert_found(&unmapped, "k8s/base/order.yaml:", "unmapped-image", "the image of order without a registry");
+    assert_eq!(unmapped.len(), 1, "{unmapped:#?}");
+    for kind in ["HorizontalPodAutoscaler", "PodDisruptionBudget"] {
+        let alone = production(&|places| {
+            let is_it = |one: &Value| one["kind"] == kind && one["metadata"]["name"] == "order";
+            places.kubernetes[0].documents.retain(|one| !is_it(one));
+        });
+        assert_found(&alone, "k8s/base/order.yaml:", "unlike-neighbours", &format!("order has no {kind}"));
+        assert_eq!(alone.len(), 1, "{alone:#?}");
+    }
+    let claim = production(&|places| {
+        object(places, "StatefulSet", "user-db")["spec"]["volumeClaimTemplates"][0]["spec"]["storageClassName"] =
+            "fast".into();
+    });
+    assert_found(&claim, "k8s/base/order-db.yaml:", "no-storage-class", "the claim data of order-db");
+    assert_eq!(claim.len(), 2, "{claim:#?}");
+}

@@ -181,6 +181,7 @@ impl Reader<'_> {
                 garbled: false,
                 is_local: false,
                 is_hidden: false,
+                is_judged: false,
             });
         }
         settings
@@ -222,7 +223,17 @@ impl Reader<'_> {
                 let place = Place { name: file.name.clone(), line: Some(entry.line) };
                 let (name, bare, path) = (entry.name.clone(), entry.value.is_none(), String::new());
                 let (is_local, is_hidden) = (!file.is_committed, entry.follows_quote);
-                settings.push(Setting { name, value, bare, place, path, garbled, is_local, is_hidden });
+                settings.push(Setting {
+                    name,
+                    value,
+                    bare,
+                    place,
+                    path,
+                    garbled,
+                    is_local,
+                    is_hidden,
+                    is_judged: false,
+                });
             }
             self.stack.env_files.insert(file.name.clone(), parsed);
         }

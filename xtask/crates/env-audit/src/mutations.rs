@@ -4,6 +4,8 @@
 mod kubernetes;
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use serde_json::{Value, json};
 
@@ -17,8 +19,11 @@ use super::policy::Policy;
 use super::rules;
 use super::tables;
 use super::value_type::ValueType;
-use super::view::{Found, View};
+use super::view::{Findings, Found, View};
 use super::yaml::Node;
+
+/// Mutants that wait for a worker: each is a copy of everything.
+const QUEUE: usize = 64;
 
 const IMAGE_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -73,23 +78,43 @@ fn told(found: &[Found]) -> String {
     found.iter().map(|found| format!("{}\n", found.finding)).collect()
 }
 
-/// One changed copy of the places, and what was changed.
-struct Mutant {
-    what: String,
-    places: Places,
+/// Which rules found something: none, only that a generated file is stale, or others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Nothing,
+    Stale,
+    Found,
 }
 
+/// Audits changed copies of the places while they are made.
 struct Mutants<'a> {
     original: &'a Places,
-    all: Vec<Mutant>,
+    queue: SyncSender<(String, Places)>,
+    names: Vec<String>,
 }
 
 impl Mutants<'_> {
     fn add(&mut self, what: String, change: impl FnOnce(&mut Places)) {
         let mut places = self.original.clone();
         change(&mut places);
-        self.all.push(Mutant { what, places });
+        self.names.push(what.clone());
+        self.queue.send((what, places)).unwrap();
     }
+}
+
+/// Runs the rules up to the first that finds a mutant where it is, and not only by a generated file that has gone stale.
+fn verdict(places: &Places, policy: &Policy, original: &View<'_>) -> Verdict {
+    let view = View::like(places, policy, Some(original));
+    let mut findings = Findings::default();
+    let is_of_generated =
+        |found: &Found| ["docs/deployment.md", ".env.example"].contains(&found.finding.place.name.as_str());
+    for check in rules::ALL {
+        check(&view, &mut findings);
+        if !findings.found.iter().all(is_of_generated) {
+            return Verdict::Found;
+        }
+    }
+    if findings.found.is_empty() { Verdict::Nothing } else { Verdict::Stale }
 }
 
 #[test]
@@ -109,28 +134,39 @@ fn a_document_gives_back_the_contracts_that_it_was_written_from() {
 #[test]
 fn every_mutation_of_every_variable_in_every_place_is_found() {
     let (original, policy) = (repository(), crate::repository::policy());
-    let mut mutants = Mutants { original: &original, all: Vec::new() };
-    contracts(&mut mutants);
-    images(&mut mutants);
-    compose(&mut mutants);
-    env_example(&mut mutants, &policy);
-    document(&mut mutants);
-    dockerfiles(&mut mutants);
-    kubernetes::mutate(&mut mutants);
-    let results = audit_all(&mutants.all, &policy);
-    let mut survivors = Vec::new();
-    let mut by_place: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-    for (mutant, found) in mutants.all.iter().zip(results) {
-        let place = mutant.what.split(':').next().unwrap_or_default().to_owned();
-        let counts = by_place.entry(place).or_default();
-        counts.0 += 1;
-        if found.is_empty() {
-            survivors.push(mutant.what.as_str());
+    let view = View::new(&original, &policy);
+    let (queue, waiting) = sync_channel(QUEUE);
+    let waiting = Mutex::new(waiting);
+    let mut mutants = Mutants { original: &original, queue, names: Vec::new() };
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let work = || {
+        let mut judged = Vec::new();
+        loop {
+            let next = waiting.lock().unwrap().recv();
+            let Ok((what, places)) = next else { return judged };
+            judged.push((verdict(&places, &policy, &view), what));
         }
-        // Found where it is, not only by a generated file that has gone stale.
-        let is_of_generated =
-            |found: &Found| ["docs/deployment.md", ".env.example"].contains(&found.finding.place.name.as_str());
-        counts.1 += usize::from(!found.is_empty() && found.iter().all(is_of_generated));
+    };
+    let (judged, names) = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        contracts(&mut mutants);
+        images(&mut mutants);
+        compose(&mut mutants);
+        env_example(&mut mutants, &policy);
+        document(&mut mutants);
+        dockerfiles(&mut mutants);
+        kubernetes::mutate(&mut mutants);
+        let Mutants { queue, names, .. } = mutants;
+        drop(queue);
+        (running.into_iter().flat_map(|worker| worker.join().unwrap()).collect::<Vec<_>>(), names)
+    });
+    let mut survivors = Vec::new();
+    let mut by_place: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for (verdict, what) in &judged {
+        let counts = by_place.entry(what.split(':').next().unwrap_or_default()).or_default();
+        counts.0 += 1;
+        counts.1 += usize::from(*verdict == Verdict::Stale);
+        survivors.extend((*verdict == Verdict::Nothing).then_some(what.as_str()));
     }
     for (place, (count, stale_only)) in &by_place {
         println!("{place}: {count} mutants, {stale_only} of them found by a generated file alone");
@@ -139,18 +175,8 @@ fn every_mutation_of_every_variable_in_every_place_is_found() {
     survivors.dedup();
     let of_kubernetes = kubernetes::SURVIVORS.iter().map(|(what, _)| format!("kubernetes: {what}"));
     let expected: Vec<_> = SURVIVORS.iter().map(|(what, _)| (*what).to_owned()).chain(of_kubernetes).collect();
-    assert_eq!(survivors, expected, "{} mutants", mutants.all.len());
-    assert!(mutants.all.len() > 500, "{}", mutants.all.len());
-}
-
-fn audit_all(mutants: &[Mutant], policy: &Policy) -> Vec<Vec<Found>> {
-    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let chunk = mutants.len().div_ceil(workers);
-    std::thread::scope(|scope| {
-        let audit = |chunk: &'_ [Mutant]| chunk.iter().map(|mutant| audit(&mutant.places, policy)).collect::<Vec<_>>();
-        let running: Vec<_> = mutants.chunks(chunk).map(|chunk| scope.spawn(move || audit(chunk))).collect();
-        running.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
-    })
+    assert_eq!(survivors, expected, "{} mutants", judged.len());
+    assert!(judged.len() > 500 && judged.len() == names.len(), "{} of {}", judged.len(), names.len());
 }
 
 fn contracts(mutants: &mut Mutants<'_>) {
@@ -316,7 +342,7 @@ fn env_example(mutants: &mut Mutants<'_>, policy: &Policy) {
             mutants.add(format!("example: {change} {name}"), |places| places.example = Some(mutated.into_bytes()));
         }
     }
-    assert!(mutants.all.iter().filter(|mutant| mutant.what.starts_with("example")).count() >= 4 * outside.len());
+    assert!(mutants.names.iter().filter(|what| what.starts_with("example")).count() >= 4 * outside.len());
 }
 
 fn document(mutants: &mut Mutants<'_>) {

@@ -52,6 +52,13 @@ pub struct ImagePlace {
     pub history: Vec<String>,
 }
 
+impl ImagePlace {
+    /// Whether it is an image. A contract may also come from a program of the host's, which has no user and no healthcheck.
+    pub(crate) fn is_built(&self) -> bool {
+        !self.config.is_null()
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct DockerfilePlace {
     pub(crate) service: String,
@@ -60,7 +67,7 @@ pub(crate) struct DockerfilePlace {
 }
 
 /// A stack as Compose itself renders it, without interpolation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComposePlace {
     /// The file that a finding names.
     pub file: String,
@@ -83,6 +90,13 @@ pub struct KubernetesPlace {
     pub(crate) sources: Arc<[SourceFile]>,
     /// Files among them that cannot be read.
     pub(crate) problems: Vec<Finding>,
+}
+
+impl KubernetesPlace {
+    /// Whether it is the same rendering of the very same files.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.sources, &other.sources) && self.folder == other.folder && self.documents == other.documents
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -165,6 +179,8 @@ pub struct Setting {
     pub garbled: bool,
     /// From a file of this machine alone, where secrets may stand.
     pub is_local: bool,
+    /// What is wrong with it is a finding already: its value is judged no further.
+    pub(crate) is_judged: bool,
     /// Its name may be the rest of a password (case Q01): it is told to nobody.
     pub(crate) is_hidden: bool,
 }

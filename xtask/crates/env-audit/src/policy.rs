@@ -76,6 +76,9 @@ pub struct KubernetesPolicy {
     pub secrets: BTreeMap<String, BTreeMap<String, String>>,
     /// The least time in which an ending service behind a Service still serves.
     pub least_drain: String,
+    /// Every cluster that these are rolled out to has a default storage class.
+    #[serde(default)]
+    pub default_storage_class: bool,
     /// What Kubernetes sets and Compose does not.
     #[serde(default)]
     pub own: Vec<OwnVariable>,

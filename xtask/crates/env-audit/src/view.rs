@@ -1,13 +1,14 @@
 //! What the rules see: the places read, each deployment with its contract, and the list that findings go into.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::compose::Stack;
 use super::contract::{Contract, Variable};
 use super::dockerfile::Dockerfile;
 use super::env_file::EnvFile;
 use super::kubernetes::Cluster;
-use super::places::{Deployment, Places};
+use super::places::{ComposePlace, Deployment, DockerfilePlace, KubernetesPlace, Places};
 use super::policy::{ForeignImage, Policy};
 use super::template::Template;
 use super::value_type::Url;
@@ -21,12 +22,12 @@ pub(crate) struct View<'a> {
     pub(crate) places: &'a Places,
     pub(crate) policy: &'a Policy,
     /// What Compose starts, then what Kubernetes starts.
-    pub(crate) stacks: Vec<Stack>,
+    pub(crate) stacks: Vec<Arc<Stack>>,
     /// What the manifests say beyond that; each of them has its stack at the end of `stacks`.
-    pub(crate) clusters: Vec<Cluster>,
+    pub(crate) clusters: Vec<Arc<Cluster>>,
     /// The contracts that the policy writes down, one for each of its images.
     pub(crate) foreign: Vec<Contract>,
-    pub(crate) dockerfiles: Vec<(&'a str, &'a str, Dockerfile)>,
+    pub(crate) dockerfiles: Vec<(&'a str, &'a str, Arc<Dockerfile>)>,
     pub(crate) example: Option<EnvFile>,
     pub(crate) env: Option<EnvFile>,
 }
@@ -58,6 +59,12 @@ pub(crate) struct About<'a> {
 }
 
 impl Findings {
+    /// Whether something was found about a variable at a place: what follows from it elsewhere is then no finding of its own.
+    pub(crate) fn has(&self, place: &Place, variable: &str) -> bool {
+        let is_it = |found: &Found| found.finding.place == *place && found.scope.rsplit('/').next() == Some(variable);
+        self.found.iter().any(is_it)
+    }
+
     /// What the reading found already.
     pub(crate) fn add_known(&mut self, finding: &Finding) {
         let Finding { rule, place, message, next_step } = finding;
@@ -86,28 +93,46 @@ impl Findings {
 
 impl<'a> View<'a> {
     pub(crate) fn new(places: &'a Places, policy: &'a Policy) -> Self {
+        Self::like(places, policy, None)
+    }
+
+    /// As [`View::new`]; what another view has read from the same text already is taken from it.
+    pub(crate) fn like(places: &'a Places, policy: &'a Policy, other: Option<&View<'_>>) -> Self {
         let parse = |bytes: &Vec<u8>| EnvFile::parse(bytes, false);
-        let clusters: Vec<_> =
-            places.kubernetes.iter().map(|place| Cluster::read(place, &policy.kubernetes.secrets)).collect();
-        let composed = places.compose.iter().map(|place| Stack::read(place, &places.files));
+        let secrets = &policy.kubernetes.secrets;
+        let cluster = |(at, place): (usize, &KubernetesPlace)| {
+            let known = other.filter(|other| other.places.kubernetes.get(at).is_some_and(|known| known.is_same(place)));
+            known.map_or_else(|| Arc::new(Cluster::read(place, secrets)), |other| other.clusters[at].clone())
+        };
+        let stack = |(at, place): (usize, &ComposePlace)| {
+            let is_same =
+                |other: &&View<'_>| other.places.compose.get(at) == Some(place) && other.places.files == places.files;
+            let known = other.filter(is_same);
+            known.map_or_else(|| Arc::new(Stack::read(place, &places.files)), |other| other.stacks[at].clone())
+        };
+        let dockerfile = |(at, place): (usize, &'a DockerfilePlace)| {
+            let known =
+                other.filter(|other| other.places.dockerfiles.get(at).is_some_and(|known| known.text == place.text));
+            let read =
+                known.map_or_else(|| Arc::new(Dockerfile::parse(&place.text)), |other| other.dockerfiles[at].2.clone());
+            (place.service.as_str(), place.file.as_str(), read)
+        };
+        let clusters: Vec<_> = places.kubernetes.iter().enumerate().map(cluster).collect();
+        let composed = places.compose.iter().enumerate().map(stack);
         Self {
             places,
             policy,
             stacks: composed.chain(clusters.iter().map(|cluster| cluster.stack.clone())).collect(),
             clusters,
             foreign: policy.images.iter().map(ForeignImage::contract).collect(),
-            dockerfiles: places
-                .dockerfiles
-                .iter()
-                .map(|one| (one.service.as_str(), one.file.as_str(), Dockerfile::parse(&one.text)))
-                .collect(),
+            dockerfiles: places.dockerfiles.iter().enumerate().map(dockerfile).collect(),
             example: places.example.as_ref().map(parse),
             env: places.env.as_ref().map(parse),
         }
     }
 
     pub(crate) fn deployments(&self) -> impl Iterator<Item = (&Stack, &Deployment)> {
-        self.stacks.iter().flat_map(|stack| stack.deployments.iter().map(move |deployment| (stack, deployment)))
+        self.stacks.iter().flat_map(|stack| stack.deployments.iter().map(move |deployment| (&**stack, deployment)))
     }
 
     /// The contract of one of our own images.

@@ -19,7 +19,11 @@ pub(crate) struct Environment {
     pub(crate) problems: Vec<Problem>,
     pub(crate) config_keys: BTreeSet<(String, String)>,
     pub(crate) secret_keys: BTreeSet<(String, String)>,
+    /// A source of all its keys is missing, which is one of the problems.
+    pub(crate) has_unread_source: bool,
 }
+
+const REFUSED: &str = "refused-value";
 
 /// A ConfigMap or a Secret, as a container names it.
 #[derive(Clone, Copy)]
@@ -53,6 +57,12 @@ impl Environment {
         for entry in list(&container["env"]) {
             reader.env(entry);
         }
+        let made = &mut reader.made;
+        if made.settings.iter().any(|setting| setting.is_judged) {
+            // What one that is wrong would be made of stands there for that.
+            let taken = made.settings.iter().filter(|one| one.path == "env" && one.value.only_reference().is_some());
+            made.parts.extend(taken.map(|setting| setting.name.clone()));
+        }
         reader.made
     }
 }
@@ -64,38 +74,51 @@ impl Reader<'_> {
 
     fn problem(&mut self, rule: &'static str, place: Place, variable: &str, message: String, next_step: &'static str) {
         let (service, variable) = (self.template.name.clone(), variable.to_owned());
-        self.made.problems.push(Problem { rule, place, service, variable, message, next_step });
+        self.made.problems.push(Problem { rule, place, service, variable, message, next_step, cause: None });
     }
 
     fn set(&mut self, name: &str, value: Template, place: Place, path: &str) {
+        self.put(name, value, place, path, false);
+    }
+
+    /// Sets a variable to something that nobody knows, since what is wrong with it is a finding already.
+    fn set_judged(&mut self, name: &str, place: Place, path: &str) {
+        self.put(name, Template::of_source(format!("$({name})"), true), place, path, true);
+    }
+
+    fn put(&mut self, name: &str, value: Template, place: Place, path: &str, is_judged: bool) {
         if let Some(at) = self.made.settings.iter().position(|earlier| earlier.name == name) {
             let lost = self.made.settings.remove(at);
             self.made.overridden.push(lost);
         }
         let (name, path) = (name.to_owned(), path.to_owned());
-        self.made.settings.push(Setting {
-            name,
-            value,
-            bare: false,
-            place,
-            path,
-            garbled: false,
-            is_local: false,
-            is_hidden: false,
-        });
+        let (bare, garbled, is_local, is_hidden) = (false, false, false, false);
+        self.made.settings.push(Setting { name, value, bare, place, path, garbled, is_local, is_judged, is_hidden });
     }
 
     /// Every key of a source, with a prefix. What is no name is left out by Kubernetes up to 1.33, with an event.
     fn env_from(&mut self, entry: &Value) {
         let prefix = entry["prefix"].as_str().unwrap_or_default();
-        let (kind, reference) = match &entry["configMapRef"] {
-            Value::Null => ("Secret", &entry["secretRef"]),
-            reference => ("ConfigMap", reference),
+        let place = self.at(&["envFrom"]);
+        let (kind, reference) = match (&entry["configMapRef"], &entry["secretRef"]) {
+            (Value::Null, Value::Null) => {
+                let message =
+                    format!("an entry of envFrom of {} names neither a ConfigMap nor a Secret", self.template.name);
+                self.problem(REFUSED, place, "", message, "name one of the two, or delete the entry");
+                return;
+            }
+            (Value::Null, reference) => ("Secret", reference),
+            (reference, Value::Null) => ("ConfigMap", reference),
+            _ => {
+                let message = format!("an entry of envFrom of {} names a ConfigMap and a Secret", self.template.name);
+                self.problem(REFUSED, place, "", message, "make it two entries");
+                return;
+            }
         };
         let is_optional = reference["optional"].as_bool().unwrap_or_default();
         let source = Source { kind, name: reference["name"].as_str().unwrap_or_default(), is_optional };
-        let place = self.at(&["envFrom"]);
         let Some(keys) = self.keys(source) else {
+            self.made.has_unread_source |= !is_optional;
             self.missing_source(source, place, "");
             return;
         };
@@ -119,25 +142,29 @@ impl Reader<'_> {
     }
 
     fn env(&mut self, entry: &Value) {
-        let Some(name) = entry["name"].as_str() else { return };
+        let Some(name) = entry["name"].as_str() else {
+            let (place, of) = (self.at(&["env"]), &self.template.name);
+            let message =
+                format!("an entry of env of {of} has no name, or one that is not text, which the API server refuses");
+            self.problem(REFUSED, place, "", message, "give it a name, in quotes");
+            return;
+        };
         let place = self.at(&["env", name]);
         if !is_name(name) {
-            self.problem(
-                "invalid-name",
-                place.clone(),
-                name,
-                format!("`{name}` is no name of a variable"),
-                "rename it",
-            );
+            let message = format!("`{name}` is no name of a variable");
+            self.problem("invalid-name", place.clone(), name, message, "rename it");
         }
         if self.made.settings.iter().any(|earlier| earlier.name == name && earlier.path == "env") {
             let message = format!("{name} of {} stands in `env` twice, and the last one counts", self.template.name);
             self.problem("repeated-variable", place.clone(), name, message, "delete one of the two");
         }
+        if self.is_refused(entry, name, &place) {
+            self.set_judged(name, place, "env");
+            return;
+        }
         let from = &entry["valueFrom"];
         let written = text(&entry["value"]).unwrap_or_default();
-        // As the kubelet does: `valueFrom` counts where the value is blank.
-        if written.is_empty() && from.is_object() {
+        if from.is_object() {
             let known = [("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")];
             let Some((reference, kind)) = known.into_iter().find(|(key, _)| from[key].is_object()) else {
                 // The pod's own address, its name, a limit: always there.
@@ -151,13 +178,42 @@ impl Reader<'_> {
             self.one_key(name, source, key, place);
             return;
         }
-        let value = self.expand(&written, name, &place);
-        self.set(name, value, place, "env");
+        match self.expand(&written, name, &place) {
+            Some(value) => self.set(name, value, place, "env"),
+            None => self.set_judged(name, place, "env"),
+        }
+    }
+
+    /// What the API server takes for no variable (case Q02).
+    fn is_refused(&mut self, entry: &Value, name: &str, place: &Place) -> bool {
+        let of = format!("{name} of {}", self.template.name);
+        let (value, from) = (&entry["value"], &entry["valueFrom"]);
+        let sources = from.as_object().map_or(0, |from| from.values().filter(|source| !source.is_null()).count());
+        let kind = match value {
+            Value::Number(_) => "a number",
+            Value::Bool(_) => "a boolean",
+            Value::Array(_) | Value::Object(_) => "a list or a mapping",
+            Value::Null | Value::String(_) => "",
+        };
+        let (message, next_step) = if !kind.is_empty() {
+            (format!("{of} is {kind}, and the API server takes text alone"), "put the value in quotes")
+        } else if !from.is_null() && !value.as_str().unwrap_or_default().is_empty() {
+            (format!("{of} has a value and a valueFrom, which the API server refuses"), "delete one of the two")
+        } else if !from.is_null() && sources != 1 {
+            (format!("{of} has a valueFrom with {sources} sources, and the API server takes one"), "name one source")
+        } else {
+            return false;
+        };
+        self.problem(REFUSED, place.clone(), name, message, next_step);
+        true
     }
 
     fn one_key(&mut self, name: &str, source: Source<'_>, key: &str, place: Place) {
         let Some(keys) = self.keys(source) else {
-            self.missing_source(source, place, name);
+            if !source.is_optional {
+                self.missing_source(source, place.clone(), name);
+                self.set_judged(name, place, "env");
+            }
             return;
         };
         match self.value_of(source, key) {
@@ -169,7 +225,8 @@ impl Reader<'_> {
                     "{name} of {} takes the key {key} of the {} {}, which has none{hint}",
                     self.template.name, source.kind, source.name
                 );
-                self.problem("missing-key", place, name, message, "correct the key, or add it");
+                self.problem("missing-key", place.clone(), name, message, "correct the key, or add it");
+                self.set_judged(name, place, "env");
             }
         }
     }
@@ -182,12 +239,16 @@ impl Reader<'_> {
             "Secret" => self.secrets.keys().map(String::as_str).collect(),
             _ => self.objects.of_kind("ConfigMap").filter_map(|map| map["metadata"]["name"].as_str()).collect(),
         };
+        let hint = hint(source.name, names);
+        let elsewhere = match self.objects.get(source.kind, source.name) {
+            Some(object) => {
+                format!(" in its namespace, but in {}", object["metadata"]["namespace"].as_str().unwrap_or("default"))
+            }
+            None => String::new(),
+        };
         let message = format!(
-            "{} takes variables from the {} {}, which does not exist{}",
-            self.template.name,
-            source.kind,
-            source.name,
-            hint(source.name, names)
+            "the {} {} does not exist{elsewhere}{hint}, and variables are taken from it by",
+            source.kind, source.name
         );
         let next_step = match source.kind {
             "Secret" => {
@@ -196,6 +257,10 @@ impl Reader<'_> {
             _ => "correct the name, or add the ConfigMap",
         };
         self.problem("missing-source", place, variable, message, next_step);
+        // Whoever else takes from it is told in the same finding.
+        if let Some(problem) = self.made.problems.last_mut() {
+            problem.cause = Some(format!("{} {}", source.kind, source.name));
+        }
     }
 
     /// The keys of a source, if it is known.
@@ -205,8 +270,8 @@ impl Reader<'_> {
         {
             return Some(keys.keys().cloned().collect());
         }
-        let object = self.objects.get(source.kind, source.name)?;
-        let maps = ["data", "stringData"].into_iter().filter_map(|key| object[key].as_object());
+        let object = self.objects.get_beside(source.kind, source.name, self.template.namespace)?;
+        let maps = ["data", "stringData", "binaryData"].into_iter().filter_map(|key| object[key].as_object());
         Some(maps.flat_map(|map| map.keys().cloned()).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
@@ -218,15 +283,18 @@ impl Reader<'_> {
             // Never its value, also where one is written down.
             return is_there.then(|| Template::of_source(format!("{}.{key}", source.name), !source.is_optional));
         }
-        let value = self.objects.get("ConfigMap", source.name)?["data"].get(key).and_then(text)?;
+        let value = &self.objects.get_beside("ConfigMap", source.name, self.template.namespace)?["data"][key];
+        let value = if value.is_null() { None } else { Some(text(value).unwrap_or_default()) }?;
         self.made.config_keys.insert(pair);
         Some(Template::of_text(value))
     }
 
-    /// `$(NAME)` of what is set already; anything else stays as it is. `$$` is one `$`.
-    fn expand(&mut self, written: &str, variable: &str, place: &Place) -> Template {
+    /// `$(NAME)` of what is set already, or of what Kubernetes sets for a Service; anything else stays as it is, and `None` says that
+    /// this was found. `$$` is one `$`.
+    fn expand(&mut self, written: &str, variable: &str, place: &Place) -> Option<Template> {
         let mut value = Template::of_text("");
         let mut rest = written;
+        let mut is_resolved = true;
         while let Some(at) = rest.find('$') {
             value.append(Template::of_text(&rest[..at]));
             rest = &rest[at + 1..];
@@ -241,19 +309,28 @@ impl Reader<'_> {
             };
             rest = after;
             if let Some(setting) = self.made.settings.iter().find(|setting| setting.name == name) {
+                is_resolved &= !setting.is_judged;
                 value.append(setting.value.clone());
                 self.made.parts.insert(name.to_owned());
                 continue;
             }
-            value.append(Template::of_text(format!("$({name})")));
-            let message = format!(
-                "{variable} of {} has `$({name})` in it, which nothing before it sets, so it stays as it is written",
-                self.template.name
-            );
-            self.problem("unresolved-reference", place.clone(), variable, message, "set it above, or correct the name");
+            if self.objects.is_service_variable(name, self.template) {
+                value.append(Template::of_source(name.to_owned(), true));
+                continue;
+            }
+            is_resolved = false;
+            // What a missing source would have given is not known.
+            if !self.made.has_unread_source {
+                let message = format!(
+                    "{variable} of {} has `$({name})` in it, which nothing before it sets, so it stays as it is written",
+                    self.template.name
+                );
+                let next_step = "set it above, or correct the name";
+                self.problem("unresolved-reference", place.clone(), variable, message, next_step);
+            }
         }
         value.append(Template::of_text(rest));
-        value
+        is_resolved.then_some(value)
     }
 }
 
@@ -325,8 +402,9 @@ mod tests {
         let read = cluster(&json!({ "kind": "Pod", "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "c", "env": env }] } }).to_string());
         let told: Vec<_> =
             environment(&read, "p").iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
-        assert_eq!(told, ["EARLY=$(LATE)/$(SEED)", "SEED=<key.SEED>", "LATE=a<key.SEED>b$(SEED)$x$("]);
+        assert_eq!(told, ["EARLY=<$(EARLY)>", "SEED=<key.SEED>", "LATE=a<key.SEED>b$(SEED)$x$("]);
         assert_eq!(rules(&read), [("unresolved-reference", "EARLY"), ("unresolved-reference", "EARLY")]);
+        assert!(read.stack.deployments[0].setting("EARLY").unwrap().is_judged);
         assert!(read.stack.deployments[0].parts.contains("SEED"));
     }
 
@@ -343,7 +421,7 @@ mod tests {
             cluster(&json!({ "kind": "Pod", "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "c", "env": env, "envFrom": from }] } }).to_string())
         };
         let read = of(false);
-        assert_eq!(rules(&read), [("missing-source", ""), ("missing-key", "A"), ("missing-source", "B")]);
+        assert_eq!(rules(&read), [("missing-source", ""), ("missing-key", "A"), ("missing-source", "")]);
         assert!(
             read.problems[0].message.contains("did you mean key?")
                 && read.problems[1].message.contains("did you mean SEED?")

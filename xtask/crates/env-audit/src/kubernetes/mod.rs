@@ -4,13 +4,17 @@ mod environment;
 pub mod kustomize;
 mod network;
 mod objects;
+mod rollout;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use self::environment::Environment;
-use self::objects::{Objects, PodTemplate};
+pub(crate) use self::objects::is_link;
+use self::objects::{Objects, PodTemplate, is_sidecar};
+pub(crate) use self::rollout::Rollout;
 use super::compose::Stack;
 use super::places::{Deployment, Healthcheck, KubernetesPlace, MountedSecret};
 use super::template::Template;
@@ -23,10 +27,11 @@ pub type Secrets = BTreeMap<String, BTreeMap<String, String>>;
 #[derive(Debug, Clone, Default)]
 pub struct Cluster {
     /// One deployment a container, in the order of `containers`.
-    pub(crate) stack: Stack,
+    pub(crate) stack: Arc<Stack>,
     pub(crate) containers: Vec<Container>,
     pub(crate) services: Vec<Service>,
     pub(crate) problems: Vec<Problem>,
+    pub(crate) rollout: Rollout,
     /// Each key of each ConfigMap.
     pub(crate) config_keys: Vec<ConfigKey>,
     /// Each key of a Secret that a container takes.
@@ -37,7 +42,7 @@ pub struct Cluster {
 #[derive(Debug, Clone, Default)]
 pub struct Container {
     pub(crate) place: Place,
-    /// It runs before the others and ends.
+    /// It runs before the others and ends; a sidecar among `initContainers` does not.
     pub is_init: bool,
     pub(crate) run_as_non_root: bool,
     /// The user of its security context.
@@ -62,8 +67,19 @@ pub struct Container {
 pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) place: Place,
-    /// The container behind each port: the port, and its place among `containers`; `None` where nothing listens.
-    pub ports: Vec<(u64, Option<usize>)>,
+    /// Somebody else makes what stands behind it: it has no selector.
+    pub(crate) is_outside: bool,
+    pub(crate) ports: Vec<ServicePort>,
+}
+
+/// One port of a Service and what it leads to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ServicePort {
+    pub(crate) port: u64,
+    /// The container's place among `containers`; `None` where nothing listens.
+    pub(crate) container: Option<usize>,
+    /// A number that no container names. It works when the program listens there, whatever the manifest says.
+    pub(crate) unnamed: Option<u64>,
 }
 
 /// Something that Kubernetes would refuse, leave out, or take for something else.
@@ -75,6 +91,8 @@ pub struct Problem {
     pub(crate) variable: String,
     pub(crate) message: String,
     pub(crate) next_step: &'static str,
+    /// What is missing; all who miss it are told in one finding.
+    pub(crate) cause: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -93,7 +111,8 @@ impl Cluster {
     /// `known_secrets` are the keys of the Secrets that somebody makes outside the manifests.
     pub fn read(place: &KubernetesPlace, known_secrets: &Secrets) -> Self {
         let objects = Objects::new(place);
-        let mut cluster = Self { stack: Stack { file: place.folder.clone(), ..Stack::default() }, ..Self::default() };
+        let stack = Stack { file: place.folder.clone(), ..Stack::default() };
+        let mut cluster = Self { stack: Arc::new(stack), ..Self::default() };
         let mut taken = BTreeSet::new();
         let templates = objects.pod_templates();
         for template in &templates {
@@ -101,25 +120,74 @@ impl Cluster {
                 let environment = Environment::of(&objects, template, (is_init, container), known_secrets);
                 taken.extend(environment.config_keys.iter().cloned());
                 cluster.secret_keys.extend(environment.secret_keys.iter().cloned());
-                cluster.problems.extend(environment.problems.iter().cloned());
+                for problem in &environment.problems {
+                    cluster.add(problem.clone());
+                }
                 cluster.containers.push(read_container(&objects, template, container, is_init));
-                cluster.stack.deployments.push(deployment(place, &objects, template, container, is_init, environment));
+                Arc::make_mut(&mut cluster.stack).deployments.push(deployment(
+                    place,
+                    &objects,
+                    template,
+                    container,
+                    is_init,
+                    environment,
+                ));
             }
         }
+        cluster.rollout = Rollout::of(&objects, &templates);
         cluster.services = network::services(&objects, &templates);
         network::connect(&objects, &templates, &mut cluster);
         for (map, key) in objects.config_keys() {
             let place = objects.place("ConfigMap", &map, &["data", &key]);
             let is_taken = taken.contains(&(map.clone(), key.clone()));
+            // Like the variables themselves (case Q02), and with the same words.
+            let value = &objects.get("ConfigMap", &map).map_or(Value::Null, |map| map["data"][&key].clone());
+            if !value.is_string() && !value.is_null() {
+                let message = format!("{key} of the ConfigMap {map} is no text, and the API server takes text alone");
+                let (rule, next_step, cause) = ("refused-value", "put the value in quotes", None);
+                let (place, service, variable) = (place.clone(), map.clone(), key.clone());
+                cluster.problems.push(Problem { rule, place, service, variable, message, next_step, cause });
+            }
             cluster.config_keys.push(ConfigKey { map, key, place, is_taken });
         }
         for (name, place) in objects.written_secrets() {
             let message = format!("the Secret {name} stands in the manifests with its values");
             let next_step = "delete it and replace the secret: whoever has the text has it";
             let (service, variable) = (String::new(), name);
-            cluster.problems.push(Problem { rule: "secret-literal", place, service, variable, message, next_step });
+            cluster.problems.push(Problem {
+                rule: "secret-literal",
+                place,
+                service,
+                variable,
+                message,
+                next_step,
+                cause: None,
+            });
         }
         cluster
+    }
+
+    /// Takes a problem; one of a cause that is known already only adds who has it, too.
+    fn add(&mut self, problem: Problem) {
+        let who = |problem: &Problem| match problem.variable.as_str() {
+            "" => problem.service.clone(),
+            variable => format!("{} ({variable})", problem.service),
+        };
+        let is_same = |known: &&mut Problem| known.cause.is_some() && known.cause == problem.cause;
+        match self.problems.iter_mut().find(is_same) {
+            Some(known) => known.message += &format!(", {} in {}", who(&problem), problem.place),
+            None if problem.cause.is_some() => {
+                let message = format!("{} {}", problem.message, who(&problem));
+                // What is about several services and variables is about none of them.
+                self.problems.push(Problem { message, service: String::new(), variable: String::new(), ..problem });
+            }
+            None => self.problems.push(problem),
+        }
+    }
+
+    /// Whether a source of this kind is missing.
+    pub(crate) fn misses(&self, kind: &str) -> bool {
+        self.problems.iter().any(|problem| problem.cause.as_ref().is_some_and(|cause| cause.starts_with(kind)))
     }
 
     /// Each container with its deployment, in the manifests' order.
@@ -148,6 +216,7 @@ fn deployment(
         settings: environment.settings,
         overridden: environment.overridden,
         parts: environment.parts,
+        has_unread_source: environment.has_unread_source,
         mounted: mounted_secrets(template, container),
         healthcheck: readiness.map(Healthcheck::Command).unwrap_or_default(),
         healthcheck_place: Some(objects.of_container(template, name, is_init, &["readinessProbe"])),
@@ -171,7 +240,7 @@ fn read_container(objects: &Objects<'_>, template: &PodTemplate<'_>, container: 
     let limits = container["resources"]["limits"].as_object().into_iter().flatten();
     Container {
         place: objects.of_container(template, name, is_init, &[]),
-        is_init,
+        is_init: is_init && !is_sidecar(container),
         run_as_non_root: security("runAsNonRoot").as_bool().unwrap_or_default(),
         run_as_user: security("runAsUser").as_i64(),
         run_as_group: security("runAsGroup").as_i64(),

@@ -1,9 +1,11 @@
 //! Who reaches whom: Services by their selectors, NetworkPolicies at both ends of a flow.
 
-use serde_json::Value;
+use std::sync::Arc;
 
-use super::objects::{Objects, PodTemplate};
-use super::{Cluster, Problem, Service, list};
+use serde_json::{Value, json};
+
+use super::objects::{Objects, PodTemplate, is_sidecar};
+use super::{Cluster, Problem, Service, ServicePort, list};
 
 const DNS_PORT: u64 = 53;
 /// Set by Kubernetes on every namespace.
@@ -15,31 +17,70 @@ pub(super) fn services(objects: &Objects<'_>, templates: &[PodTemplate<'_>]) -> 
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let behind = |port: &Value| {
             let number = port["port"].as_u64()?;
-            let target = if port["targetPort"].is_null() { &port["port"] } else { &port["targetPort"] };
-            Some((number, listener(templates, &object["spec"]["selector"], target)))
+            let (container, unnamed) = listener(templates, object, target_of(port));
+            Some(ServicePort { port: number, container, unnamed })
         };
         let place = objects.place("Service", &name, &["spec"]);
-        Service { name, place, ports: list(&object["spec"]["ports"]).filter_map(behind).collect() }
+        let is_outside = !has_selector(object);
+        let ports = list(&object["spec"]["ports"]).filter(|_| !is_outside).filter_map(behind).collect();
+        Service { name, place, is_outside, ports }
     };
     objects.of_kind("Service").map(service).collect()
 }
 
-/// The place, among all containers, of the one that declares a port under the pods of a selector.
-fn listener(templates: &[PodTemplate<'_>], selector: &Value, target: &Value) -> Option<usize> {
-    // A Service without a selector is somebody else's to fill.
-    selector.as_object().filter(|labels| !labels.is_empty())?;
+fn target_of(port: &Value) -> &Value {
+    if port["targetPort"].is_null() { &port["port"] } else { &port["targetPort"] }
+}
+
+/// A Service without a selector, or a name for something outside, is somebody else's to fill.
+fn has_selector(service: &Value) -> bool {
+    let selector = service["spec"]["selector"].as_object();
+    selector.is_some_and(|labels| !labels.is_empty()) && service["spec"]["type"] != "ExternalName"
+}
+
+fn is_behind(template: &PodTemplate<'_>, service: &Value) -> bool {
+    let namespace = service["metadata"]["namespace"].as_str();
+    has_selector(service)
+        && namespace == template.namespace
+        && has_labels(template.labels, &service["spec"]["selector"])
+}
+
+/// The place, among all containers, of the one behind a port: one that names it, else, for a number, the first of a pod. That
+/// a container names its ports is for people; a number leads to whatever listens there.
+fn listener(templates: &[PodTemplate<'_>], service: &Value, target: &Value) -> (Option<usize>, Option<u64>) {
     let mut at = 0;
+    let mut first = None;
     for template in templates {
         for (is_init, container) in template.containers() {
             let has_port =
                 || list(&container["ports"]).any(|port| port["containerPort"] == *target || port["name"] == *target);
-            if !is_init && has_labels(template.labels, selector) && has_port() {
-                return Some(at);
+            if (!is_init || is_sidecar(container)) && is_behind(template, service) {
+                if has_port() {
+                    return (Some(at), None);
+                }
+                if !is_init {
+                    first = first.or(Some(at));
+                }
             }
             at += 1;
         }
     }
-    None
+    let unnamed = target.as_u64();
+    (first.filter(|_| unnamed.is_some()), unnamed)
+}
+
+/// The ports under which a pod may be reached: those that its containers name, and the numbers that Services take.
+fn open_ports(objects: &Objects<'_>, template: &PodTemplate<'_>) -> Vec<Value> {
+    let mut ports: Vec<_> = template.running().flat_map(|container| list(&container["ports"]).cloned()).collect();
+    for service in objects.of_kind("Service").filter(|service| is_behind(template, service)) {
+        for port in list(&service["spec"]["ports"]) {
+            let number = target_of(port);
+            if number.is_u64() && !ports.iter().any(|known| known["containerPort"] == *number) {
+                ports.push(json!({ "containerPort": number, "protocol": port["protocol"].as_str().unwrap_or("TCP") }));
+            }
+        }
+    }
+    ports
 }
 
 /// Names the deployments after their Services and puts those that may talk to each other on a network of their own.
@@ -47,41 +88,59 @@ pub(super) fn connect(objects: &Objects<'_>, templates: &[PodTemplate<'_>], clus
     let owner: Vec<usize> =
         templates.iter().enumerate().flat_map(|(at, template)| template.containers().map(move |_| at)).collect();
     for service in &cluster.services {
-        for (port, container) in &service.ports {
-            let Some(container) = *container else { continue };
-            let deployment = &mut cluster.stack.deployments[container];
-            deployment.name.clone_from(&service.name);
-            deployment.reached_on.get_or_insert_default().extend(u16::try_from(*port));
+        let names = names_of(&service.name, objects.namespace_of("Service", &service.name));
+        if service.is_outside {
+            Arc::make_mut(&mut cluster.stack).outside.extend(names);
+            continue;
+        }
+        for port in &service.ports {
+            let Some(container) = port.container else { continue };
+            let deployment = &mut Arc::make_mut(&mut cluster.stack).deployments[container];
+            // It goes by the name of its first Service, and answers to those of all.
+            if deployment.reached_on.is_none() {
+                deployment.name.clone_from(&service.name);
+            }
+            deployment.aliases.extend(names.clone());
+            deployment.reached_on.get_or_insert_default().extend(u16::try_from(port.port));
         }
     }
     let policies: Vec<_> = objects.of_kind("NetworkPolicy").map(|policy| &policy["spec"]).collect();
     let namespace = namespace_labels(objects);
     let rules = Rules { policies, namespace };
+    let open: Vec<_> = templates.iter().map(|template| open_ports(objects, template)).collect();
     for (to, target) in templates.iter().enumerate() {
         for (from, source) in templates.iter().enumerate() {
             let is_open =
                 |port: &Value| rules.egress(source, Some(target), port) && rules.ingress(target, Some(source), port);
-            let ports = target.containers().flat_map(|(_, container)| list(&container["ports"]));
-            if from == to || !ports.into_iter().any(is_open) {
+            if from == to || !open[to].iter().any(is_open) {
                 continue;
             }
             let network = format!("{}-to-{}", source.name, target.name);
             for (container, _) in owner.iter().enumerate().filter(|(_, template)| [from, to].contains(template)) {
-                cluster.stack.deployments[container].networks.insert(network.clone());
+                Arc::make_mut(&mut cluster.stack).deployments[container].networks.insert(network.clone());
             }
         }
     }
-    ingresses(objects, templates, &owner, &rules, cluster);
+    ingresses(objects, (templates, &open), &owner, &rules, cluster);
     for (container, template) in owner.iter().enumerate() {
-        let port = serde_json::json!({ "containerPort": DNS_PORT, "protocol": "UDP" });
+        let port = json!({ "containerPort": DNS_PORT, "protocol": "UDP" });
         cluster.containers[container].resolves_names = rules.egress(&templates[*template], None, &port);
     }
+}
+
+/// The names that the cluster's DNS has for a Service.
+fn names_of(service: &str, namespace: Option<&str>) -> Vec<String> {
+    let mut names = vec![service.to_owned()];
+    if let Some(namespace) = namespace {
+        names.extend(["", ".svc", ".svc.cluster.local"].map(|end| format!("{service}.{namespace}{end}")));
+    }
+    names
 }
 
 /// What an Ingress leads to must be there, and must let in whoever stands outside.
 fn ingresses(
     objects: &Objects<'_>,
-    templates: &[PodTemplate<'_>],
+    (templates, open): (&[PodTemplate<'_>], &[Vec<Value>]),
     owner: &[usize],
     rules: &Rules<'_>,
     cluster: &mut Cluster,
@@ -90,20 +149,26 @@ fn ingresses(
         let name = ingress["metadata"]["name"].as_str().unwrap_or_default();
         let place = objects.place("Ingress", name, &["spec", "rules"]);
         let paths = list(&ingress["spec"]["rules"]).flat_map(|rule| list(&rule["http"]["paths"]));
-        for backend in paths.map(|path| &path["backend"]["service"]) {
+        let backends = paths.map(|path| &path["backend"]).chain([&ingress["spec"]["defaultBackend"]]);
+        for backend in backends.map(|backend| &backend["service"]).filter(|service| service.is_object()) {
             let service = backend["name"].as_str().unwrap_or_default();
-            let object = objects.get("Service", service);
-            let is_meant =
-                |port: &&Value| port["name"] == backend["port"]["name"] || port["port"] == backend["port"]["number"];
+            let object = objects.get_beside("Service", service, ingress["metadata"]["namespace"].as_str());
+            let (wanted, number) = (&backend["port"]["name"], &backend["port"]["number"]);
+            let is_meant = |port: &&Value| {
+                (wanted.is_string() && port["name"] == *wanted) || (number.is_number() && port["port"] == *number)
+            };
             let port = object.and_then(|object| list(&object["spec"]["ports"]).find(is_meant));
+            // What stands behind one without a selector is somebody else's to say.
+            if port.is_some() && object.is_some_and(|object| !has_selector(object)) {
+                continue;
+            }
             let container = port.and_then(|port| {
                 let known = cluster.services.iter().find(|one| one.name == service)?;
-                known.ports.iter().find(|(number, _)| port["port"] == *number)?.1
+                known.ports.iter().find(|one| port["port"] == one.port)?.container
             });
             let is_open = container.is_some_and(|container| {
                 let template = &templates[owner[container]];
-                let mut ports = template.containers().flat_map(|(_, container)| list(&container["ports"]));
-                ports.any(|port| rules.ingress(template, None, port))
+                open[owner[container]].iter().any(|port| rules.ingress(template, None, port))
             });
             let (message, next_step) = match container {
                 Some(_) if is_open => continue,
@@ -124,6 +189,7 @@ fn ingresses(
                 variable,
                 message,
                 next_step,
+                cause: None,
             });
         }
     }
@@ -202,7 +268,7 @@ fn ports(allowed: &Value, port: &Value) -> bool {
 }
 
 /// `matchLabels` and `matchExpressions`; an empty selector takes everything.
-fn selects(selector: &Value, labels: &Value) -> bool {
+pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
     let expression = |one: &Value| {
         let value = one["key"].as_str().map_or(&Value::Null, |key| &labels[key]);
         let is_listed = list(&one["values"]).any(|wanted| wanted == value);

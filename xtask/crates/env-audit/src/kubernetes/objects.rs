@@ -17,6 +17,8 @@ pub(crate) struct Objects<'a> {
 pub(crate) struct PodTemplate<'a> {
     pub(crate) kind: String,
     pub(crate) name: String,
+    /// As the object has it; kustomize writes it into every one.
+    pub(crate) namespace: Option<&'a str>,
     pub(crate) labels: &'a Value,
     pub(crate) pod: &'a Value,
     /// The path from the object to the pod's `spec`.
@@ -24,6 +26,11 @@ pub(crate) struct PodTemplate<'a> {
 }
 
 const NOTHING: Value = Value::Null;
+
+/// An init container that Kubernetes keeps running beside the others.
+pub(crate) fn is_sidecar(container: &Value) -> bool {
+    container["restartPolicy"] == "Always"
+}
 
 impl<'a> Objects<'a> {
     pub(crate) fn new(place: &'a KubernetesPlace) -> Self {
@@ -40,6 +47,26 @@ impl<'a> Objects<'a> {
 
     pub(crate) fn get(&self, kind: &str, name: &str) -> Option<&'a Value> {
         self.of_kind(kind).find(|object| object["metadata"]["name"] == name)
+    }
+
+    /// The object of that name which a pod of a namespace may take.
+    pub(crate) fn get_beside(&self, kind: &str, name: &str, namespace: Option<&str>) -> Option<&'a Value> {
+        let is_here = |object: &&Value| object["metadata"]["namespace"].as_str() == namespace;
+        self.of_kind(kind).filter(is_here).find(|object| object["metadata"]["name"] == name)
+    }
+
+    pub(crate) fn namespace_of(&self, kind: &str, name: &str) -> Option<&'a str> {
+        self.get(kind, name)?["metadata"]["namespace"].as_str()
+    }
+
+    /// Whether Kubernetes sets a variable of this name by itself: one for each Service of the namespace, where links are on, and those
+    /// of the API server in any case.
+    pub(crate) fn is_service_variable(&self, name: &str, template: &PodTemplate<'_>) -> bool {
+        let is_on = template.pod["enableServiceLinks"].as_bool().unwrap_or(true);
+        let beside =
+            self.of_kind("Service").filter(|one| is_on && one["metadata"]["namespace"].as_str() == template.namespace);
+        let names = beside.filter_map(|one| one["metadata"]["name"].as_str()).chain(["kubernetes"]);
+        names.into_iter().any(|service| is_link(service, name))
     }
 
     /// Where a part of an object stands: in the file that has the most of the path, an overlay's before its base's.
@@ -91,6 +118,7 @@ impl<'a> Objects<'a> {
             Some(PodTemplate {
                 kind: kind.to_owned(),
                 name,
+                namespace: object["metadata"]["namespace"].as_str(),
                 labels: &metadata["metadata"]["labels"],
                 pod: &metadata["spec"],
                 path,
@@ -120,6 +148,13 @@ impl<'a> Objects<'a> {
     }
 }
 
+/// Whether a variable has the form of those that Kubernetes makes for a Service.
+pub(crate) fn is_link(service: &str, variable: &str) -> bool {
+    let prefix = service.to_ascii_uppercase().replace('-', "_");
+    let Some(rest) = variable.strip_prefix(&prefix) else { return false };
+    matches!(rest, "_SERVICE_HOST" | "_PORT") || rest.starts_with("_SERVICE_PORT") || rest.starts_with("_PORT_")
+}
+
 /// The objects of a `List`, or the document itself.
 fn within_list(document: &Node) -> Vec<&Node> {
     match document.get("items").map(|items| &items.content) {
@@ -138,10 +173,17 @@ fn flatten<'a>(object: &'a Value, all: &mut Vec<&'a Value>) {
 }
 
 impl<'a> PodTemplate<'a> {
-    /// Each container, and whether it ends before the others start.
+    /// Each container, and whether it stands among `initContainers`.
     pub(crate) fn containers(&self) -> impl Iterator<Item = (bool, &'a Value)> {
         let init = list(&self.pod["initContainers"]).map(|container| (true, container));
         init.chain(list(&self.pod["containers"]).map(|container| (false, container)))
+    }
+
+    /// What runs as long as the pod does: the containers, and the sidecars among `initContainers`.
+    pub(crate) fn running(&self) -> impl Iterator<Item = &'a Value> {
+        self.containers()
+            .filter(|(is_init, container)| !*is_init || is_sidecar(container))
+            .map(|(_, container)| container)
     }
 
     pub(crate) fn volume(&self, name: &str) -> &'a Value {

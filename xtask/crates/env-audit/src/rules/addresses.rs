@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use crate::compose::Stack;
-use crate::kubernetes::Cluster;
 use crate::nearest::hint;
 use crate::places::{Deployment, Setting};
 use crate::template::Template;
@@ -23,7 +22,9 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         for deployment in &stack.deployments {
             let Some(contract) = view.contract(deployment) else { continue };
             for setting in &deployment.settings {
-                if contract.variable(&setting.name).is_some_and(|variable| variable.value_type.is_url()) {
+                if !setting.is_judged
+                    && contract.variable(&setting.name).is_some_and(|variable| variable.value_type.is_url())
+                {
                     address(view, stack, deployment, setting, findings);
                 }
             }
@@ -37,8 +38,9 @@ fn address(view: &View<'_>, stack: &Stack, from: &Deployment, setting: &Setting,
     let text = if Url::parse(&kept).is_ok() { kept } else { without_unknown_port(&kept) };
     let is_port_known = !text.ends_with(UNKNOWN_PORT);
     let Ok(url) = Url::parse(text.trim_end_matches(UNKNOWN_PORT)) else { return };
-    // What holds a dot, a colon or a part that nobody knows yet lies outside the stack.
-    if url.host.contains(['.', ':', '$']) && !url.host.starts_with("127.") {
+    // What holds a dot, a colon or a part that nobody knows yet lies outside the stack, unless the stack has that very name.
+    let is_known = stack.deployments.iter().any(|deployment| deployment.answers_to(url.host));
+    if url.host.contains(['.', ':', '$']) && !url.host.starts_with("127.") && !is_known {
         return;
     }
     let about = About { place: &setting.place, service: &from.name, variable: &setting.name };
@@ -68,7 +70,12 @@ fn address(view: &View<'_>, stack: &Stack, from: &Deployment, setting: &Setting,
         let next = "put both on a network of their own; in Kubernetes, allow the flow in a NetworkPolicy at both ends";
         findings.add("unreachable-address", &about, message, next);
     }
-    if view.clusters.iter().flat_map(Cluster::pairs).any(|(container, one)| !container.resolves_names && one == from) {
+    if view
+        .clusters
+        .iter()
+        .flat_map(|cluster| cluster.pairs())
+        .any(|(container, one)| !container.resolves_names && one == from)
+    {
         let message = format!("{subject} has a name in it, and no NetworkPolicy lets {} ask a name server", from.name);
         findings.add("unreachable-address", &about, message, "allow it to reach the cluster's DNS");
     }
@@ -91,7 +98,7 @@ fn address(view: &View<'_>, stack: &Stack, from: &Deployment, setting: &Setting,
 }
 
 /// The scheme and the ports that a container answers on, where that is known.
-fn listening(view: &View<'_>, target: &Deployment) -> (Option<String>, Vec<u16>) {
+pub(super) fn listening(view: &View<'_>, target: &Deployment) -> (Option<String>, Vec<u16>) {
     if let Some(contract) = view.own_contract(target) {
         let set = target.setting(PORT_VARIABLE).map(|setting| setting.value.fill(&|_| None, "").text);
         let default = contract.variable(PORT_VARIABLE).and_then(|variable| variable.default.clone());

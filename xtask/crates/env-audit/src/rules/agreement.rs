@@ -16,7 +16,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     };
     for cluster in &view.clusters {
         for composed in &compose.deployments {
-            let Some((container, deployment)) = cluster.pairs().find(|(_, one)| one.name == composed.name) else {
+            let Some((container, deployment)) = cluster.pairs().find(|(_, one)| one.answers_to(&composed.name)) else {
                 let place = Place::new(&cluster.stack.file);
                 let about = About { place: &place, service: &composed.name, variable: "" };
                 let message = format!("Compose starts {}, and nothing here does", composed.name);
@@ -32,7 +32,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
             the_rest(view, composed, container, deployment, findings);
         }
         for (container, deployment) in cluster.pairs().filter(|(container, _)| !container.is_init) {
-            if !compose.deployments.iter().any(|composed| composed.name == deployment.name) {
+            if !compose.deployments.iter().any(|composed| deployment.answers_to(&composed.name)) {
                 let about = About { place: &container.place, service: &deployment.name, variable: "" };
                 let message = format!("{} is no service of compose.yaml", deployment.name);
                 findings.add("different-stack", &about, message, "add it there, or correct the name of its Service");
@@ -48,8 +48,9 @@ fn variables(
     deployment: &Deployment,
     findings: &mut Findings,
 ) {
-    let names =
-        |one: &Deployment| -> BTreeSet<String> { one.settings.iter().map(|setting| setting.name.clone()).collect() };
+    let names = |one: &Deployment| -> BTreeSet<String> {
+        one.settings.iter().filter(|setting| !setting.is_hidden).map(|setting| setting.name.clone()).collect()
+    };
     let service = &deployment.name;
     let place = deployment.place.clone().unwrap_or_else(|| Place::new(&deployment.file));
     for name in names(composed).union(&names(deployment)).filter(|name| !deployment.parts.contains(*name)) {
@@ -57,6 +58,8 @@ fn variables(
         let here = deployment.setting(name);
         let about = About { place: here.map_or(&place, |setting| &setting.place), service, variable: name };
         match (composed.setting(name), here) {
+            (Some(there), Some(here)) if there.is_judged || here.is_judged => {}
+            (Some(there), Some(here)) if findings.has(&there.place, name) || findings.has(&here.place, name) => {}
             (Some(there), Some(here)) => {
                 let (one, other) = (there.value.fill(&|_| None, ""), here.value.fill(&|_| None, ""));
                 if one.has_unknown != other.has_unknown {

@@ -82,6 +82,7 @@ fn check_deployment(view: &View<'_>, deployment: &Deployment, contract: &Contrac
                 let message = format!("{subject} is in no contract of its image{hint}");
                 findings.add("unknown-variable", &about, message, "correct the name or delete the line");
             }
+            Some(Meaning::Direct(_)) if setting.is_judged => {}
             Some(Meaning::Direct(variable)) => {
                 value(view, setting, variable, &about, &subject, findings);
                 let may_be_written = deployment.is_local_only() || setting.is_local;
@@ -94,6 +95,7 @@ fn check_deployment(view: &View<'_>, deployment: &Deployment, contract: &Contrac
                     findings.add("secret-literal", &about, message, next);
                 }
             }
+            Some(Meaning::File(_)) if setting.is_judged => {}
             Some(Meaning::File(variable)) => secret_file(view, deployment, setting, variable, findings),
         }
         if setting.garbled {
@@ -101,7 +103,7 @@ fn check_deployment(view: &View<'_>, deployment: &Deployment, contract: &Contrac
             findings.add("dollar-in-value", &about, message, "put the value in single quotes");
         }
     }
-    for lost in &deployment.overridden {
+    for lost in deployment.overridden.iter().filter(|lost| !lost.is_hidden) {
         let winner = deployment.setting(&lost.name).map(|setting| setting.place.to_string()).unwrap_or_default();
         findings
             .notes
@@ -175,13 +177,14 @@ fn value(
     from_env(view, setting, variable, subject, findings);
 }
 
-/// A part that is not known yet may be a name, a number, or first the one and then the other: a scheme before a port. The value is
+/// A part that is not known yet may be a name, a number, a path, or first the one and then the other: a scheme before a port. The value is
 /// wrong when it is wrong with each of them.
 fn check_every_filling(value: &Template, variable: &Variable) -> Result<(), String> {
     let first = value.references().first().map(|reference| reference.name.clone());
     let fillings = [
         value.fill(&|_| None, "x").text,
         value.fill(&|_| None, "1").text,
+        value.fill(&|_| None, "/").text,
         value.fill(&|name| (first.as_deref() == Some(name)).then(|| "x".to_owned()), "1").text,
     ];
     if fillings[0].trim().is_empty() {

@@ -28,13 +28,15 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         return;
     }
     let before = findings.found.len();
-    compare(document, &expected, findings);
-    if findings.found.len() == before {
+    let is_explained = compare(document, &expected, findings);
+    if findings.found.len() == before && !is_explained {
         findings.add("stale-document", &about, "its tables are not what the contracts and compose.yaml give", NEXT);
     }
 }
 
-fn compare(document: &str, expected: &str, findings: &mut Findings) {
+/// Gives whether a difference follows from something that is found elsewhere.
+fn compare(document: &str, expected: &str, findings: &mut Findings) -> bool {
+    let mut is_explained = false;
     let (written, wanted) = (tables::parse(document), tables::parse(expected));
     let nothing = Vec::new();
     for (heading, rows) in &written {
@@ -43,7 +45,7 @@ fn compare(document: &str, expected: &str, findings: &mut Findings) {
             let place = Place { name: FILE.to_owned(), line: Some(row.line) };
             let about = About { place: &place, service: heading, variable: &row.name };
             match known.iter().find(|other| other.name == row.name) {
-                Some(other) => differing_row(row, other, heading, &about, findings),
+                Some(other) => is_explained |= differing_row(row, other, heading, &about, findings),
                 None => {
                     let hint = hint(&row.name, known.iter().map(|row| row.name.as_str()));
                     let message = format!("it documents {} for {heading}, which does not exist there{hint}", row.name);
@@ -66,9 +68,11 @@ fn compare(document: &str, expected: &str, findings: &mut Findings) {
             findings.add("undocumented-variable", &about, message, NEXT);
         }
     }
+    is_explained
 }
 
-fn differing_row(row: &Row, expected: &Row, heading: &str, about: &About<'_>, findings: &mut Findings) {
+fn differing_row(row: &Row, expected: &Row, heading: &str, about: &About<'_>, findings: &mut Findings) -> bool {
+    let mut is_explained = false;
     let here = std::iter::once(&row.first_cell).chain(&row.cells);
     let there = std::iter::once(&expected.first_cell).chain(&expected.cells);
     for ((column, here), there) in COLUMNS.iter().zip(here).zip(there) {
@@ -76,6 +80,12 @@ fn differing_row(row: &Row, expected: &Row, heading: &str, about: &About<'_>, fi
             continue;
         }
         let name = &row.name;
+        // Stale because of something that is found where it stands.
+        let is_of_compose = |scope: &str| scope.ends_with(&format!("/{heading}/{name}")) && !scope.starts_with(FILE);
+        if *column == COLUMNS[3] && findings.found.iter().any(|found| is_of_compose(&found.scope)) {
+            is_explained = true;
+            continue;
+        }
         let (rule, message) = match *column {
             "when unset" => {
                 ("different-default", format!("{name} of {heading} is {here} when unset here and {there} in truth"))
@@ -84,4 +94,5 @@ fn differing_row(row: &Row, expected: &Row, heading: &str, about: &About<'_>, fi
         };
         findings.add(rule, about, message, NEXT);
     }
+    is_explained
 }

@@ -40,8 +40,12 @@ fn dialect(file: &str, parsed: &EnvFile, findings: &mut Findings) {
             "write UTF-8 with plain line ends, each entry on a line of its own, each name once",
         );
     }
-    let differing: Vec<_> =
-        parsed.entries.iter().filter(|entry| entry.differs_for_docker()).map(|entry| entry.name.as_str()).collect();
+    let differing: Vec<_> = parsed
+        .entries
+        .iter()
+        .filter(|entry| entry.differs_for_docker() && !entry.follows_quote)
+        .map(|entry| entry.name.as_str())
+        .collect();
     if !differing.is_empty() {
         let names = differing.join(", ");
         findings.notes.push(format!("{file}: `docker run --env-file` would give other values for {names}"));

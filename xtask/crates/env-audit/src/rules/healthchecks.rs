@@ -22,7 +22,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
             }
         }
     }
-    for image in &view.places.images {
+    for image in view.places.images.iter().filter(|image| image.is_built()) {
         let place = Place::new(format!("image of {}", image.service));
         let about = About { place: &place, service: &image.service, variable: "HEALTHCHECK" };
         match image.config["Healthcheck"]["Test"][0].as_str() {

@@ -1,6 +1,7 @@
 //! What the manifests say on their own: sources that exist, users that are provably not root, probes, Services.
 
-use crate::kubernetes::{Cluster, Container, exec_words};
+use super::addresses::listening;
+use crate::kubernetes::{Cluster, Container, exec_words, is_link};
 use crate::places::{Deployment, ImagePlace};
 use crate::value_type::milliseconds;
 use crate::view::{About, Findings, View};
@@ -25,7 +26,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         }
         config_maps(view, cluster, findings);
         secrets(view, cluster, findings);
-        services(cluster, findings);
+        services(view, cluster, findings);
         for (container, deployment) in cluster.pairs() {
             let subject = Subject { view, container, deployment, image: image_of(view, deployment) };
             subject.user(findings);
@@ -42,7 +43,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
 
 /// Case I03: the built image's user, whatever line of which Dockerfile set it.
 fn users_of_images(view: &View<'_>, findings: &mut Findings) {
-    for image in &view.places.images {
+    for image in view.places.images.iter().filter(|image| image.is_built()) {
         let place = Place::new(format!("image of {}", image.service));
         let about = About { place: &place, service: &image.service, variable: "USER" };
         let service = &image.service;
@@ -77,7 +78,7 @@ fn config_maps(view: &View<'_>, cluster: &Cluster, findings: &mut Findings) {
                 "delete it, replace the secret, and take it from a Secret",
             );
         }
-        if !one.is_taken {
+        if !one.is_taken && !cluster.misses("ConfigMap") {
             let message = format!("no container takes {key} of the ConfigMap {map}");
             findings.add("unused-key", &about, message, "take it, or delete it");
         }
@@ -86,6 +87,10 @@ fn config_maps(view: &View<'_>, cluster: &Cluster, findings: &mut Findings) {
 
 /// What the policy says of Secrets must be what the containers take.
 fn secrets(view: &View<'_>, cluster: &Cluster, findings: &mut Findings) {
+    // A Secret that is missing may be one of these under another name.
+    if cluster.misses("Secret") {
+        return;
+    }
     let place = Place::new("xtask/policy/env.toml");
     for (secret, keys) in &view.policy.kubernetes.secrets {
         for key in keys.keys().filter(|key| !cluster.secret_keys.contains(&(secret.clone(), (*key).clone()))) {
@@ -96,12 +101,29 @@ fn secrets(view: &View<'_>, cluster: &Cluster, findings: &mut Findings) {
     }
 }
 
-fn services(cluster: &Cluster, findings: &mut Findings) {
+fn services(view: &View<'_>, cluster: &Cluster, findings: &mut Findings) {
     for service in &cluster.services {
         let about = About { place: &service.place, service: &service.name, variable: "" };
-        for (port, _) in service.ports.iter().filter(|(_, container)| container.is_none()) {
-            let message = format!("port {port} of the Service {} leads to no container", service.name);
-            findings.add("unreachable-address", &about, message, "correct its selector or its targetPort");
+        for port in &service.ports {
+            let number = port.port;
+            let Some(container) = port.container else {
+                let message = format!("port {number} of the Service {} leads to no container", service.name);
+                findings.add("unreachable-address", &about, message, "correct its selector or its targetPort");
+                continue;
+            };
+            // A number that no container names works where the program listens on it.
+            let deployment = &cluster.stack.deployments[container];
+            let (_, listens) = listening(view, deployment);
+            let is_wrong =
+                |target: &u64| !listens.is_empty() && !listens.iter().any(|known| u64::from(*known) == *target);
+            if let Some(target) = port.unnamed.filter(is_wrong) {
+                let listens = listens.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+                let message = format!(
+                    "port {number} of the Service {} leads to {target}, and {} listens on {listens}",
+                    service.name, deployment.name
+                );
+                findings.add("unreachable-address", &about, message, "correct its targetPort");
+            }
         }
     }
 }
@@ -157,14 +179,7 @@ impl Subject<'_> {
         };
         let names = contract.names();
         for service in &cluster.services {
-            let prefix = service.name.to_ascii_uppercase().replace('-', "_");
-            let is_link = |name: &&String| {
-                let Some(rest) = name.strip_prefix(&prefix) else { return false };
-                matches!(rest, "_SERVICE_HOST" | "_PORT")
-                    || rest.starts_with("_SERVICE_PORT")
-                    || rest.starts_with("_PORT_")
-            };
-            for name in names.iter().filter(is_link) {
+            for name in names.iter().filter(|name| is_link(&service.name, name)) {
                 let about = About { place: &self.container.place, service: &self.deployment.name, variable: name };
                 let message = format!(
                     "the Service {} gives {name} of {} an address of its own",
@@ -191,6 +206,9 @@ impl Subject<'_> {
                 );
                 continue;
             };
+            if self.image.is_some_and(|image| !image.is_built()) && exec_words(value).is_some() {
+                continue;
+            }
             let asks_ready = match (exec_words(value), value["httpGet"]["path"].as_str()) {
                 (Some(words), _) => self.own_healthcheck(&words),
                 (None, Some(READY)) => Some(true),
@@ -230,6 +248,10 @@ impl Subject<'_> {
     fn drain(&self, findings: &mut Findings) {
         let time = |name: &str| milliseconds(&self.effective(name)?).ok();
         let (Some(drain), Some(shutdown)) = (time(DRAIN), time(SHUTDOWN)) else { return };
+        // A source that is missing may set them.
+        if self.deployment.has_unread_source {
+            return;
+        }
         let (name, grace) = (&self.deployment.name, self.container.grace_seconds);
         if drain + shutdown >= grace * 1000 {
             let message = format!("{name} may take {DRAIN} and {SHUTDOWN} to end, and is killed after {grace} s");
@@ -249,7 +271,8 @@ impl Subject<'_> {
             let message = format!("{name} is to listen on {listens}, which takes root");
             findings.add("privileged-port", &self.about(PORT), message, "listen on 1024 or above; a Service maps it");
         }
-        if self.container.ports != [listens] {
+        // To name its ports is up to the container; what a Service takes is another rule's business.
+        if !self.container.ports.is_empty() && !self.container.ports.contains(&listens) {
             let listed = self.container.ports.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
             let message = format!("{name} listens on {listens}, and its containerPort says {listed}");
             findings.add("different-port", &self.about("containerPort"), message, "make the two agree");

@@ -1,5 +1,6 @@
 //! Secrets in clear in any text: what assigns one, a URL with a password, and the very values of this machine's `.env`.
 
+use crate::places::unreadable;
 use crate::view::{About, Findings, View};
 use crate::yaml::{Content, Node};
 use xtask_image_config::secret::url_passwords;
@@ -129,9 +130,7 @@ fn workflows(view: &View<'_>, findings: &mut Findings) {
         match Node::parse(text) {
             Ok(root) => environment_of(view, file, &root, findings),
             Err(why) => {
-                let place = Place::new(file.as_str());
-                let about = About { place: &place, service: "", variable: "" };
-                findings.add("unreadable-value", &about, format!("{file} {why}"), "correct the file");
+                findings.add_known(&unreadable(file, &why));
             }
         }
     }
