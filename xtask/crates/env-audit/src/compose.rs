@@ -139,7 +139,7 @@ impl Reader<'_> {
             profiles: strings(&service["profiles"]),
             read_only: flag(&service["read_only"]),
             has_unread_source: self.has_unread_source,
-            user: scalar(&service["user"]),
+            user: scalar(&service["user"]).map(|text| filled(&text)),
             writable: writable(service),
             ..Deployment::default()
         }
@@ -299,9 +299,14 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
+/// A text with the defaults of its references.
+fn filled(text: &str) -> String {
+    Template::parse(text).map_or_else(|_| text.to_owned(), |value| value.fill(&|_| None, "").text)
+}
+
 /// A boolean, also as the default of a reference.
 fn flag(value: &Value) -> bool {
-    let text = value.as_str().and_then(|text| Template::parse(text).ok()).map(|value| value.fill(&|_| None, "").text);
+    let text = value.as_str().map(filled);
     value.as_bool().unwrap_or_else(|| {
         text.is_some_and(|text| matches!(text.to_ascii_lowercase().as_str(), "true" | "yes" | "y" | "on"))
     })

@@ -239,20 +239,21 @@ impl<'a> Reader<'a> {
         let Some((name, separator)) = name_of(body)? else {
             // The last line, without an end: Compose takes it for a value without a name, so it sets nothing.
             self.at = self.text.len();
-            return Err("ends with a name that has no `=` and no end of line after it".to_owned());
+            self.note(line, follows_quote, "ends with a name that has no `=` and no end of line after it");
+            return Ok(None);
         };
-        if name.is_empty() && separator != '\n' {
-            return Err("has a value without a name".to_owned());
-        }
-        if name.contains(char::is_whitespace) {
+        if name.contains(' ') {
             return Err("has a name with a blank in it".to_owned());
+        }
+        if name.is_empty() && separator != '\n' {
+            self.note(line, follows_quote, "has a value without a name");
+        } else if name.contains(char::is_whitespace) {
+            self.note(line, follows_quote, "has a name with a blank in it");
         }
         self.at += body.find(separator).unwrap_or_default() + 1;
         if separator == '\n' {
             let written = self.text[start..self.at].trim_end().to_owned();
-            if !name.is_empty() {
-                self.push(name, line, follows_quote, None, &written);
-            }
+            self.push(name, line, follows_quote, None, &written);
             return Ok(None);
         }
         self.skip_blanks();
@@ -296,6 +297,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// What Compose takes, and nobody means.
+    fn note(&mut self, line: u32, follows_quote: bool, why: &str) {
+        // What stands behind a quote is a problem already.
+        if !follows_quote {
+            self.file.problems.push((line, why.to_owned()));
+        }
+    }
+
     fn push(&mut self, name: String, line: u32, follows_quote: bool, value: Option<Value>, written: &str) {
         let Value { text, literal, interpolated } = value.clone().unwrap_or_default();
         let template = value.map(|_| Template::parse(&text)).transpose().unwrap_or_else(|why| {
@@ -303,6 +312,9 @@ impl<'a> Reader<'a> {
             self.file.refuse(line, format!("gives {of} a value that {why}"));
             None
         });
+        if name.is_empty() {
+            return;
+        }
         let docker = docker_value(written).filter(|_| !follows_quote);
         self.file.entries.push(Entry { name, line, value: template, follows_quote, literal, interpolated, docker });
     }

@@ -4,8 +4,8 @@
 mod kubernetes;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{LazyLock, Mutex};
 
 use serde_json::{Value, json};
 
@@ -36,6 +36,11 @@ const SURVIVORS: [(&str, &str); 2] = [
 /// The repository's own places. The contracts are those that docs/deployment.md tells: whether the images print the same is
 /// what `cargo xtask audit-env` finds out.
 pub(super) fn repository() -> Places {
+    static READ: LazyLock<Places> = LazyLock::new(read_repository);
+    READ.clone()
+}
+
+fn read_repository() -> Places {
     let project = crate::repository::project();
     let dockerfiles = project.images.iter().map(|image| (image.name(), image.folder.join("Dockerfile")));
     let mut places = Places::of_files(&project.root, dockerfiles);

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::compose::Stack;
 use crate::dockerfile::Dockerfile;
 use crate::env_file::EnvFile;
+use crate::kubernetes::Cluster;
+use crate::places::{ComposePlace, Healthcheck, KubernetesPlace};
 use crate::template::Template;
 use crate::yaml::Node;
 
@@ -53,4 +56,50 @@ pub fn yaml(text: &str) -> Result<Vec<Value>, String> {
 /// Why BuildKit would refuse the file.
 pub fn dockerfile(text: &str) -> Result<(Named, Named), String> {
     Dockerfile::parse(text).image()
+}
+
+/// What each service of a rendered stack comes to, whichever form it is written in.
+pub fn stack(rendered: &Value) -> Value {
+    let place = ComposePlace {
+        file: String::new(),
+        rendered: rendered.clone(),
+        source: String::new(),
+        merged_into: Vec::new(),
+    };
+    let read = Stack::read(&place, &BTreeMap::new());
+    let service = |one: &crate::places::Deployment| {
+        // A healthcheck in words for a shell is the same as one of the form CMD-SHELL.
+        let healthcheck = match &one.healthcheck {
+            Healthcheck::Inherited => json!(null),
+            Healthcheck::Disabled => json!(false),
+            Healthcheck::Shell(text) => json!(text),
+            Healthcheck::Command(words) => json!(words),
+        };
+        let variable = |setting: &crate::places::Setting| {
+            let value = (!setting.bare).then(|| setting.value.fill(&|_| None, "").text);
+            (setting.name.clone(), json!(value))
+        };
+        let variables: Told = one.settings.iter().map(variable).collect();
+        let arguments: Told = one.build_arguments.iter().map(variable).collect();
+        let told = json!({
+            "networks": one.networks, "names": one.aliases, "hosts": one.hosts, "writable": one.writable,
+            "read_only": one.read_only, "profiles": one.profiles, "user": one.user, "healthcheck": healthcheck,
+            "variables": variables, "arguments": arguments,
+        });
+        (one.name.clone(), told)
+    };
+    read.deployments.iter().map(service).collect::<serde_json::Map<_, _>>().into()
+}
+
+type Told = BTreeMap<String, Value>;
+
+/// Whether the API server would refuse a value in a manifest.
+///
+/// # Errors
+/// Why kubectl would refuse the text itself.
+pub fn has_refused_value(text: &str) -> Result<bool, String> {
+    let documents = Node::parse_all(text)?.iter().map(Node::to_json).collect();
+    let place = KubernetesPlace { documents, ..KubernetesPlace::default() };
+    let read = Cluster::read(&place, &BTreeMap::new());
+    Ok(read.problems.iter().any(|problem| problem.rule == "refused-value"))
 }

@@ -1,5 +1,7 @@
 //! This repository, for the tests that hold it to its own audit.
 
+use std::sync::LazyLock;
+
 use camino::Utf8Path;
 use xtask_workspace::Project;
 
@@ -14,6 +16,7 @@ pub(crate) fn project() -> Project {
 }
 
 pub(crate) fn policy() -> Policy {
-    let project = project();
-    Policy::parse("env.toml", &project.policy("env.toml").unwrap()).unwrap()
+    static READ: LazyLock<Policy> =
+        LazyLock::new(|| Policy::parse("env.toml", &project().policy("env.toml").unwrap()).unwrap());
+    READ.clone()
 }

@@ -200,20 +200,21 @@ fn fraction(text: &str) -> Option<Value> {
     serde_json::Number::from_f64(number).map(Value::Number)
 }
 
-struct Reader<'a> {
-    parser: Parser<Cursor<&'a [u8]>>,
+struct Reader {
+    parser: Parser<Cursor<Vec<u8>>>,
     /// Each with the number of nodes that it stands for.
     anchors: BTreeMap<String, (Node, usize)>,
     nodes: usize,
 }
 
-impl<'a> Reader<'a> {
-    fn new(text: &'a str) -> Result<Self, String> {
+impl Reader {
+    fn new(text: &str) -> Result<Self, String> {
         if text.len() > TEXT_LIMIT_BYTES {
             return Err(format!("has more than {TEXT_LIMIT_BYTES} bytes"));
         }
         let mut parser = Parser::new();
-        parser.set_input(Cursor::new(text.as_bytes()));
+        // The parser panics where a block of text ends without the end of a line.
+        parser.set_input(Cursor::new(format!("{text}\n").into_bytes()));
         Ok(Self { parser, anchors: BTreeMap::new(), nodes: 0 })
     }
 

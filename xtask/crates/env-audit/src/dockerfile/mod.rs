@@ -264,6 +264,7 @@ impl Instruction {
         for word in words {
             match word.split_once('=') {
                 Some((name, value)) if !name.is_empty() => {
+                    evaluate(name, self.escape, References::Keep)?;
                     evaluate(value, self.escape, References::Keep)?;
                     parts.push((name.to_owned(), Some(value.to_owned())));
                 }

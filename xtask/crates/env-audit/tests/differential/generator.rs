@@ -1,0 +1,283 @@
+//! Random texts with a bias to what is hard to read. The same seed gives the same texts.
+
+use serde_json::{Value, json};
+
+pub(crate) struct Generator {
+    state: u64,
+    /// How many were made, for names of their own.
+    made: usize,
+}
+
+impl Generator {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, made: 0 }
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        // xorshift64*
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        let random = self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        usize::try_from(random).unwrap_or_default() % limit
+    }
+
+    fn one_of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+        choices[self.below(choices.len())]
+    }
+
+    fn often(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    fn some(&mut self, most: usize, choices: &[&str]) -> String {
+        (0..self.below(most + 1)).map(|_| self.one_of(choices)).collect()
+    }
+
+    pub(crate) fn env_file(&mut self) -> String {
+        const PIECES: &[&str] = &[
+            "a", "b c", "=", ":", "#", " #", "'", "\"", "\\", "\\n", "\\\"", "\\'", "\\$", "\\0101", "\\044", "\\a\\v",
+            "$", "$$", "$A", "${A}", "${A:-d}", "${B-}", "${A:+x}", "\t", " ", "\u{a0}", "\u{85}", "\r", "é", "{", "}",
+            "$1", "$(x)", "\n", "x y", "\u{2003}", "[", ".", "-", "~",
+        ];
+        let mut text = String::new();
+        for _ in 0..=self.below(4) {
+            if self.often(10) {
+                text += self.one_of(&["# c\n", "\n", "  \n", "\t# x\n"]);
+            }
+            text += self.one_of(&["", "", "", "", "export ", "export\t", " "]);
+            text += self.one_of(&["A", "B", "C", "A.b", "D-e", "_F", "G[0]"]);
+            text += self.one_of(&["=", "=", "=", "=", "=", " = ", "=\t", ": ", "=\u{a0}", "\n", " "]);
+            let quote = self.one_of(&["", "", "\"", "'"]);
+            let value = self.some(5, PIECES);
+            text += &format!("{quote}{value}{quote}");
+            text += self.one_of(&["\n", "\n", "\n", "\n", "\r\n", " # c\n", " B=y\n", ""]);
+        }
+        text
+    }
+
+    pub(crate) fn template(&mut self) -> String {
+        let mut text = String::new();
+        for _ in 0..=self.below(3) {
+            text += &self.reference(3);
+        }
+        text
+    }
+
+    fn reference(&mut self, depth: usize) -> String {
+        let plain =
+            ["a", " ", "{", "}", "$$", "$", "\n", ":", "-", "?", "{}", "\"", "é", "$1", "b}c", "{d", "+", "x\ny"];
+        if depth == 0 || self.often(40) {
+            return self.some(3, &plain);
+        }
+        let name = self.one_of(&["SET", "BLANK", "NONE", "_x", "", "1"]);
+        if self.often(20) {
+            return format!("${name}");
+        }
+        let operator = self.one_of(&["", "", ":-", "-", ":+", "+", ":?", "?", "!", ":"]);
+        let inner = if operator.is_empty() { String::new() } else { self.reference(depth - 1) };
+        let end = self.one_of(&["}", "}", "}", "}", "}", ""]);
+        format!("${{{name}{operator}{inner}{end}")
+    }
+
+    pub(crate) fn yaml(&mut self) -> String {
+        const BASES: [&str; 3] = [
+            "  a: x\n  b: { c: \"d\", e: 'f' }\n  g: [a, \"b\",\n      c]\n  h:\n    - x: y\n      z: 1\n    - \"q: r\"\n",
+            "  k: &a\n    l: |\n      text\n      more\n    m: >-\n      folded\n  u:\n    <<: *a\n    o: w # c\n  p: [\n  1\n  ]\n",
+            "  q: [1, -0x1F, 017, 1.5, .5, 1e3, ~, null, true, False, 1_000, 0b11, 12:30, 2020-01-01]\n  r: !!str 5\n  s: ? t\n",
+        ];
+        const PIECES: &[&str] = &[
+            "\n", "  ", " ", "\t", ":", ": ", "- ", "[", "]", "{", "}", ",", "\"", "'", "#", " #", "|", ">", "&b ",
+            "*a", "!!str ", "? ", "@", "%", "é", "\u{a0}", "\\", "\\n", "~", "null", "1.5", "<<: ", "a: ", "-1", "+",
+        ];
+        let mut text = BASES[self.below(BASES.len())].to_owned();
+        for _ in 0..self.below(4) {
+            let mut at = self.below(text.len() + 1);
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            if self.often(40) {
+                let mut end = (at + self.below(5)).min(text.len());
+                while !text.is_char_boundary(end) {
+                    end -= 1;
+                }
+                text.replace_range(at..end.max(at), "");
+            } else {
+                text.insert_str(at, self.one_of(PIECES));
+            }
+        }
+        text
+    }
+
+    pub(crate) fn service(&mut self) -> Value {
+        let mut service = json!({ "image": "x" });
+        let forms: [(&str, Vec<Value>); 11] = [
+            (
+                "tmpfs",
+                vec![json!("/run"), json!(["/run", "/tmp:size=1m"]), json!(["/a:ro"]), json!("/b:mode=1777,size=1m")],
+            ),
+            ("networks", vec![json!(["n"]), json!({ "n": null, "m": { "aliases": ["x", "y"] } }), json!(["n", "m"])]),
+            (
+                "environment",
+                vec![
+                    json!(["A=1", "B", "C="]),
+                    json!({ "A": "1", "B": null, "C": 5, "D": true }),
+                    json!(["A=${X:-d}"]),
+                    json!({ "E": 1.5 }),
+                ],
+            ),
+            (
+                "volumes",
+                vec![
+                    json!(["vol:/v"]),
+                    json!(["vol:/v:ro"]),
+                    json!([{ "type": "volume", "source": "vol", "target": "/w", "read_only": true }]),
+                    json!(["/anonymous"]),
+                    json!(["${S:-vol}:/x"]),
+                    json!([{ "type": "tmpfs", "target": "/t" }]),
+                ],
+            ),
+            ("read_only", vec![json!(true), json!(false), json!("${RO:-true}"), json!("${RO:-false}")]),
+            (
+                "healthcheck",
+                vec![
+                    json!({ "test": "a b" }),
+                    json!({ "test": ["CMD", "a", "b"] }),
+                    json!({ "test": ["CMD-SHELL", "a b"] }),
+                    json!({ "test": ["NONE"] }),
+                    json!({ "disable": true }),
+                ],
+            ),
+            ("profiles", vec![json!(["local"]), json!(["a", "b"])]),
+            ("user", vec![json!("1"), json!("a:b"), json!("${U:-7}")]),
+            ("extra_hosts", vec![json!(["h:10.0.0.1"]), json!({ "h": "10.0.0.1", "i": "::1" }), json!(["j=10.0.0.2"])]),
+            ("shm_size", vec![json!("1m"), json!(1024)]),
+            (
+                "build",
+                vec![
+                    json!({ "context": ".", "args": { "A": "1", "B": "x" } }),
+                    json!({ "context": ".", "args": ["A=1"] }),
+                    json!("."),
+                ],
+            ),
+        ];
+        for (key, values) in forms {
+            if self.often(45) {
+                service[key] = values[self.below(values.len())].clone();
+            }
+        }
+        if self.often(10) && service["networks"].is_null() {
+            service["network_mode"] = json!(self.one_of(&["host", "none"]));
+        }
+        service
+    }
+
+    pub(crate) fn manifest(&mut self) -> Value {
+        let value = |generator: &mut Self| match generator.below(12) {
+            0 => json!(8080),
+            1 => json!(true),
+            2 => json!(1.5),
+            3 => json!(null),
+            4 => json!(["x"]),
+            5 => json!({ "a": "b" }),
+            6 => json!(""),
+            _ => json!("text"),
+        };
+        let mut env = Vec::new();
+        for at in 0..self.below(3) {
+            let mut entry = json!({ "name": format!("A{at}"), "value": value(self) });
+            if self.often(15) {
+                entry["valueFrom"] = json!({ "fieldRef": { "fieldPath": "status.podIP" } });
+            }
+            if self.often(5) {
+                entry["name"] = value(self);
+            }
+            env.push(entry);
+        }
+        let init = if self.often(20) {
+            json!([{ "name": "i", "image": "x", "env": [{ "name": "B", "value": value(self) }] }])
+        } else {
+            json!(null)
+        };
+        let pod = json!({ "containers": [{ "name": "c", "image": "x", "env": env }], "initContainers": init });
+        match self.below(4) {
+            0 => json!({ "apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": pod }),
+            1 => json!({ "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {},
+                "spec": { "schedule": "* * * * *", "jobTemplate": { "spec": { "template": { "spec": pod } } } } }),
+            _ => {
+                json!({ "apiVersion": "apps/v1", "kind": self.one_of(&["Deployment", "StatefulSet", "DaemonSet"]), "metadata": {},
+                "spec": { "selector": {}, "template": { "spec": pod } } })
+            }
+        }
+    }
+
+    pub(crate) fn dockerfile(&mut self) -> String {
+        const PIECES: &[&str] = &[
+            "a",
+            "b",
+            " ",
+            "  ",
+            "\\ ",
+            "\"",
+            "'",
+            "\"x y\"",
+            "'x y'",
+            "\\\"",
+            "\\'",
+            "\\\\",
+            "\\n",
+            "$",
+            "\\$",
+            "$V_",
+            "${V_}",
+            "${V_:-d}",
+            "${V_:+e}",
+            "\\\n",
+            " \\\n",
+            "\\\n# c\n",
+            "\\\n\n",
+            "=",
+            "#",
+            "é",
+            "\t",
+            "{",
+            "}",
+            "\\  \n",
+        ];
+        self.made += 1;
+        let own = format!("V_{}_", self.made);
+        let mut text = String::new();
+        for at in 0..=self.below(2) {
+            let keyword = self.one_of(&["ENV", "ENV", "env", "Env", "LABEL", "label", "ARG"]);
+            let separator = self.one_of(&["=", "=", "=", "=", " ", "\t"]);
+            let separator = if keyword == "ARG" { "=" } else { separator };
+            let value = self.some(5, PIECES).replace("V_", &format!("{own}0"));
+            let more = if self.often(25) { format!(" {own}9=z") } else { String::new() };
+            text += &format!("{}{keyword} {own}{at}{separator}{value}{more}\n", self.one_of(&["", "", " ", "\t"]));
+            if self.often(15) {
+                text += self.one_of(&["# c\n", "\n", "  # d\n", "\r\n"]);
+            }
+        }
+        // A continuation that is still open takes this line, and not the next snippet's.
+        text + &format!("ENV {own}8=end\n")
+    }
+
+    pub(crate) fn anything(&mut self) -> String {
+        let text = match self.below(6) {
+            0 => self.env_file(),
+            1 => self.template(),
+            2 => self.yaml(),
+            3 => self.dockerfile(),
+            4 => self.service().to_string(),
+            _ => self.manifest().to_string(),
+        };
+        // Cut anywhere, repeated, nested.
+        let mut end = self.below(text.len() + 1);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let text = if self.often(50) { &text[..end] } else { &text };
+        let times = if self.often(10) { 1 + self.below(400) } else { 1 };
+        text.repeat(times)
+    }
+}
