@@ -1,14 +1,17 @@
 //! One audit, from the places to the outcome.
 
 use serde_json::{Map, Value};
-use xtask_outcome::{Outcome, Stop};
+use xtask_outcome::{Finding, Outcome, Stop};
 
 use crate::files::{DOCUMENT, EXAMPLE};
 use crate::live::{Observation, Plan};
 use crate::matrix::Matrix;
 use crate::places::ImagePlace;
-use crate::view::{Findings, View};
+use crate::view::{Findings, Found, View};
 use crate::{Places, Policy, example, live, rules, tables};
+
+/// Before the other places of a secret.
+const ALSO: &str = "; also in ";
 
 /// Which services are judged.
 #[derive(Debug, Clone, Default)]
@@ -71,15 +74,17 @@ impl<'a> Audit<'a> {
         let Self { view, findings } = self;
         let is_ours = |service: &str| view.places.images.iter().any(|image| image.service == service);
         let mut exceptions = view.policy.exceptions();
+        let mut reported = Vec::new();
         for found in findings.found {
             // What is about no service of ours (a database, a whole file) is always of interest.
             let is_about_another =
                 found.service.as_deref().is_some_and(|service| is_ours(service) && !selection.contains(service));
             let is_accepted = exceptions.accept(found.finding.rule, &found.scope).is_some();
             if !is_about_another && !is_accepted {
-                outcome.findings.push(found.finding);
+                reported.push(found);
             }
         }
+        outcome.findings.extend(one_for_each_secret(reported));
         let is_whole = tried && view.places.images.iter().all(|image| selection.contains(&image.service));
         outcome.findings.extend(exceptions.judge(|_| is_whole));
         findings.notes.into_iter().chain(exceptions.ending_soon()).for_each(|note| outcome.note(note));
@@ -87,6 +92,28 @@ impl<'a> Audit<'a> {
         count(&view, images(), outcome);
         images().map(|image| Matrix::of(&view, image)).collect()
     }
+}
+
+/// One secret is one finding, with all its places. An exception is for one place, so this comes after the exceptions.
+fn one_for_each_secret(reported: Vec<Found>) -> Vec<Finding> {
+    let mut findings: Vec<(Option<String>, Finding)> = Vec::new();
+    for Found { finding, scope, .. } in reported {
+        let variable = scope.rsplit('/').next().filter(|_| scope.contains('/') && finding.rule.starts_with("secret-"));
+        let secret = variable.map(|variable| format!("{} {variable}", finding.rule));
+        match findings.iter_mut().find(|(known, _)| secret.is_some() && *known == secret) {
+            Some((_, known)) if known.place == finding.place => {}
+            Some((_, known)) => {
+                let place = finding.place.to_string();
+                let is_told = known.message.split([' ', ',']).any(|word| word == place);
+                if !is_told {
+                    known.message += if known.message.contains(ALSO) { ", " } else { ALSO };
+                    known.message += &place;
+                }
+            }
+            None => findings.push((secret, finding)),
+        }
+    }
+    findings.into_iter().map(|(_, finding)| finding).collect()
 }
 
 fn count<'p>(view: &View<'_>, images: impl Iterator<Item = &'p ImagePlace> + Clone, outcome: &mut Outcome) {
@@ -137,5 +164,36 @@ impl Places {
         self.example = Some(example.into_bytes());
         self.document = Some(document);
         Ok(changed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::About;
+    use xtask_outcome::Place;
+
+    /// Case Q11.
+    #[test]
+    fn one_secret_is_one_finding_with_all_its_places() {
+        let mut findings = Findings::default();
+        let mut add = |rule: &'static str, file: &str, line: u32, variable: &str| {
+            let place = Place { name: file.into(), line: Some(line) };
+            findings.add(
+                rule,
+                &About { place: &place, service: "", variable },
+                format!("{variable} is in clear"),
+                "delete it",
+            );
+        };
+        for (file, line) in [("a", 1), ("a", 2), ("b", 3), ("a", 2)] {
+            add("secret-literal", file, line, "KEY");
+        }
+        add("secret-literal", "a", 2, "OTHER");
+        add("unknown-variable", "a", 1, "KEY");
+        add("unknown-variable", "a", 2, "KEY");
+        let told: Vec<_> = one_for_each_secret(findings.found).iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 4, "{told:#?}");
+        assert_eq!(told[0], "a:1 [secret-literal]: KEY is in clear; also in a:2, b:3; next: delete it");
     }
 }

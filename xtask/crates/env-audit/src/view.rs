@@ -65,6 +65,16 @@ impl Findings {
         self.found.iter().any(is_it)
     }
 
+    /// Whether a secret was found at a place.
+    pub(crate) fn has_secret(&self, place: &Place, variable: &str) -> bool {
+        let is_it = |found: &Found| {
+            found.finding.rule.starts_with("secret-")
+                && found.finding.place == *place
+                && found.scope.rsplit('/').next() == Some(variable)
+        };
+        self.found.iter().any(is_it)
+    }
+
     /// What the reading found already.
     pub(crate) fn add_known(&mut self, finding: &Finding) {
         let Finding { rule, place, message, next_step } = finding;

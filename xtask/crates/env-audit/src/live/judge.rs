@@ -35,7 +35,8 @@ pub(crate) fn judge(image: &ImagePlace, observations: &[Observation], findings: 
             let message = format!("{service} {} prints the value of {name}", told(&seen.case));
             findings.add("value-in-output", &about, message, "name the variable in the message, never its value");
         }
-        if matches!(seen.case, Case::Documented | Case::Nonsense) {
+        let has_nothing_to_miss = required.is_empty() && matches!(seen.case, Case::Nothing | Case::NothingButNonsense);
+        if has_nothing_to_miss || matches!(seen.case, Case::Documented | Case::Nonsense) {
             started(seen, &about, findings);
             continue;
         }
@@ -171,6 +172,21 @@ mod tests {
         ] {
             assert_eq!(rules(seen(case.clone())), [""; 0], "{case:?}");
         }
+    }
+
+    /// Case Q09: there is nothing that it could miss.
+    #[test]
+    fn a_service_without_required_variables_is_right_when_it_starts() {
+        let mut image = image();
+        image.contract.variables.retain(|variable| variable.kind != Kind::Required);
+        let rules = |exit_code: Option<i64>| {
+            let mut findings = Findings::default();
+            let nothing = Observation { exit_code, named_missing: vec![], ..seen(Case::Nothing) };
+            judge(&image, &[seen(Case::Documented), nothing], &mut findings);
+            findings.found.iter().map(|found| found.finding.rule).collect::<Vec<_>>()
+        };
+        assert_eq!(rules(None), [""; 0]);
+        assert_eq!(rules(Some(78)), ["no-start"]);
     }
 
     #[test]

@@ -108,7 +108,7 @@ fn no_sample(place: &ImagePlace, deployment: Option<&Deployment>, variable: &Var
     let about =
         About { place: &at.unwrap_or_else(|| Place::new(format!("image of {service}"))), service, variable: name };
     let next = format!(
-        "set {name} for {service} in the Compose file; if it is not to be set there, give the live audit a value in policy/env.toml, [live.samples]"
+        "set {name} for {service} in the Compose file; if it is not to be set there, give the live audit a value in xtask/policy/env.toml, [live.samples]"
     );
     let message = format!("{service} requires {name}, and no value of it is known, so the image could not be tried");
     findings.add("no-sample", &about, message, next);
@@ -150,8 +150,13 @@ fn probe(deployment: Option<&Deployment>, place: &ImagePlace) -> Vec<String> {
 
 fn trials(place: &ImagePlace) -> Vec<Trial> {
     let nothing = |case, nonsense| Trial { case, from_good: false, changes: Vec::new(), nonsense };
-    let mut trials = vec![nothing(Case::Nothing, false), nothing(Case::NothingButNonsense, true)];
-    for variable in place.contract.variables.iter().filter(|variable| variable.kind == Kind::Required) {
+    let required = || place.contract.variables.iter().filter(|variable| variable.kind == Kind::Required);
+    let mut trials = Vec::new();
+    // What requires nothing is right to start without any variable, as it does with the documented ones.
+    if required().next().is_some() {
+        trials.extend([nothing(Case::Nothing, false), nothing(Case::NothingButNonsense, true)]);
+    }
+    for variable in required() {
         let name = &variable.name;
         let mut one = |case, value: Option<&str>| {
             let changes = vec![(name.clone(), value.map(ToOwned::to_owned))];
@@ -171,4 +176,40 @@ fn trials(place: &ImagePlace) -> Vec<Trial> {
         }
     }
     trials
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mutations::repository;
+    use crate::places::Places;
+
+    /// Case Q09: a finding for the one variable, first with where it is to be set, and the other images are tried.
+    #[test]
+    fn a_variable_without_a_sample_is_a_finding_and_the_other_images_are_tried() {
+        let (mut places, policy) = (repository(), crate::repository::policy());
+        let services = &mut places.compose[0].rendered["services"];
+        services["order"]["environment"].as_object_mut().unwrap().remove("PRODUCT_URL");
+        let view = View::new(&places, &policy);
+        let mut findings = Findings::default();
+        let plans = plans(&view, &mut findings);
+        let planned: Vec<_> = plans.iter().map(|plan| plan.service.as_str()).collect();
+        assert_eq!(planned, ["gateway", "product", "user"]);
+        let told: Vec<_> = findings.found.iter().map(|found| found.finding.to_string()).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("[no-sample]: order requires PRODUCT_URL"), "{told:?}");
+        assert!(told[0].contains("next: set PRODUCT_URL for order in the Compose file"), "{told:?}");
+    }
+
+    /// Case Q09.
+    #[test]
+    fn a_service_without_required_variables_is_not_tried_without_them() {
+        let mut places = repository();
+        let trials_of =
+            |places: &Places| trials(&places.images[0]).into_iter().map(|trial| trial.case).collect::<Vec<_>>();
+        assert!(trials_of(&places).contains(&Case::Nothing));
+        places.images[0].contract.variables.retain(|variable| variable.kind != Kind::Required);
+        let left = trials_of(&places);
+        assert!(!left.is_empty() && left.iter().all(|case| matches!(case, Case::AllMalformed(_))), "{left:?}");
+    }
 }

@@ -14,6 +14,10 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         for (name, what) in secrets_in(view, &known, text) {
             let about = About { place, service, variable: &name };
             let rule = if place.name.starts_with("image of ") { "secret-in-image" } else { "secret-literal" };
+            // What is a secret's own place was judged by a rule that knows more of it.
+            if findings.has_secret(place, &name) {
+                continue;
+            }
             findings.add(rule, &about, what, NEXT);
         }
     };
