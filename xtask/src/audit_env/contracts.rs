@@ -62,19 +62,25 @@ pub(super) fn without_building(context: &Context, ready: &Ready, outcome: &mut O
             Ok(origin) => {
                 eprintln!("audit-env: the contract of {} comes from {origin}", one.name);
                 origins.insert(one.name.clone(), origin.into());
-                audited.push(one);
             }
             Err(why) => {
                 let next = format!("cargo xtask build-images {0}, or cargo xtask audit-env --static --build", one.name);
                 outcome.unchecked(format!("the contract of {}", one.name), format!("{why}; next: {next}"));
             }
         }
+        audited.push(one);
     }
     outcome.evidence("contracts_from", origins);
     Ok(audited)
 }
 
-fn of_image(context: &Context, ready: &Ready, tag: &str, inspected: Inspected, one: &mut Audited) -> Result<String, String> {
+fn of_image(
+    context: &Context,
+    ready: &Ready,
+    tag: &str,
+    inspected: Inspected,
+    one: &mut Audited,
+) -> Result<String, String> {
     let printed = ask(context, ready, &inspected.id).map_err(|error| format!("{tag} does not print it: {error:#}"))?;
     one.contract = Some(serde_json::from_str(&printed).map_err(|error| format!("{tag} prints no JSON: {error}"))?);
     let (id, revision) = (inspected.id.chars().take(ID_LETTERS).collect::<String>(), inspected.label(REVISION_LABEL));
@@ -98,7 +104,8 @@ fn ask(context: &Context, ready: &Ready, id: &str) -> Result<String> {
 
 fn of_host(context: &Context, one: &mut Audited) -> Result<String, String> {
     let (tag, package) = (format!("{}:local", one.package), &one.package);
-    let modified = |file: &Utf8PathBuf| std::fs::metadata(context.project.root.join(file)).and_then(|facts| facts.modified()).ok();
+    let modified =
+        |file: &Utf8PathBuf| std::fs::metadata(context.project.root.join(file)).and_then(|facts| facts.modified()).ok();
     let programs = HOST_FOLDERS.iter().map(|folder| Utf8PathBuf::from(format!("{folder}/{package}")));
     let Some(program) = programs.filter(|file| modified(file).is_some()).max_by_key(modified) else {
         return Err(format!("there is no image {tag} and no program {package} in {}", HOST_FOLDERS.join(" or ")));

@@ -30,7 +30,10 @@ pub(super) fn places(context: &Context, ready: &Ready, images: &[Audited], polic
     let dockerfiles = context.project.images.iter().map(|image| (image.name(), image.folder.join("Dockerfile")));
     let mut places = Places::of_files(root, dockerfiles);
     for image in images {
-        let Some(contract) = &image.contract else { continue };
+        let Some(contract) = &image.contract else {
+            places.without_contract.push((image.name.clone(), image.package.clone()));
+            continue;
+        };
         places.images.push(ImagePlace {
             service: image.name.clone(),
             id: image.id.clone(),
@@ -39,7 +42,9 @@ pub(super) fn places(context: &Context, ready: &Ready, images: &[Audited], polic
             history: history(context, ready, &image.id)?,
         });
     }
-    for (index, files) in places.compose_files(&context.project.stack.file, |file| root.join(file).is_file()).iter().enumerate() {
+    for (index, files) in
+        places.compose_files(&context.project.stack.file, |file| root.join(file).is_file()).iter().enumerate()
+    {
         stack(context, ready, files, index == 0, &mut places)?;
     }
     render_manifests(context, policy, &mut places)?;
@@ -54,14 +59,24 @@ fn stack(context: &Context, ready: &Ready, files: &[String], is_own: bool, place
         Ok(rendered) => rendered,
         Err(error) => {
             let Some(Stop::Repository(why)) = Stop::of(&error) else { return Err(error) };
-            places.problems.push(refused("unreadable-file", file, why.clone(), "correct it, and run `docker compose config`"));
+            places.problems.push(refused(
+                "unreadable-file",
+                file,
+                why.clone(),
+                "correct it, and run `docker compose config`",
+            ));
             places.is_stack_unread |= is_own;
             return Ok(());
         }
     };
     if let Some(why) = inconsistency(context, ready, files, &rendered)? {
         let message = format!("Compose does not start {}: {why}", files.join(" with "));
-        places.problems.push(refused("inconsistent-stack", file, message, "correct it, and run `docker compose config --quiet`"));
+        places.problems.push(refused(
+            "inconsistent-stack",
+            file,
+            message,
+            "correct it, and run `docker compose config --quiet`",
+        ));
     }
     places.files.extend(named_files(context, &rendered)?);
     let source = |file: &String| -> Result<String> {
@@ -156,7 +171,8 @@ fn compose<'a>(shell: &'a Shell, context: &Context, ready: &Ready, files: &[Stri
     for file in files {
         arguments.extend(["--file".to_owned(), context.project.root.join(file).into_string()]);
     }
-    let mut command = cmd!(shell, "{compose} {plugin...} --env-file /dev/null {arguments...} --profile * {command...}").env_clear();
+    let mut command =
+        cmd!(shell, "{compose} {plugin...} --env-file /dev/null {arguments...} --profile * {command...}").env_clear();
     for (name, value) in &context.project.environment.engine {
         command = command.env(name, value);
     }

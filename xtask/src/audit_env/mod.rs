@@ -63,7 +63,8 @@ impl AuditEnv {
             let audited = contracts::without_building(context, &ready, outcome)?;
             return hold(context, &ready, &audited, &options, outcome);
         }
-        let Some(images) = outcome.step("build-images", |outcome| Build::default().run(context, &ready, outcome))? else {
+        let Some(images) = outcome.step("build-images", |outcome| Build::default().run(context, &ready, outcome))?
+        else {
             return Ok(());
         };
         check(context, &ready, &images, &options, outcome)
@@ -85,7 +86,10 @@ pub(crate) fn check(
     outcome: &mut Outcome,
 ) -> Result<()> {
     for image in images.iter().filter(|image| image.facts.program.is_none()) {
-        outcome.unchecked(format!("the contract of {}", image.name), "its image cannot be started, see the findings about it");
+        outcome.unchecked(
+            format!("the contract of {}", image.name),
+            "its image cannot be started, see the findings about it",
+        );
     }
     let audited: Vec<_> = images.iter().map(Audited::from).collect();
     hold(context, ready, &audited, options, outcome)
@@ -100,8 +104,12 @@ fn hold(context: &Context, ready: &Ready, images: &[Audited], options: &Options,
     outcome.evidence.extend(ready.evidence());
     let policy = policy(context)?;
     let mut places = gather::places(context, ready, images, &policy)?;
-    if options.write && places.is_stack_unread {
-        outcome.unchecked("--write", "Compose refuses its file, see the finding about it, so nothing was written");
+    if !places.is_whole() {
+        let why = "they are made of all contracts and the Compose file, and not all of these could be read";
+        outcome.unchecked("the generated parts of .env.example and docs/deployment.md", why);
+    }
+    if options.write && !places.is_whole() {
+        outcome.evidence("written", "nothing: not all that it is made of could be read");
     } else if options.write {
         let mut written = Vec::new();
         for (file, text) in places.regenerated(&policy)? {

@@ -10,6 +10,9 @@ const STACK: &str = "services:\n  user:\n    image: ${MINI_USER_IMAGE:-mini-user
 /// What Compose makes of it.
 const RENDERED: &str = r#"{"name":"mini","services":{"user":{"image":"${MINI_USER_IMAGE:-mini-user:local}","environment":{"PEER_URL":"http://user:8080","ADMIN_PASSWORD":"${ADMIN_PASSWORD:?needed}"},"networks":{"inner":null},"healthcheck":{"test":["CMD","/mini-user","healthcheck"]}}}}"#;
 
+/// What the engine says of its image.
+const INSPECTED: &str = r#"{"Id":"sha256:user","RepoTags":["mini-user:local"],"Architecture":"amd64","Config":{"User":"65532:65532","Healthcheck":{"Test":["CMD","/mini-user","healthcheck"]}}}"#;
+
 /// What a container of a program that keeps its contract does. Values come in docker's own environment.
 const GOOD_PROGRAM: &str = r#"
 good_program() {
@@ -22,6 +25,8 @@ good_program() {
 "#;
 
 const GOOD_ENGINE: &str = r#"
+  "docker image inspect --format {{json .}} mini-user:local") tr -d '\n' <"$STATE/inspected.json"; exit 0 ;;
+  "docker run --rm "*" env --format json") cat "$STATE/contract.json"; exit 0 ;;
   "docker history "*) echo '"ENTRYPOINT [\"/mini-user\"]"' ;;
   "docker run "*" --detach "*) echo c1; exit 0 ;;
   "docker run --name mini-audit-"*) good_program ;;
@@ -37,6 +42,9 @@ fn workspace() -> Workspace {
         "docs/deployment.md",
         "# Deployment\n\n<!-- contract tables: cargo xtask audit-env --write -->\n<!-- end of contract tables -->\n",
     );
+    // For what takes its contract from the image that is there.
+    workspace.write("../../state/contract.json", CONTRACT);
+    workspace.write("../../state/inspected.json", INSPECTED);
     stub(&workspace, "");
     workspace
 }
@@ -96,6 +104,48 @@ fn a_stack_that_compose_refuses_is_the_repositorys_fault() {
     let ended = workspace.xtask(&["audit-env", "--static"]);
     assert_eq!(ended.code, 1, "{}", ended.all());
     assert!(ended.stdout.contains("Compose refuses compose.yaml: services must be a mapping"), "{}", ended.all());
+}
+
+/// Cases Q03 and Q06: what Compose refuses on a closer look is a finding, and the rest is audited.
+#[test]
+fn what_compose_finds_once_it_fills_in_the_variables_is_a_finding() {
+    let workspace = written();
+    let refuses = "\n  *\" config --quiet\") echo 'service \"user\" refers to undefined network inner' >&2; exit 1 ;;";
+    stub(&workspace, refuses);
+    let ended = workspace.xtask(&["audit-env", "--static"]);
+    assert_finding(
+        &ended,
+        "compose.yaml [inconsistent-stack]: Compose does not start compose.yaml: service \"user\" refers",
+    );
+    assert!(ended.stdout.contains("FINDINGS audit-env: 1 "), "{}", ended.all());
+    workspace.write("docker-compose.override.yml", "services: {}\n");
+    stub(
+        &workspace,
+        "\n  *docker-compose.override.yml*\" config --no-interpolate \"*) echo 'no such thing' >&2; exit 15 ;;",
+    );
+    let ended = workspace.xtask(&["audit-env", "--static"]);
+    assert_finding(
+        &ended,
+        "docker-compose.override.yml [unreadable-file]: Compose refuses compose.yaml with docker-compose.override.yml",
+    );
+}
+
+/// The contract comes from what is there, and the report says what that is.
+#[test]
+fn a_static_audit_builds_nothing_unless_asked() {
+    let workspace = written();
+    assert!(!workspace.calls().contains("bake"), "{}", workspace.calls());
+    let ended = workspace.xtask(&["audit-env", "--static"]);
+    assert!(ended.stderr.contains("the contract of user comes from the image mini-user:local"), "{}", ended.all());
+    let built = workspace.xtask(&["audit-env", "--static", "--build"]);
+    assert_eq!(built.code, 0, "{}", built.all());
+    assert!(!built.stderr.contains("comes from the image"), "{}", built.all());
+    let gone = "\n  \"docker image inspect --format {{json .}} mini-user:local\") echo 'Error: No such image: mini-user:local' >&2; exit 1 ;;";
+    stub(&workspace, gone);
+    let none = workspace.xtask(&["audit-env", "--static"]);
+    let told = "not checked: the contract of user (there is no image mini-user:local and no program mini-user in target/debug or target/release";
+    assert!(none.stdout.contains(told) && !none.stdout.contains("finding: "), "{}", none.all());
+    assert_eq!(workspace.xtask(&["audit-env", "--build"]).code, 2);
 }
 
 #[test]

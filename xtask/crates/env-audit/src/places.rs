@@ -25,6 +25,8 @@ pub struct Places {
     pub unread: Vec<(String, String)>,
     /// What the reading itself found: files that cannot be read, and what Compose, kustomize or kubectl refuse.
     pub problems: Vec<Finding>,
+    /// Services of this repository whose contract could not be read, each with its image's name: what they set is not judged.
+    pub without_contract: Vec<(String, String)>,
     /// Compose refuses its file, which is one of the problems. What would only follow from that is no finding.
     pub is_stack_unread: bool,
     /// The files that the Compose files name, by their path as Compose writes it.
@@ -35,6 +37,13 @@ pub struct Places {
     pub(crate) document: Option<String>,
     /// Name and text.
     pub workflows: Vec<(String, String)>,
+}
+
+impl Places {
+    /// Whether everything is there that the generated files are made of.
+    pub fn is_whole(&self) -> bool {
+        !self.is_stack_unread && self.without_contract.is_empty()
+    }
 }
 
 /// A built image and what it says of itself.

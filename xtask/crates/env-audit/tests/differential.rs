@@ -4,6 +4,8 @@
 //! printed. `XTASK_DIFFERENTIAL_CASES` gives the number of inputs for each reader, `XTASK_DIFFERENTIAL_SEED` the seed; a failure
 //! prints both. Inputs go to the programs in batches; the time for each reader is limited.
 
+#![expect(clippy::disallowed_methods, reason = "asks the real programs, outside xtask")]
+
 mod differential {
     pub(crate) mod generator;
     pub(crate) mod programs;

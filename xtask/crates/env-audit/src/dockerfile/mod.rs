@@ -269,7 +269,7 @@ impl Instruction {
                     parts.push((name.to_owned(), Some(value.to_owned())));
                 }
                 None if keyword == "ARG" => {
-                    parts.push((evaluate(&word, self.escape, References::Keep)?.unwrap_or_default(), None))
+                    parts.push((evaluate(&word, self.escape, References::Keep)?.unwrap_or_default(), None));
                 }
                 _ => return Err(format!("has an {keyword} with a word that is not of the form name=value")),
             }

@@ -36,7 +36,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         for deployment in &stack.deployments {
             match view.contract(deployment) {
                 Some(contract) => check_deployment(view, deployment, contract, findings),
-                None => no_contract(deployment, findings),
+                None => no_contract(view, deployment, findings),
             }
         }
         mixed_uses(view, stack, findings);
@@ -54,8 +54,12 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     }
 }
 
-fn no_contract(deployment: &Deployment, findings: &mut Findings) {
-    if deployment.settings.is_empty() {
+fn no_contract(view: &View<'_>, deployment: &Deployment, findings: &mut Findings) {
+    let repository = deployment.repository();
+    let image = repository.rsplit('/').next().unwrap_or_default();
+    // That one of ours has none is reported where it was asked for.
+    let is_ours = view.places.without_contract.iter().any(|(_, package)| package == image);
+    if deployment.settings.is_empty() || is_ours {
         return;
     }
     let place = deployment.place.clone().unwrap_or_else(|| Place::new(&deployment.file));
@@ -185,7 +189,7 @@ fn check_every_filling(value: &Template, variable: &Variable) -> Result<(), Stri
         value.fill(&|_| None, "x").text,
         value.fill(&|_| None, "1").text,
         value.fill(&|_| None, "/").text,
-        value.fill(&|name| (first.as_deref() == Some(name)).then(|| "x".to_owned()), "1").text,
+        value.fill(&|name| (first.as_deref() == Some(name)).then(|| "http".to_owned()), "1").text,
     ];
     if fillings[0].trim().is_empty() {
         return Ok(());

@@ -10,7 +10,7 @@ const NEXT: &str = "cargo xtask audit-env --write";
 const COLUMNS: [&str; 5] = ["variable", "type", "when unset", "in compose.yaml", "description"];
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
-    if view.places.is_stack_unread {
+    if !view.places.is_whole() {
         return;
     }
     let whole = Place::new(FILE);

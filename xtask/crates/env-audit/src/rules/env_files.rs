@@ -24,7 +24,9 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         return;
     }
     let outside = example::outside(view);
-    documented(view, &outside, findings);
+    if view.places.is_whole() {
+        documented(view, &outside, findings);
+    }
     local(view, &outside, findings);
 }
 
