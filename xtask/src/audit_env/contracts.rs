@@ -85,7 +85,7 @@ fn of_image(
     one.contract = Some(serde_json::from_str(&printed).map_err(|error| format!("{tag} prints no JSON: {error}"))?);
     let (id, revision) = (inspected.id.chars().take(ID_LETTERS).collect::<String>(), inspected.label(REVISION_LABEL));
     let revision = if revision.is_empty() { "unknown" } else { revision };
-    let origin = format!("the image {tag} ({id}, revision {revision}), which was not built anew");
+    let origin = format!("the image {tag} ({id}, revision {revision}), which was not rebuilt");
     one.id = inspected.id;
     one.config = inspected.config;
     Ok(origin)

@@ -54,7 +54,7 @@ fn i02_keys_that_are_no_names_and_keys_that_nobody_reads_are_found() {
         data["1ABC"] = "y".into();
     });
     assert_found(&found, "k8s/base/user.yaml", "unknown-variable", "log-level of user");
-    assert_found(&found, "k8s/base/user.yaml", "invalid-name", "`1ABC`, which is no name");
+    assert_found(&found, "k8s/base/user.yaml", "invalid-name", "`1ABC`, which is not a valid variable name");
 }
 
 #[test]

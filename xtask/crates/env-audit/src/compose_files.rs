@@ -40,14 +40,14 @@ impl Places {
         if let Some(other) = others.next().filter(|_| NAMES.contains(&stack)) {
             let rank = |name: &str| NAMES.iter().position(|known| *known == name);
             let (read, left) = if rank(other) < rank(stack) { (other, stack) } else { (stack, other) };
-            let message = format!("{left} stands beside {read}, and Compose reads {read} alone");
+            let message = format!("{left} stands beside {read}, and Compose reads only {read}");
             self.problems.push(finding(Place::new(left), message, "delete one of the two"));
         }
         let mut overrides = OVERRIDES.into_iter().filter(|name| is_there(name));
         if let Some(first) = overrides.next() {
             stacks.push(vec![stack.to_owned(), first.to_owned()]);
             for other in overrides {
-                let message = format!("{other} stands beside {first}, and Compose merges {first} alone");
+                let message = format!("{other} stands beside {first}, and Compose merges only {first}");
                 self.problems.push(finding(Place::new(other), message, "delete one of the two"));
             }
         }

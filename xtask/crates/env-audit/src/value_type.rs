@@ -159,7 +159,7 @@ fn split_port(address: &str) -> Result<(&str, Option<u16>), String> {
     }
     match port.parse() {
         Ok(number) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok((host, Some(number))),
-        _ => Err("is a URL whose port is no port number".to_owned()),
+        _ => Err("is a URL whose port is not a port number".to_owned()),
     }
 }
 

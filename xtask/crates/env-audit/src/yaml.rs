@@ -285,7 +285,7 @@ impl Reader {
             }
             let key = self.node(event, depth + 1)?;
             let Some(name) = key.text() else {
-                return Err(format!("has a key that is no single word in line {}", key.line));
+                return Err(format!("has a key that is a list or a mapping in line {}", key.line));
             };
             if !names.insert(name.to_owned()) {
                 return Err(format!("has the key {name} twice in one mapping, again in line {}", key.line));
@@ -293,7 +293,7 @@ impl Reader {
             let event = self.next()?;
             let mut value = self.node(event, depth + 1)?;
             if name == "<<" && !value.can_be_merged() {
-                return Err(format!("merges something that is no mapping in line {}", key.line));
+                return Err(format!("merges something other than a mapping in line {}", key.line));
             }
             value.line = key.line;
             entries.push((name.to_owned(), value));
@@ -343,9 +343,9 @@ mod tests {
         assert_eq!(Node::parse("").unwrap().content, Content::Mapping(vec![]));
         for (text, why) in [
             ("a: 1\nb: 2\na: 3\n", "the key a twice in one mapping, again in line 3"),
-            ("? [a]\n: 1\n", "a key that is no single word in line 1"),
+            ("? [a]\n: 1\n", "a key that is a list or a mapping in line 1"),
             ("a: *b\n", "the anchor b in line 1"),
-            ("a: 1\n<<: x\n", "no mapping in line 2"),
+            ("a: 1\n<<: x\n", "other than a mapping in line 2"),
         ] {
             assert!(Node::parse(text).unwrap_err().contains(why), "{text:?}: {:?}", Node::parse(text));
         }

@@ -131,7 +131,7 @@ impl Reader<'_> {
             let Some(value) = self.value_of(source, &key) else { continue };
             if !is_name(&name) {
                 let message = format!(
-                    "the key {key} of the {kind} {} gives `{name}`, which is no name of a variable",
+                    "the key {key} of the {kind} {} gives `{name}`, which is not a valid variable name",
                     source.name
                 );
                 self.problem("invalid-name", there, &name, message, "rename the key");
@@ -151,7 +151,7 @@ impl Reader<'_> {
         };
         let place = self.at(&["env", name]);
         if !is_name(name) {
-            let message = format!("`{name}` is no name of a variable");
+            let message = format!("`{name}` is not a valid variable name");
             self.problem("invalid-name", place.clone(), name, message, "rename it");
         }
         if self.made.settings.iter().any(|earlier| earlier.name == name && earlier.path == "env") {
@@ -196,7 +196,7 @@ impl Reader<'_> {
             Value::Null | Value::String(_) => "",
         };
         let (message, next_step) = if !kind.is_empty() {
-            (format!("{of} is {kind}, and the API server takes text alone"), "put the value in quotes")
+            (format!("{of} is {kind}, and the API server takes only text"), "put the value in quotes")
         } else if !from.is_null() && !value.as_str().unwrap_or_default().is_empty() {
             (format!("{of} has a value and a valueFrom, which the API server refuses"), "delete one of the two")
         } else if !from.is_null() && sources != 1 {

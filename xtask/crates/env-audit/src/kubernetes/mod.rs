@@ -143,7 +143,7 @@ impl Cluster {
             // Like the variables themselves (case Q02), and with the same words.
             let value = &objects.get("ConfigMap", &map).map_or(Value::Null, |map| map["data"][&key].clone());
             if !value.is_string() && !value.is_null() {
-                let message = format!("{key} of the ConfigMap {map} is no text, and the API server takes text alone");
+                let message = format!("{key} of the ConfigMap {map} is not text, and the API server takes only text");
                 let (rule, next_step, cause) = ("refused-value", "put the value in quotes", None);
                 let (place, service, variable) = (place.clone(), map.clone(), key.clone());
                 cluster.problems.push(Problem { rule, place, service, variable, message, next_step, cause });

@@ -58,7 +58,7 @@ fn address(view: &View<'_>, stack: &Stack, from: &Deployment, setting: &Setting,
     else {
         let names = stack.deployments.iter().map(|deployment| deployment.name.as_str());
         let message = format!(
-            "{subject} names the host `{}`, which is no service of the stack{}",
+            "{subject} names the host `{}`, which is not a service of the stack{}",
             url.host,
             hint(url.host, names)
         );

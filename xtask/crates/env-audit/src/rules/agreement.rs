@@ -34,7 +34,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         for (container, deployment) in cluster.pairs().filter(|(container, _)| !container.is_init) {
             if !compose.deployments.iter().any(|composed| deployment.answers_to(&composed.name)) {
                 let about = About { place: &container.place, service: &deployment.name, variable: "" };
-                let message = format!("{} is no service of compose.yaml", deployment.name);
+                let message = format!("{} is not a service in compose.yaml", deployment.name);
                 findings.add("different-stack", &about, message, "add it there, or correct the name of its Service");
             }
         }

@@ -293,7 +293,7 @@ impl Subject<'_> {
         if !kept.into_iter().any(|place| path.strip_prefix(place.as_str()).is_some_and(|rest| rest.starts_with('/'))) {
             let (name, variable) = (&self.deployment.name, &setting.name);
             let about = About { place: &setting.place, service: name, variable };
-            let message = format!("{variable} of {name} is no folder of a volume that keeps its data");
+            let message = format!("{variable} of {name} is not a folder on a volume that keeps its data");
             findings.add("unkept-data", &about, message, "name a folder below a volume's mountPath");
         }
     }
