@@ -24,12 +24,12 @@ pub(crate) const ALL: [Check; 12] = [
     deployments::check,
     addresses::check,
     healthchecks::check,
-    builds::check,
-    env_files::check,
-    documents::check,
     kubernetes::check,
     rollout::check,
     agreement::check,
+    builds::check,
+    env_files::check,
+    documents::check,
     texts::check,
 ];
 
