@@ -108,9 +108,16 @@ impl Mutants<'_> {
 }
 
 /// Runs the rules up to the first that finds a mutant where it is, and not only by a generated file that has gone stale.
-fn verdict(places: &Places, policy: &Policy, original: &View<'_>) -> Verdict {
+fn verdict(what: &str, places: &Places, policy: &Policy, original: &View<'_>) -> Verdict {
     let view = View::like(places, policy, Some(original));
     let mut findings = Findings::default();
+    // What changes a generated file can be found by nothing else.
+    if what.starts_with("docs") || what.starts_with("example") {
+        rules::OF_GENERATED.iter().for_each(|check| check(&view, &mut findings));
+        if !findings.found.is_empty() {
+            return Verdict::Stale;
+        }
+    }
     let is_of_generated =
         |found: &Found| ["docs/deployment.md", ".env.example"].contains(&found.finding.place.name.as_str());
     for check in rules::ALL {
@@ -149,7 +156,7 @@ fn every_mutation_of_every_variable_in_every_place_is_found() {
         loop {
             let next = waiting.lock().unwrap().recv();
             let Ok((what, places)) = next else { return judged };
-            judged.push((verdict(&places, &policy, &view), what));
+            judged.push((verdict(&what, &places, &policy, &view), what));
         }
     };
     let (judged, names) = std::thread::scope(|scope| {
@@ -385,7 +392,7 @@ fn dockerfiles(mutants: &mut Mutants<'_>) {
             if !["ARG", "ENV"].contains(&instruction.keyword.as_str()) {
                 continue;
             }
-            let assignments = instruction.assignments();
+            let assignments = instruction.assignments().to_vec();
             for (number, assignment) in assignments.iter().enumerate() {
                 let what = |change: &str| {
                     format!("dockerfile: {change} {} in line {} of {}", assignment.name, instruction.line, place.file)

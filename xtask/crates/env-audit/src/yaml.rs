@@ -287,6 +287,10 @@ impl Reader {
             let Some(name) = key.text() else {
                 return Err(format!("has a key that is a list or a mapping in line {}", key.line));
             };
+            // Neither Compose nor kubectl takes nothing for a name.
+            if matches!(&key.content, Content::Scalar { plain: true, .. }) && plain_value(name).is_null() {
+                return Err(format!("has a key without a name in line {}", key.line));
+            }
             if !names.insert(name.to_owned()) {
                 return Err(format!("has the key {name} twice in one mapping, again in line {}", key.line));
             }
@@ -345,6 +349,7 @@ mod tests {
             ("a: 1\nb: 2\na: 3\n", "the key a twice in one mapping, again in line 3"),
             ("? [a]\n: 1\n", "a key that is a list or a mapping in line 1"),
             ("a: *b\n", "the anchor b in line 1"),
+            ("a: 1\n~: x\n", "a key without a name in line 2"),
             ("a: 1\n<<: x\n", "other than a mapping in line 2"),
         ] {
             assert!(Node::parse(text).unwrap_err().contains(why), "{text:?}: {:?}", Node::parse(text));

@@ -47,6 +47,7 @@ pub(crate) struct Instruction {
     /// The stage it belongs to; `None` before the first `FROM`.
     pub(crate) stage: Option<usize>,
     escape: char,
+    assigned: Vec<Assignment>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +90,7 @@ impl Dockerfile {
                 file.begin_stage(&arguments, read.escape, &global);
             }
             let stage = file.stages.len().checked_sub(1);
-            let instruction = Instruction {
+            let mut instruction = Instruction {
                 line: one.line,
                 keyword,
                 arguments,
@@ -97,7 +98,9 @@ impl Dockerfile {
                 is_for_later,
                 stage,
                 escape: read.escape,
+                assigned: Vec::new(),
             };
+            instruction.assigned = instruction.read_assignments();
             if let Err(why) = instruction.parts() {
                 file.problems.push((one.line, why));
             }
@@ -233,7 +236,11 @@ fn take(one: &Instruction, known: &mut Known, global: &Known, is_unset_without: 
 
 impl Instruction {
     /// The assignments of an `ARG`, `ENV` or `LABEL`, quotes taken off and references left.
-    pub(crate) fn assignments(&self) -> Vec<Assignment> {
+    pub(crate) fn assignments(&self) -> &[Assignment] {
+        &self.assigned
+    }
+
+    fn read_assignments(&self) -> Vec<Assignment> {
         let plain = |word: &str| {
             evaluate(word, self.escape, References::Keep).ok().flatten().unwrap_or_else(|| word.to_owned())
         };
@@ -330,7 +337,7 @@ mod tests {
         assert_eq!(names[0].2[1], Assignment { name: "B".into(), value: Some("two words".into()) });
         assert_eq!(names[1].2[0], Assignment { name: "OLD".into(), value: Some("some words".into()) });
         assert_eq!(names[2].2[0].name, "LATER");
-        let arguments: Vec<_> = of("ARG").flat_map(Instruction::assignments).map(|a| a.name).collect();
+        let arguments: Vec<_> = of("ARG").flat_map(Instruction::assignments).map(|a| a.name.as_str()).collect();
         assert_eq!(arguments, ["BASE", "REV", "ONLY"]);
         let image: Vec<_> = file.of_the_image().map(|one| one.line).collect();
         assert_eq!(image, [9, 10, 11, 12, 13, 14, 15]);

@@ -170,7 +170,7 @@ fn stage_variables(dockerfile: &Dockerfile) -> StageVariables<'_> {
         for assignment in instruction.assignments() {
             let name = instruction.arguments.find(assignment.name.as_str());
             let name = name.map_or("", |at| &instruction.arguments[at..at + assignment.name.len()]);
-            let written = format!("{} {}", instruction.keyword, assignment.value.unwrap_or_default());
+            let written = format!("{} {}", instruction.keyword, assignment.value.clone().unwrap_or_default());
             stage.insert(name, (instruction.line, written));
         }
     }

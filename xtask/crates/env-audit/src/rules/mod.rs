@@ -33,6 +33,10 @@ pub(crate) const ALL: [Check; 12] = [
     texts::check,
 ];
 
+/// The rules about the generated files alone.
+#[cfg(test)]
+pub(crate) const OF_GENERATED: [Check; 2] = [env_files::check, documents::check];
+
 /// Every rule over everything that was read.
 pub(crate) fn check(view: &View<'_>) -> Findings {
     let mut findings = Findings::default();
