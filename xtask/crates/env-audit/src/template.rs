@@ -91,6 +91,15 @@ impl Template {
         self.parts.iter().map(part).collect()
     }
 
+    /// Whether it is longer than any variable can be, what its references give left aside.
+    pub(crate) fn is_too_long(&self) -> bool {
+        let length = |part: &Part| match part {
+            Part::Text(text) => text.len(),
+            Part::Reference(reference) => reference.name.len(),
+        };
+        self.parts.iter().map(length).sum::<usize>() > VALUE_LIMIT_BYTES
+    }
+
     /// The text, when nothing is taken from a variable.
     pub fn literal(&self) -> Option<String> {
         self.parts

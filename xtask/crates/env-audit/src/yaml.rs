@@ -15,7 +15,9 @@ const TEXT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 const NODE_LIMIT: usize = 500_000;
 /// Lists and mappings within each other. A workload of Kubernetes has about twelve.
 const DEPTH_LIMIT: usize = 100;
-const STRING_TAG: &str = "tag:yaml.org,2002:str";
+/// A scalar with another tag is a text, whatever it looks like.
+const PLAIN_TAGS: [&str; 4] =
+    ["tag:yaml.org,2002:null", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
@@ -239,7 +241,8 @@ impl Reader {
         self.count(1)?;
         let (content, anchor) = match event.data {
             EventData::Scalar { value, style, anchor, tag, .. } => {
-                let plain = style == ScalarStyle::Plain && tag.as_deref() != Some(STRING_TAG);
+                let is_text = tag.is_some_and(|tag| !PLAIN_TAGS.contains(&tag.as_str()));
+                let plain = style == ScalarStyle::Plain && !is_text;
                 (Content::Scalar { text: value, plain }, anchor)
             }
             EventData::SequenceStart { anchor, .. } => (self.list(depth)?, anchor),
@@ -406,6 +409,8 @@ mod tests {
             ("--1", json!("--1")),
             ("1.2.3", json!("1.2.3")),
             ("!!str 5", json!("5")),
+            ("!own 5", json!("5")),
+            ("!!int 5", json!(5)),
             ("'5'", json!("5")),
         ] {
             let read = Node::parse(&format!("a: {text}\n")).unwrap().to_json()["a"].clone();

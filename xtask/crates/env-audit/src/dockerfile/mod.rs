@@ -421,6 +421,10 @@ mod tests {
                 "{text}"
             );
         }
+        let bomb = format!("FROM scratch\nENV A=xxxxxxxx\n{}", "ENV A=$A$A\nENV B=\"$A$A\"\n".repeat(64));
+        let file = Dockerfile::parse(&bomb);
+        let longest = file.image_variables().into_iter().filter_map(|one| one.value).map(|one| one.len());
+        assert!(longest.max().unwrap() < 2 * crate::template::VALUE_LIMIT_BYTES + 1024);
         let deep = format!("FROM scratch\nENV A={}", "${A:-".repeat(5000));
         assert_eq!(Dockerfile::parse(&deep).problems.len(), 1);
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::template::VALUE_LIMIT_BYTES;
+
 /// References within each other. BuildKit has no limit of its own; nobody writes more than three.
 const DEPTH_LIMIT: usize = 20;
 
@@ -58,6 +60,11 @@ pub(super) fn evaluate(word: &str, escape: char, references: References<'_>) -> 
     Ok((!reader.is_unknown).then_some(text))
 }
 
+/// Values can double from line to line, and no program starts with a longer one.
+fn check_length(text: &str) -> Result<(), String> {
+    if text.len() > VALUE_LIMIT_BYTES { Err(format!("gives more than {VALUE_LIMIT_BYTES} bytes")) } else { Ok(()) }
+}
+
 struct Reader<'a> {
     rest: &'a str,
     escape: char,
@@ -78,6 +85,7 @@ impl<'a> Reader<'a> {
         }
         let mut text = String::new();
         while let Some(letter) = self.next() {
+            check_length(&text)?;
             match letter {
                 _ if stop == Some(letter) => return Ok(text),
                 '\'' => text.push_str(self.single_quoted()?),
@@ -98,6 +106,7 @@ impl<'a> Reader<'a> {
 
     fn double_quoted(&mut self, text: &mut String, depth: usize) -> Result<(), String> {
         while let Some(letter) = self.next() {
+            check_length(text)?;
             match letter {
                 '"' => return Ok(()),
                 '$' => self.dollar(text, depth)?,

@@ -298,6 +298,12 @@ impl Reader<'_> {
         while let Some(at) = rest.find('$') {
             value.append(Template::of_text(&rest[..at]));
             rest = &rest[at + 1..];
+            // Values can double from entry to entry.
+            if value.is_too_long() {
+                let message = format!("{variable} of {} is longer than any variable can be", self.template.name);
+                self.problem(REFUSED, place.clone(), variable, message, "take fewer variables in its value");
+                return None;
+            }
             if let Some(after) = rest.strip_prefix('$') {
                 value.append(Template::of_text("$"));
                 rest = after;
@@ -406,6 +412,16 @@ mod tests {
         assert_eq!(rules(&read), [("unresolved-reference", "EARLY"), ("unresolved-reference", "EARLY")]);
         assert!(read.stack.deployments[0].setting("EARLY").unwrap().is_judged);
         assert!(read.stack.deployments[0].parts.contains("SEED"));
+    }
+
+    /// Case Q10: each value is twice the one before.
+    #[test]
+    fn values_that_double_have_a_limit() {
+        let double = |at: usize| json!({ "name": format!("A{at}"), "value": format!("$(A{0})$(A{0})x", at - 1) });
+        let mut env = vec![json!({ "name": "A0", "value": "xxxxxxxx" })];
+        env.extend((1..60).map(double));
+        let read = cluster(&json!({ "kind": "Pod", "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "c", "env": env }] } }).to_string());
+        assert!(rules(&read).contains(&("refused-value", "A15")), "{:?}", rules(&read));
     }
 
     /// Case I02: what must exist and does not, and what may be missing.
