@@ -60,7 +60,7 @@ fn a_draining_gateway_serves_but_is_not_ready() {
     assert_eq!(gateway.end().0.code(), Some(143));
 }
 
-/// Case R10: a client that keeps its connection, and opens another one when it is told to, loses no request.
+/// Case R10: a client that keeps its connection, and opens another one after `Connection: close`, loses no request.
 #[test]
 fn a_roll_out_loses_no_request_on_kept_connections() {
     const CLIENTS: usize = 8;

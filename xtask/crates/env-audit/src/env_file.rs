@@ -17,7 +17,7 @@ pub(crate) struct Entry {
     pub(crate) line: u32,
     /// `None` for a name without `=`, which is taken from the environment of whoever calls Compose.
     pub(crate) value: Option<Template>,
-    /// It stands behind the closing quote of another one's value, so its name may be the rest of a password: it is told to nobody.
+    /// It stands behind the closing quote of another one's value, so its name may be the rest of a password: it is printed nowhere.
     pub(crate) follows_quote: bool,
     /// The value before interpolation, without quotes.
     literal: String,

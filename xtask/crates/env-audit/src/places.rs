@@ -190,7 +190,7 @@ pub struct Setting {
     pub is_local: bool,
     /// What is wrong with it is a finding already: its value is judged no further.
     pub(crate) is_judged: bool,
-    /// Its name may be the rest of a password (case Q01): it is told to nobody.
+    /// Its name may be the rest of a password (case Q01): it is printed nowhere.
     pub(crate) is_hidden: bool,
 }
 
