@@ -189,3 +189,17 @@ esac"#,
         );
     }
 }
+
+/// Case N01: the exception was about no image at all, and nobody said so.
+#[test]
+fn an_exception_that_nothing_needs_or_about_no_image_is_a_finding() {
+    let workspace = Workspace::new();
+    let policy = workspace.read("xtask/policy/images.toml");
+    for scope in ["user/none", "user: user", "gone"] {
+        workspace.write("xtask/policy/images.toml", &format!("{policy}{}", crate::scan::exception(scope, -1, 30)));
+        let ended = workspace.xtask(&["build-images"]);
+        assert!(ended.stdout.contains("[exception-unmatched]"), "{scope}: {}", ended.all());
+    }
+    workspace.write("xtask/policy/images.toml", &policy);
+    assert!(!workspace.xtask(&["build-images"]).stdout.contains("[exception-"));
+}

@@ -438,7 +438,7 @@ fn somebodys_trivy_variables_and_files_change_no_verdict() {
     assert!(!seen.contains("trivy"), "{seen}");
 }
 
-fn exception(scope: &str, created: i64, expires: i64) -> String {
+pub(crate) fn exception(scope: &str, created: i64, expires: i64) -> String {
     format!(
         "\n[[exception]]\nrule = \"CVE-1\"\nscope = \"{scope}\"\nreason = \"r\"\nowner = \"platform\"\ncreated = \"{}\"\nexpires = \"{}\"\n",
         date(created),

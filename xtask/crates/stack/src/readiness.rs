@@ -110,8 +110,13 @@ pub(crate) fn judge(container: &ContainerState) -> Verdict {
     let name = &container.service;
     let memory = if container.out_of_memory { ", out of memory" } else { "" };
     if container.restarts > 0 || container.status == "restarting" {
-        let (count, code) = (container.restarts, exit_code(container.exit_code));
-        return Verdict::Failed(format!("{name} crashes and restarts ({count} restarts, last {code}{memory})"));
+        let count = container.restarts;
+        // While it runs again, the engine's exit code is 0 whatever the last one was.
+        let last = match container.exit_code {
+            0 => String::new(),
+            code => format!(", last {}", exit_code(code)),
+        };
+        return Verdict::Failed(format!("{name} crashes and restarts ({count} restarts{last}{memory})"));
     }
     match container.status.as_str() {
         "exited" if container.one_shot && container.exit_code == 0 => Verdict::Done,
@@ -215,6 +220,8 @@ mod tests {
             judge(&looping),
             Verdict::Failed("user crashes and restarts (2 restarts, last exit code 78: its configuration is refused, and its log names each variable)".into())
         );
+        let up_again = ContainerState { restarts: 3, exit_code: 0, ..running() };
+        assert_eq!(judge(&up_again), Verdict::Failed("user crashes and restarts (3 restarts)".into()));
     }
 
     #[test]
