@@ -3,10 +3,17 @@
 
 use std::fmt;
 
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
 use serde::{Deserialize, Serialize};
 
 const YEAR_MILLISECONDS: u64 = 365 * 24 * 3600 * 1000;
 const KEY_BYTES: usize = 32;
+/// As the programs read a key: with or without padding; bits that no byte needs must be zero, so that a key has one form only.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// Characters without width that are no white space, the byte order mark first.
 const INVISIBLE: [char; 6] = ['\u{feff}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{ad}'];
 
@@ -217,7 +224,7 @@ fn key(text: &str) -> Result<(), String> {
             "is in the URL-safe alphabet (- and _): the standard base64 alphabet (+ and /) is wanted".to_owned()
         );
     }
-    let bytes = decode_base64(text).ok_or_else(|| "is not base64 in the standard alphabet".to_owned())?;
+    let bytes = BASE64.decode(text).map_err(|_| "is not base64 in the standard alphabet".to_owned())?;
     // The length itself is not told: it is a property of a secret.
     if bytes.len() != KEY_BYTES {
         return Err(format!("does not have {KEY_BYTES} bytes after decoding"));
@@ -226,35 +233,6 @@ fn key(text: &str) -> Result<(), String> {
         return Err("consists of zeros only, which is nobody's key".to_owned());
     }
     Ok(())
-}
-
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=');
-    let padding = text.len() - digits.len();
-    if padding != 0 && (!text.len().is_multiple_of(4) || padding > 2) {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    let (mut bits, mut held) = (0_u32, 0_u32);
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held).to_le_bytes()[0]);
-            bits &= (1 << held) - 1;
-        }
-    }
-    // Six bits left over are a digit too many; other leftovers must be zero, so that a key has one form only.
-    (held < 6 && bits == 0).then_some(bytes)
 }
 
 #[cfg(test)]
