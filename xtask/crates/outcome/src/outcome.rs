@@ -120,8 +120,22 @@ pub struct Step {
     pub verdict: StepVerdict,
     /// How many findings it has.
     pub findings: usize,
+    /// Where these stand in the report's `findings`, counted from 0; two steps may have found the same thing.
+    pub found: Vec<usize>,
+    /// When it began, in seconds after the command did.
+    pub begins: f64,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// When a command or a step began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun(Instant);
+
+impl Default for Begun {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
 }
 
 /// Everything that a command has to say, from its first second on. An error never takes anything out of it.
@@ -143,6 +157,7 @@ pub struct Outcome {
     pub evidence: BTreeMap<String, Value>,
     /// An unchecked thing is an error: set by `--strict`.
     pub strict: bool,
+    pub(crate) begun: Begun,
 }
 
 impl Outcome {
@@ -191,8 +206,9 @@ impl Outcome {
     /// # Errors
     /// An interrupt alone: it ends the command, with all that was found so far.
     pub fn step<T>(&mut self, name: &str, run: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<Option<T>, Error> {
-        let started = Instant::now();
+        let begins = self.begun.0.elapsed().as_secs_f64();
         let mut part = Self::default();
+        let started = part.begun.0;
         let result = catch_unwind(AssertUnwindSafe(|| run(&mut part)));
         let mut absent = false;
         let (value, interrupt) = match result {
@@ -222,29 +238,39 @@ impl Outcome {
         } else {
             StepVerdict::Pass
         };
-        self.steps.push(Step {
+        let step = Step {
             name: name.to_owned(),
             verdict,
             findings: part.findings.len(),
-            seconds: rounded(seconds),
-        });
-        self.absorb(name, part);
+            found: (0..part.findings.len()).collect(),
+            begins,
+            seconds,
+        };
+        self.absorb(step, part);
         interrupt.map_or(Ok(value), Err)
     }
 
     /// Takes the result of a step in.
-    fn absorb(&mut self, name: &str, part: Self) {
-        for finding in part.findings {
-            // Two steps may trip over the same thing; it is still one thing to fix.
-            if !self.findings.contains(&finding) {
-                self.findings.push(finding);
-            }
-        }
-        self.failures.extend(part.failures.into_iter().map(|failure| failure.within(name)));
+    fn absorb(&mut self, step: Step, part: Self) {
+        // Two steps may trip over the same thing; it is still one thing to fix.
+        let places: Vec<_> = part.findings.into_iter().map(|finding| self.place_of(finding)).collect();
+        let here = |inner: Step, name: String, begins: f64| Step {
+            name,
+            found: inner.found.iter().map(|index| places[*index]).collect(),
+            begins: rounded(begins),
+            seconds: rounded(inner.seconds),
+            ..inner
+        };
+        let (name, begins) = (step.name.clone(), step.begins);
+        self.steps.push(here(step, name.clone(), begins));
+        self.steps.extend(part.steps.into_iter().map(|inner| {
+            let (inside, begins) = (format!("{name}/{}", inner.name), begins + inner.begins);
+            here(inner, inside, begins)
+        }));
+        self.failures.extend(part.failures.into_iter().map(|failure| failure.within(&name)));
         self.notes.extend(part.notes);
         self.checked.extend(part.checked);
         self.unchecked.extend(part.unchecked);
-        self.steps.extend(part.steps.into_iter().map(|step| Step { name: format!("{name}/{}", step.name), ..step }));
         // What each step says of the machine, the whole has said already.
         let said = &self.evidence;
         let evidence: serde_json::Map<String, Value> =
@@ -252,6 +278,14 @@ impl Outcome {
         if !evidence.is_empty() {
             self.evidence(name, evidence);
         }
+    }
+
+    /// Where a finding stands, added if it is new.
+    fn place_of(&mut self, finding: Finding) -> usize {
+        self.findings.iter().position(|known| *known == finding).unwrap_or_else(|| {
+            self.findings.push(finding);
+            self.findings.len() - 1
+        })
     }
 
     /// Nothing was found, nothing failed, and nothing was left unchecked.
@@ -396,5 +430,26 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(outcome.findings.len(), 1);
+        assert_eq!(outcome.steps.iter().map(|step| step.found.clone()).collect::<Vec<_>>(), [[0], [0]]);
+    }
+
+    #[test]
+    fn each_step_points_at_what_it_found_and_says_when_it_began() {
+        let mut outcome = Outcome::default();
+        outcome.findings.push(finding("first"));
+        let run = |part: &mut Outcome| {
+            part.findings.push(finding("outer"));
+            part.step("inner", |part| {
+                part.findings.extend(["inner", "first"].map(finding));
+                Ok(())
+            })
+            .map(drop)
+        };
+        outcome.step("outer", run).unwrap();
+        let rules = |step: &Step| step.found.iter().map(|index| outcome.findings[*index].rule).collect::<Vec<_>>();
+        assert_eq!(rules(&outcome.steps[0]), ["outer", "inner", "first"]);
+        assert_eq!(rules(&outcome.steps[1]), ["inner", "first"]);
+        let [outer, inner] = &outcome.steps[..] else { panic!("{:?}", outcome.steps) };
+        assert!(outer.begins >= 0.0 && inner.begins >= outer.begins, "{:?}", outcome.steps);
     }
 }
