@@ -3,10 +3,9 @@
 use std::ffi::OsString;
 use std::io::Write as _;
 
-use camino::Utf8PathBuf;
 use clap::ValueEnum;
 use xtask_outcome::{Outcome, Report, Verdict, github};
-use xtask_process::put;
+use xtask_page::Shelf;
 use xtask_workspace::Project;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -32,35 +31,31 @@ pub(crate) fn print(report: &Report, format: Format, with_evidence: bool) {
     let _ = std::io::stdout().write_all(shown.as_bytes());
 }
 
-/// `target/xtask/reports/<command>.json`: it says `running` from the start, so that no crash leaves an old verdict behind.
+/// `target/xtask/reports/<command>.json` and the page beside it: they say `running` from the start, so that no crash leaves an old
+/// verdict behind.
 pub(crate) struct Journal {
-    file: Utf8PathBuf,
-    /// What stood there before: a usage error puts it back.
-    before: Option<Vec<u8>>,
+    shelf: Shelf,
     report: Report,
 }
 
 impl Journal {
     pub(crate) fn begin(project: &Project, report: Report, outcome: &mut Outcome) -> Self {
         let file = project.out().join("reports").join(format!("{}.json", report.command));
-        let before = std::fs::read(&file).ok();
-        if let Err(error) = put(&file, report.json()) {
+        let shelf = Shelf::open(&file);
+        if let Err(error) = shelf.put(&report) {
             outcome.broken("report", format!("{error:#}"));
         }
-        Self { file, before, report }
+        Self { shelf, report }
     }
 
     /// Writes the report of the end, and gives it.
     pub(crate) fn end(self, outcome: Outcome, seconds: f64) -> Report {
         let report = self.report.clone().ended(outcome.clone(), seconds);
         if report.verdict == Verdict::Usage {
-            let _ = match &self.before {
-                Some(before) => put(&self.file, before),
-                None => std::fs::remove_file(&self.file).map_err(Into::into),
-            };
+            self.shelf.restore();
             return report;
         }
-        match put(&self.file, report.json()) {
+        match self.shelf.put(&report) {
             Ok(()) => report,
             // A verdict that nobody can read later is not a pass.
             Err(error) => {
