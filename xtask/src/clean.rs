@@ -6,17 +6,18 @@ use xshell::{Shell, cmd};
 
 use xtask_engine::{Bases, docker, remove_one_shots};
 use xtask_outcome::Outcome;
-use xtask_stack::remove_runs;
+use xtask_stack::{down, remove_runs, tell_of};
 use xtask_workspace::Context;
 
 use crate::audit_env;
 
 const REMOVE_LIMIT_SECONDS: u64 = 120;
 
-/// Remove the stacks that interrupted or kept runs left; with --all also the bases and what was fetched and compiled.
+/// Remove the stacks that interrupted or kept runs left; with --all also the stack of `up` (its databases stay), the bases and
+/// what was fetched and compiled.
 #[derive(Debug, Args)]
 pub(crate) struct Clean {
-    /// Remove the home-made base images and everything under target/xtask, too.
+    /// Remove the stack of `up` but for its databases, the home-made base images and everything under target/xtask, too.
     #[arg(long)]
     all: bool,
 }
@@ -27,7 +28,10 @@ impl Clean {
         outcome.checked("stacks removed", remove_runs(context, &docker, true)?);
         audit_env::remove_leftovers(context, &docker)?;
         outcome.checked("containers removed", remove_one_shots(context, &docker)?);
-        if self.all {
+        if !self.all {
+            tell_of(context, &docker, outcome)?;
+        } else {
+            down(context, &docker, false, outcome)?;
             let shell = Shell::new()?;
             let mut removed = 0;
             for base in Bases::policy(&context.project)?.into_values() {

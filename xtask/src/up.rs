@@ -2,21 +2,16 @@
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::{Value, json};
-
-use xtask_engine::ready;
-use xtask_image_build::{Build, evidence};
+use xtask_engine::{docker, ready};
+use xtask_image_build::Build;
 use xtask_outcome::Outcome;
-use xtask_stack::{Stack, wait_until_ready, write_env_file};
 use xtask_workspace::Context;
-
-const READY_LIMIT_SECONDS: u64 = 120;
 
 /// Build what changed and start the stack on http://127.0.0.1:8080; secrets are made into .env on first use.
 #[derive(Debug, Args)]
 pub(crate) struct Up {}
 
-/// Stop the stack that `up` started.
+/// Stop this checkout's stack; works without .env, whatever it was started with.
 #[derive(Debug, Args)]
 pub(crate) struct Down {
     /// Delete the databases, too.
@@ -31,37 +26,12 @@ impl Up {
         else {
             return Ok(());
         };
-        let env_file = context.project.root.join(".env");
-        if !env_file.exists() {
-            eprintln!("up: making secrets into .env");
-            write_env_file(context, &ready, &images, &env_file)?;
-        }
-        let stack = Stack::new(context, &ready, context.project.stack.project.clone(), env_file, &images)?;
-        stack.up()?;
-        let seconds = wait_until_ready(&stack, READY_LIMIT_SECONDS)?;
-        outcome.checked("services ready", seconds.len());
-        outcome.evidence("images", evidence(&images));
-        outcome.note(format!("the stack answers on {}", stack.entrance_url()?));
-        outcome.evidence(
-            "ready_after",
-            seconds.iter().map(|(name, s)| json!({ "service": name, "seconds": s })).collect::<Value>(),
-        );
-        Ok(())
+        xtask_stack::up(context, &ready, &images, outcome)
     }
 }
 
 impl Down {
     pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
-        let ready = ready(context)?;
-        let env_file = context.project.root.join(".env");
-        if !env_file.exists() {
-            outcome.note("there is no .env, so `up` has not run in this checkout");
-            return Ok(());
-        }
-        let stack = Stack::new(context, &ready, context.project.stack.project.clone(), env_file, &[])?;
-        let before = stack.state()?.len();
-        stack.down(self.volumes)?;
-        outcome.checked("containers removed", before);
-        Ok(())
+        xtask_stack::down(context, &docker(context)?, self.volumes, outcome)
     }
 }

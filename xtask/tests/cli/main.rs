@@ -5,6 +5,7 @@
 
 mod audit;
 mod build;
+mod daily;
 mod e2e;
 mod general;
 mod outcome;

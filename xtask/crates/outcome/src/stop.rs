@@ -30,6 +30,20 @@ impl Stop {
         matches!(Self::of(error), Some(Self::Absent(_)))
     }
 
+    /// The same kind of stop, with more to say; an interrupt has nothing to add.
+    #[must_use]
+    pub fn with(self, more: &str) -> Self {
+        let join = |text: String| format!("{text}{more}");
+        match self {
+            Self::Repository(text) => Self::Repository(join(text)),
+            Self::Usage(text) => Self::Usage(join(text)),
+            Self::Absent(text) => Self::Absent(join(text)),
+            Self::Broken(text) => Self::Broken(join(text)),
+            Self::TimedOut(text) => Self::TimedOut(join(text)),
+            Self::Interrupted(signal) => Self::Interrupted(signal),
+        }
+    }
+
     /// Whether somebody asked the process to stop.
     pub fn is_interrupt(error: &anyhow::Error) -> bool {
         matches!(Self::of(error), Some(Self::Interrupted(_)))

@@ -3,6 +3,7 @@
 mod capture;
 mod files;
 mod interrupt;
+mod lock;
 mod random;
 mod run_folder;
 mod runner;
@@ -10,6 +11,7 @@ mod runner;
 pub use self::capture::Captured;
 pub use self::files::{put, put_new_secret};
 pub use self::interrupt::Interrupt;
+pub use self::lock::Lock;
 pub use self::random::random_hex;
 pub use self::run_folder::RunFolder;
 pub use self::runner::Runner;

@@ -17,7 +17,7 @@ const QUERY_LIMIT_SECONDS: u64 = 60;
 /// Shows the containers that failed with the ends of their logs; where none did, what the others complained about.
 pub(crate) fn show(stack: &Stack<'_>, ready: &Ready) {
     let Ok(containers) = stack.state() else { return };
-    let is_guilty = |container: &&ContainerState| matches!(judge(container), Verdict::Failed(_) | Verdict::Waiting(_));
+    let is_guilty = |container: &&ContainerState| !matches!(judge(container), Verdict::Running | Verdict::Done);
     let (guilty, others): (Vec<_>, Vec<_>) = containers.iter().partition(is_guilty);
     for container in &guilty {
         eprintln!("--- {}", described(container));
@@ -39,7 +39,7 @@ pub(crate) fn show(stack: &Stack<'_>, ready: &Ready) {
 
 fn described(container: &ContainerState) -> String {
     match judge(container) {
-        Verdict::Failed(why) | Verdict::Waiting(why) => why,
+        Verdict::Failed(why) | Verdict::Unhealthy(why) | Verdict::Waiting(why) => why,
         Verdict::Running | Verdict::Done => container.service.clone(),
     }
 }

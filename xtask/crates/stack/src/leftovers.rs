@@ -6,13 +6,18 @@ use xtask_engine::Tool;
 use xtask_workspace::Context;
 
 const REMOVE_LIMIT_SECONDS: u64 = 60;
+/// What a container is given to end by itself; the services end faster.
+const STOP_SECONDS: &str = "20";
 
 /// What the engine still has of a Compose project, found by label.
 #[derive(Debug)]
 pub(crate) struct Leftovers {
-    containers: Vec<String>,
-    networks: Vec<String>,
-    volumes: Vec<String>,
+    /// Ids.
+    pub(crate) containers: Vec<String>,
+    /// Ids.
+    pub(crate) networks: Vec<String>,
+    /// Names.
+    pub(crate) volumes: Vec<String>,
 }
 
 impl Leftovers {
@@ -44,6 +49,21 @@ impl Leftovers {
             self.networks.len(),
             self.volumes.len()
         )
+    }
+
+    /// Lets the containers end, as a tear-down by Compose does.
+    pub(crate) fn stop(&self, context: &Context, docker: &Tool) -> Result<()> {
+        if self.containers.is_empty() {
+            return Ok(());
+        }
+        let (shell, docker, ids) = (Shell::new()?, &docker.program, &self.containers);
+        let stop = cmd!(shell, "{docker} stop --time {STOP_SECONDS} {ids...}");
+        context.runner.for_clean_up().read(stop, REMOVE_LIMIT_SECONDS).map(drop)
+    }
+
+    /// The same without the volumes: the data stays.
+    pub(crate) fn without_volumes(self) -> Self {
+        Self { volumes: Vec::new(), ..self }
     }
 
     pub(crate) fn remove(&self, context: &Context, docker: &Tool) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The Compose stack: its life cycle, readiness, hardening, faults and measurements.
 
 mod client;
+mod daily;
 mod deployment;
 mod evidence;
 mod faults;
@@ -13,10 +14,11 @@ mod secrets;
 mod stack;
 mod test;
 
+pub use self::daily::{down, tell_of, up};
 pub use self::deployment::test_deployment;
 pub use self::faults::{ALL as ALL_FAULTS, select as select_faults};
-pub use self::readiness::wait_until_ready;
+use self::readiness::wait_until_ready;
 pub use self::run::remove_runs;
-pub use self::secrets::write_env_file;
-pub use self::stack::{Stack, image_variable};
+use self::stack::Stack;
+pub use self::stack::image_variable;
 pub use self::test::StackTest;

@@ -17,29 +17,32 @@ const EXIT_CONFIGURATION: i64 = 78;
 
 /// What `docker inspect` says of one container, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ContainerState {
-    pub id: String,
+pub(crate) struct ContainerState {
+    pub(crate) id: String,
     /// The Compose service.
-    pub service: String,
+    pub(crate) service: String,
     /// The id of the image it runs.
-    pub image: String,
+    pub(crate) image: String,
+    /// The folder of the Compose file that it was started from.
+    pub(crate) folder: String,
     /// `created`, `running`, `restarting`, `exited`, …
-    pub status: String,
-    pub exit_code: i64,
-    pub restarts: i64,
+    pub(crate) status: String,
+    pub(crate) exit_code: i64,
+    /// How often the engine started it again since the stack was brought up; its own count never goes back.
+    pub(crate) restarts: i64,
     /// Its first process, as the engine's machine numbers it.
-    pub pid: i64,
-    pub out_of_memory: bool,
+    pub(crate) pid: i64,
+    pub(crate) out_of_memory: bool,
     /// `starting`, `healthy`, `unhealthy`; empty without a healthcheck.
-    pub health: String,
+    pub(crate) health: String,
     /// What the last health probe printed.
-    pub health_output: String,
+    pub(crate) health_output: String,
     /// The argv of the healthcheck, in exec form.
-    pub healthcheck: Vec<String>,
+    pub(crate) healthcheck: Vec<String>,
     /// How long after its start the healthcheck lets it be unhealthy: the start period, then every retry.
-    pub ready_within: Option<Duration>,
+    pub(crate) ready_within: Option<Duration>,
     /// It does its work and ends: no healthcheck, and a restart policy that leaves a success alone.
-    pub one_shot: bool,
+    pub(crate) one_shot: bool,
 }
 
 /// The engine's own defaults for what a healthcheck does not say.
@@ -75,6 +78,7 @@ pub(crate) fn container_state(container: &Value) -> ContainerState {
         id: text("/Id"),
         service: text("/Config/Labels/com.docker.compose.service"),
         image: text("/Image"),
+        folder: text("/Config/Labels/com.docker.compose.project.working_dir"),
         status: text("/State/Status"),
         exit_code: number("/State/ExitCode"),
         restarts: number("/RestartCount"),
@@ -101,6 +105,8 @@ pub(crate) enum Verdict {
     Waiting(String),
     /// Up, as far as the engine knows; its own probe has the last word.
     Running,
+    /// It runs and did not pass the engine's last rounds of its healthcheck; it may have healed since.
+    Unhealthy(String),
     /// A one-shot that has done its work.
     Done,
 }
@@ -109,7 +115,7 @@ pub(crate) enum Verdict {
 pub(crate) fn judge(container: &ContainerState) -> Verdict {
     let name = &container.service;
     let memory = if container.out_of_memory { ", out of memory" } else { "" };
-    if container.restarts > 0 || container.status == "restarting" {
+    if container.restarts > 0 {
         let count = container.restarts;
         // While it runs again, the engine's exit code is 0 whatever the last one was.
         let last = match container.exit_code {
@@ -123,7 +129,7 @@ pub(crate) fn judge(container: &ContainerState) -> Verdict {
         "running" if container.one_shot => Verdict::Waiting(format!("{name} has not ended yet")),
         "exited" | "dead" => Verdict::Failed(format!("{name} ended with {}{memory}", exit_code(container.exit_code))),
         "running" if container.health == "unhealthy" => {
-            Verdict::Failed(format!("{name} is unhealthy: {}", container.health_output))
+            Verdict::Unhealthy(format!("{name} is unhealthy: {}", container.health_output))
         }
         "running" => Verdict::Running,
         other => Verdict::Waiting(format!("{name} is {other}")),
@@ -158,7 +164,7 @@ fn overdue(container: &ContainerState, running: Duration) -> Option<String> {
 ///
 /// # Errors
 /// [`Stop::Repository`] as soon as a service can only fail; [`Stop::TimedOut`] names what was waited for.
-pub fn wait_until_ready(stack: &Stack<'_>, limit_seconds: u64) -> Result<Vec<(String, f64)>> {
+pub(crate) fn wait_until_ready(stack: &Stack<'_>, limit_seconds: u64) -> Result<Vec<(String, f64)>> {
     let started = Instant::now();
     let mut running_since: BTreeMap<String, Instant> = BTreeMap::new();
     let mut ready: Vec<(String, f64)> = Vec::new();
@@ -171,7 +177,15 @@ pub fn wait_until_ready(stack: &Stack<'_>, limit_seconds: u64) -> Result<Vec<(St
                 Verdict::Failed(why) => failed.push(why),
                 Verdict::Waiting(what) => waiting.push(what),
                 Verdict::Done => {}
-                Verdict::Running if ready.iter().any(|(service, _)| *service == container.service) => {}
+                Verdict::Running | Verdict::Unhealthy(_)
+                    if ready.iter().any(|(service, _)| *service == container.service) => {}
+                Verdict::Unhealthy(why) => {
+                    if stack.probe(container)? {
+                        ready.push((container.service.clone(), started.elapsed().as_secs_f64()));
+                    } else {
+                        failed.push(why);
+                    }
+                }
                 Verdict::Running => {
                     let since = *running_since.entry(container.service.clone()).or_insert_with(Instant::now);
                     if stack.probe(container)? {
@@ -231,7 +245,7 @@ mod tests {
         assert_eq!(judge(&exited), Verdict::Failed("user ended with exit code 137: killed, out of memory".into()));
         let sick =
             ContainerState { health: "unhealthy".into(), health_output: "connection refused".into(), ..running() };
-        assert_eq!(judge(&sick), Verdict::Failed("user is unhealthy: connection refused".into()));
+        assert_eq!(judge(&sick), Verdict::Unhealthy("user is unhealthy: connection refused".into()));
         let created = ContainerState { status: "created".into(), ..running() };
         assert_eq!(judge(&created), Verdict::Waiting("user is created".into()));
     }

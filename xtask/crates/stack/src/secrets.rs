@@ -14,13 +14,19 @@ use xtask_workspace::{Context, KeyPair};
 const KEYGEN_LIMIT_SECONDS: u64 = 30;
 const PASSWORD_BYTES: usize = 24;
 
-/// Writes an env file with new secrets. A pair of keys comes from the command of an image.
+/// Writes an env file with new secrets, and `more` lines above them. A pair of keys comes from the command of an image.
 ///
 /// # Errors
 /// When the file exists already: secrets are never replaced behind somebody's back.
-pub fn write_env_file(context: &Context, ready: &Ready, images: &[BuiltImage], file: &Utf8Path) -> Result<()> {
-    let mut text = String::from(
-        "# Made by cargo xtask for this machine alone; delete it, and the stack's volumes, for new secrets.\n",
+pub(crate) fn write_env_file(
+    context: &Context,
+    ready: &Ready,
+    images: &[BuiltImage],
+    file: &Utf8Path,
+    more: &str,
+) -> Result<()> {
+    let mut text = format!(
+        "# Made by cargo xtask for this machine alone; delete it, and the stack's volumes, for new secrets.\n{more}"
     );
     let secrets = &context.project.stack.secrets;
     for name in &secrets.passwords {

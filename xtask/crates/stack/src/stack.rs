@@ -1,5 +1,7 @@
 //! The Compose stack: one struct owns the file, the project name, the environment and the images, and its few verbs.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, ensure};
 use camino::Utf8PathBuf;
 use serde_json::Value;
@@ -7,7 +9,7 @@ use xshell::{Cmd, Shell, cmd};
 
 use crate::readiness::{self, ContainerState};
 use crate::secrets;
-use xtask_engine::Ready;
+use xtask_engine::{Ready, Tool};
 use xtask_image_build::BuiltImage;
 use xtask_outcome::Stop;
 use xtask_workspace::Context;
@@ -20,23 +22,25 @@ const STOP_TIMEOUT_SECONDS: u64 = 20;
 
 /// A stack of the Compose file, or of one like it, under one project name.
 #[derive(Debug)]
-pub struct Stack<'a> {
+pub(crate) struct Stack<'a> {
     /// Where it is tested.
-    pub context: &'a Context,
+    pub(crate) context: &'a Context,
     ready: &'a Ready,
     /// The Compose project's name.
-    pub project: String,
+    pub(crate) project: String,
     env_file: Utf8PathBuf,
     file: Utf8PathBuf,
     /// `MINI_USER_IMAGE=sha256:…`: exactly the images that were built, whatever a tag says by now.
     variables: Vec<(String, String)>,
+    /// The engine's count of restarts of the containers that were there before, by their ids.
+    baseline: BTreeMap<String, i64>,
     shell: Shell,
 }
 
 impl<'a> Stack<'a> {
     /// # Errors
     /// When this process's folder is gone.
-    pub fn new(
+    pub(crate) fn new(
         context: &'a Context,
         ready: &'a Ready,
         project: String,
@@ -50,7 +54,7 @@ impl<'a> Stack<'a> {
         let policy = &context.project.stack;
         variables.push((policy.database.image_variable.clone(), ready.database.reference.clone()));
         let file = context.project.root.join(&policy.file);
-        Ok(Self { context, ready, project, env_file, file, variables, shell })
+        Ok(Self { context, ready, project, env_file, file, variables, baseline: BTreeMap::new(), shell })
     }
 
     /// Takes another Compose file.
@@ -61,6 +65,11 @@ impl<'a> Stack<'a> {
     /// Sets a variable that `compose.yaml` interpolates.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// What these containers went through so far is over: only what happens from here on counts.
+    pub(crate) fn forgive(&mut self, before: &[ContainerState]) {
+        self.baseline = before.iter().map(|container| (container.id.clone(), container.restarts)).collect();
     }
 
     fn compose(&self, arguments: &[&str]) -> Cmd<'_> {
@@ -81,7 +90,7 @@ impl<'a> Stack<'a> {
     }
 
     /// Creates and starts what is not running as it should; never builds, never pulls.
-    pub fn up(&self) -> Result<()> {
+    pub(crate) fn up(&self) -> Result<()> {
         let arguments = ["up", "--detach", "--no-build", "--quiet-pull", "--remove-orphans"];
         let captured = self.context.runner.capture(self.compose(&arguments), UP_LIMIT_SECONDS)?;
         if captured.status.success() {
@@ -91,8 +100,12 @@ impl<'a> Stack<'a> {
     }
 
     /// The state of every container of the project, also of those that have ended.
-    pub fn state(&self) -> Result<Vec<ContainerState>> {
-        Ok(self.inspect()?.iter().map(readiness::container_state).collect())
+    pub(crate) fn state(&self) -> Result<Vec<ContainerState>> {
+        let mut containers: Vec<_> = self.inspect()?.iter().map(readiness::container_state).collect();
+        for container in &mut containers {
+            container.restarts -= self.baseline.get(&container.id).copied().unwrap_or_default();
+        }
+        Ok(containers)
     }
 
     /// The state of one service's container.
@@ -103,16 +116,17 @@ impl<'a> Stack<'a> {
 
     /// What the engine says of every container of the project, also of those that have ended.
     pub(crate) fn inspect(&self) -> Result<Vec<Value>> {
-        let label = format!("label=com.docker.compose.project={}", self.project);
-        let docker = &self.ready.docker.program;
-        let list = cmd!(self.shell, "{docker} ps --all --quiet --no-trunc --filter {label}");
-        let ids = self.context.runner.read(list, QUERY_LIMIT_SECONDS)?;
-        let ids: Vec<_> = ids.lines().collect();
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        inspect(self.context, &self.ready.docker, &self.project)
+    }
+
+    /// The Compose file as Compose would start it. It holds secrets: not for showing.
+    pub(crate) fn model(&self) -> Result<Value> {
+        let config = self.compose(&["config", "--format", "json"]);
+        let captured = self.context.runner.capture(config, QUERY_LIMIT_SECONDS)?;
+        if !captured.status.success() {
+            return Err(Stop::Repository(format!("compose config failed: {}", captured.tail())).into());
         }
-        let inspected = self.context.runner.read(cmd!(self.shell, "{docker} inspect {ids...}"), QUERY_LIMIT_SECONDS)?;
-        readiness::parse_inspect(&inspected)
+        serde_json::from_str(&captured.stdout).context("read what compose config printed")
     }
 
     /// compose.yaml as Compose reads it, without the values of variables.
@@ -151,7 +165,7 @@ impl<'a> Stack<'a> {
     }
 
     /// `http://127.0.0.1:PORT` of the entrance, wherever the engine published it.
-    pub fn entrance_url(&self) -> Result<String> {
+    pub(crate) fn entrance_url(&self) -> Result<String> {
         let entrance = &self.context.project.stack.entrance;
         let port = entrance.port.to_string();
         let published =
@@ -170,7 +184,7 @@ impl<'a> Stack<'a> {
     }
 
     /// Stops and removes the stack's containers and networks, and its volumes when told to.
-    pub fn down(&self, volumes: bool) -> Result<()> {
+    pub(crate) fn down(&self, volumes: bool) -> Result<()> {
         let timeout = STOP_TIMEOUT_SECONDS.to_string();
         let mut arguments = vec!["down", "--remove-orphans", "--timeout", &timeout];
         if volumes {
@@ -182,6 +196,25 @@ impl<'a> Stack<'a> {
         }
         Err(Stop::Broken(format!("compose down failed: {}", captured.tail())).into())
     }
+}
+
+/// What the engine says of every container of a Compose project, also of those that have ended.
+pub(crate) fn inspect(context: &Context, docker: &Tool, project: &str) -> Result<Vec<Value>> {
+    let (shell, docker) = (Shell::new()?, &docker.program);
+    let label = format!("label=com.docker.compose.project={project}");
+    let list = cmd!(shell, "{docker} ps --all --quiet --no-trunc --filter {label}");
+    let ids = context.runner.read(list, QUERY_LIMIT_SECONDS)?;
+    let ids: Vec<_> = ids.lines().collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let captured = context.runner.capture(cmd!(shell, "{docker} inspect {ids...}"), QUERY_LIMIT_SECONDS)?;
+    // One that has gone since the list was made is left out of the answer, and is no fault.
+    let gone = || captured.stderr.lines().all(|line| line.to_lowercase().contains("no such object"));
+    if !captured.status.success() && !gone() {
+        return Err(Stop::Broken(format!("docker inspect failed: {}", captured.tail())).into());
+    }
+    readiness::parse_inspect(&captured.stdout)
 }
 
 /// `mini-user` → `MINI_USER_IMAGE`, the variable in compose.yaml.

@@ -45,7 +45,7 @@ impl StackTest {
         let client = Client::compile(context)?;
         remove_runs(context, &ready.docker, false)?;
         let run = Run::begin(context)?;
-        secrets::write_env_file(context, ready, images, &run.env_file())?;
+        secrets::write_env_file(context, ready, images, &run.env_file(), "")?;
         let mut stack = Stack::new(context, ready, run.project().to_owned(), run.env_file(), images)?;
         if let Some(text) = &self.file {
             std::fs::write(run.stack_file(), text).context("write the stack's file")?;
@@ -156,7 +156,7 @@ fn journey(bench: &Bench<'_>, outcome: &mut Outcome) -> Result<Vec<Value>> {
     let steps = client.journey(stack.context, &stack.entrance_url()?, Some(&run.env_file()))?;
     // A service that fell over during the journey and came back is still a failure.
     for container in stack.state()? {
-        if let readiness::Verdict::Failed(why) = readiness::judge(&container) {
+        if let readiness::Verdict::Failed(why) | readiness::Verdict::Unhealthy(why) = readiness::judge(&container) {
             return Err(Stop::Repository(why).into());
         }
     }

@@ -42,6 +42,9 @@ pub struct Entrance {
     pub port: u16,
     /// The variable of the Compose file that publishes it.
     pub variable: String,
+    /// A path that answers anybody, to try a running stack with.
+    #[serde(default)]
+    pub example: String,
 }
 
 /// How a service is asked whether it is ready.
@@ -72,6 +75,8 @@ pub struct DatabasePolicy {
 pub struct Secrets {
     /// Random texts.
     pub passwords: Vec<String>,
+    /// The one of them that a person logs in with.
+    pub administrator: Option<String>,
     /// A pair of keys.
     pub keys: Option<KeyPair>,
 }

@@ -1,0 +1,121 @@
+//! Brings this checkout's stack up, or leaves it as it was.
+
+use anyhow::{Error, Result};
+use camino::Utf8PathBuf;
+use serde_json::{Value, json};
+use xtask_engine::Ready;
+use xtask_image_build::{BuiltImage, evidence};
+use xtask_outcome::{Outcome, Stop};
+use xtask_workspace::Context;
+
+use super::own::{self, Own, PROJECT_VARIABLE};
+use super::ports;
+use crate::readiness::ContainerState;
+use crate::{Stack, secrets, wait_until_ready};
+
+const READY_LIMIT_SECONDS: u64 = 120;
+
+/// Starts what does not run as it should, waits until it answers, and says how to reach it.
+///
+/// # Errors
+/// [`Stop::Absent`] when it is refused, and nothing was started: a port is taken, or the secrets are gone and the databases
+/// that were made with them are not. [`Stop::Repository`] and [`Stop::TimedOut`] when a service does not come up; the stack is
+/// then left as it is, to be looked at.
+pub fn up(context: &Context, ready: &Ready, images: &[BuiltImage], outcome: &mut Outcome) -> Result<()> {
+    let own = Own::take(context, &ready.docker)?;
+    make_secrets(context, ready, images, &own)?;
+    let mut stack = Stack::new(context, ready, own.project.clone(), own::env_file(context), images)?;
+    keep_others(&mut stack, &own.containers, images);
+    stack.forgive(&own.containers);
+    ports::check(&stack, &ready.docker)?;
+    stack.up().map_err(|error| undo(context, ready, &own, error))?;
+    let seconds = wait_until_ready(&stack, READY_LIMIT_SECONDS).map_err(|error| explain(&stack, ready, &own, error))?;
+    outcome.checked("services ready", seconds.len());
+    outcome.evidence("images", evidence(images));
+    outcome.evidence("project", own.project.as_str());
+    let ready_after = |(name, seconds): &(String, f64)| json!({ "service": name, "seconds": seconds });
+    outcome.evidence("ready_after", seconds.iter().map(ready_after).collect::<Value>());
+    invite(&stack, outcome)
+}
+
+/// Secrets are made once, and never beside databases that were made with others.
+fn make_secrets(context: &Context, ready: &Ready, images: &[BuiltImage], own: &Own) -> Result<()> {
+    let file = own::env_file(context);
+    if file.exists() {
+        return Ok(());
+    }
+    let volumes = own.leftovers(context, &ready.docker)?.volumes;
+    if !volumes.is_empty() {
+        let text = format!(
+            "refused: there is no .env, and the databases that were made with its passwords are still here ({}): new passwords would \
+             not open them; next: put that .env back, or delete the data with `cargo xtask down --volumes`",
+            volumes.join(", ")
+        );
+        return Err(Stop::Absent(text).into());
+    }
+    eprintln!("up: making secrets into .env");
+    let name = format!(
+        "# This checkout's own stack, also for `docker compose` by hand.\n{PROJECT_VARIABLE}={}\n",
+        own.project
+    );
+    secrets::write_env_file(context, ready, images, &file, &name)
+}
+
+/// A service that was not built now keeps the image that it runs.
+fn keep_others(stack: &mut Stack<'_>, containers: &[ContainerState], images: &[BuiltImage]) {
+    for package in &stack.context.project.images {
+        let is_built = images.iter().any(|image| image.package == package.package);
+        let container = containers.iter().find(|container| container.service == package.name());
+        if let (false, Some(container)) = (is_built, container) {
+            stack.set(&crate::image_variable(&package.package), &container.image);
+        }
+    }
+}
+
+/// Nothing stays half-way: what was not there before goes again. The data stays.
+fn undo(context: &Context, ready: &Ready, own: &Own, error: Error) -> Error {
+    if own.containers.is_empty() {
+        let removed = own
+            .leftovers(context, &ready.docker)
+            .and_then(|left| left.without_volumes().remove(context, &ready.docker));
+        if let Err(second) = removed {
+            eprintln!("up: what was started could not be removed: {second:#}; next: cargo xtask down");
+        }
+    }
+    match Stop::of(&error).and_then(|stop| ports::explain(context, stop)) {
+        Some(stop) => stop.into(),
+        None => error,
+    }
+}
+
+/// Shows the guilty container and the end of its log, and says where the rest is.
+fn explain(stack: &Stack<'_>, ready: &Ready, own: &Own, error: Error) -> Error {
+    let Some(stop) = Stop::of(&error).filter(|stop| !matches!(stop, Stop::Interrupted(_))) else {
+        return undo(stack.context, ready, own, error);
+    };
+    crate::evidence::show(stack, ready);
+    let file = logs_file(stack.context);
+    let logs = match stack.save_logs(&file) {
+        Ok(()) => format!("all logs are in {}", file.strip_prefix(&stack.context.project.root).unwrap_or(&file)),
+        Err(error) => format!("the logs could not be kept: {error:#}"),
+    };
+    stop.clone()
+        .with(&format!("; {logs}; next: correct it and `cargo xtask up`, or end it with `cargo xtask down`"))
+        .into()
+}
+
+fn logs_file(context: &Context) -> Utf8PathBuf {
+    context.project.out().join("up.log")
+}
+
+/// What to try, where the password is, how to stop.
+fn invite(stack: &Stack<'_>, outcome: &mut Outcome) -> Result<()> {
+    let policy = &stack.context.project.stack;
+    let url = stack.entrance_url()?;
+    outcome.note(format!("the stack answers on {url}; try: curl -s {url}{}", policy.entrance.example));
+    if let Some(name) = &policy.secrets.administrator {
+        outcome.note(format!("the administrator's password is {name} in .env"));
+    }
+    outcome.note("stop it with `cargo xtask down`; `cargo xtask down --volumes` deletes the databases, too");
+    Ok(())
+}
