@@ -332,13 +332,13 @@ fn a_database_that_was_named_and_cannot_be_used_is_refused_before_anything_is_sc
 fn without_a_database_secrets_and_configuration_are_still_checked_and_the_end_is_3() {
     let scanned = Scanned::new();
     scanned.trivy_says(&json!({ "SchemaVersion": 2 }));
-    let fetch_fails = "\"trivy image --download-db-only\"*) echo 'FATAL failed to download vulnerability DB: TOOMANYREQUESTS' >&2; exit 1 ;;";
+    let fetch_fails = "\"trivy image --download-db-only\"*) echo 'FATAL failed to download vulnerability DB: no such host' >&2; exit 1 ;;";
     scanned.but(fetch_fails);
     let ended = scanned.workspace.xtask(&["scan"]);
     assert_eq!(ended.code, 3, "{}", ended.all());
     let last = ended.stdout.lines().last().unwrap();
     assert!(
-        last.starts_with("INCOMPLETE: vulnerabilities not checked (there is no database: the registry limits requests"),
+        last.starts_with("INCOMPLETE: vulnerabilities not checked (there is no database: no registry in reach"),
         "{}",
         ended.all()
     );
@@ -382,6 +382,21 @@ fn a_database_is_fetched_once_and_used_by_the_next_run() {
     let ended = scanned.workspace.xtask(&["scan"]);
     assert_eq!(ended.code, 0, "{}", ended.all());
     assert!(ended.stderr.contains("could not be renewed (no registry in reach"), "{}", ended.all());
+}
+
+#[test]
+fn a_registry_that_limits_requests_is_asked_again() {
+    let scanned = Scanned::new();
+    let database = scanned.database.display().to_string();
+    scanned.but(&format!(
+        r#""trivy image --download-db-only"*)
+  if [ ! -f "$STATE/asked" ]; then touch "$STATE/asked"; echo 'FATAL OCI repository error: TOOMANYREQUESTS: retry later' >&2; exit 1; fi
+  cp -r '{database}/db' "$(value_of --cache-dir "$@")/"; exit 0 ;;"#
+    ));
+    let ended = scanned.workspace.xtask(&["scan"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert_eq!(scanned.workspace.calls().matches("--download-db-only").count(), 2, "{}", scanned.workspace.calls());
+    assert!(ended.stderr.contains("asking again in 1 s"), "{}", ended.all());
 }
 
 #[test]

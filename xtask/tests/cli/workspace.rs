@@ -160,8 +160,9 @@ impl Workspace {
     fn assert_reports_keep_their_schema(&self) {
         let Ok(entries) = std::fs::read_dir(self.root.join("target/xtask/reports")) else { return };
         for path in entries.map(|entry| entry.unwrap().path()) {
-            // Lists of packages lie there as well; another run may just be writing.
-            if path.to_string_lossy().ends_with(".cdx.json") || path.extension().is_none_or(|kind| kind != "json") {
+            // SBOMs and VEX documents lie there as well; another run may just be writing.
+            let is_beside = [".cdx.json", ".openvex.json"].iter().any(|end| path.to_string_lossy().ends_with(end));
+            if is_beside || path.extension().is_none_or(|kind| kind != "json") {
                 continue;
             }
             if let Ok(text) = std::fs::read_to_string(&path) {

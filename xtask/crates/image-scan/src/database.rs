@@ -18,6 +18,8 @@ use xtask_process::{Captured, put};
 use xtask_workspace::Context;
 
 const DOWNLOAD_LIMIT_SECONDS: u64 = 600;
+/// A registry that limits requests is asked again after each of these.
+const RATE_LIMIT_WAITS_SECONDS: [u64; 3] = [1, 8, 30];
 /// The form of database that trivy has today.
 const SCHEMA: u64 = 2;
 /// Clocks and time zones differ by so much; more is a wrong clock or a made-up date.
@@ -208,11 +210,22 @@ impl<'a> Databases<'a> {
             policy.repositories.iter().flat_map(|place| ["--db-repository", place.as_str()]).collect();
         eprintln!("scan: fetching trivy's database, up to 100 MB");
         self.shell.change_dir(&staged);
-        let fetch = cmd!(
-            self.shell,
-            "{program} image --download-db-only --no-progress --disable-telemetry --skip-version-check --cache-dir {staged} {repositories...}"
-        );
-        let captured = self.context.runner.capture(fetch, DOWNLOAD_LIMIT_SECONDS)?;
+        let fetch = || {
+            let repositories = &repositories;
+            cmd!(
+                self.shell,
+                "{program} image --download-db-only --no-progress --disable-telemetry --skip-version-check --cache-dir {staged} {repositories...}"
+            )
+        };
+        let mut captured = self.context.runner.capture(fetch(), DOWNLOAD_LIMIT_SECONDS)?;
+        for seconds in RATE_LIMIT_WAITS_SECONDS {
+            if captured.status.success() || !is_rate_limited(&captured) {
+                break;
+            }
+            eprintln!("scan: the registry limits requests; asking again in {seconds} s");
+            self.context.runner.interrupt().sleep(Duration::from_secs(seconds))?;
+            captured = self.context.runner.capture(fetch(), DOWNLOAD_LIMIT_SECONDS)?;
+        }
         let opened = if captured.status.success() {
             Database::open(&staged, "fetched", self.today)
         } else {
@@ -281,11 +294,16 @@ fn make_writable(folder: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
+fn is_rate_limited(captured: &Captured) -> bool {
+    let text = captured.stderr.to_lowercase();
+    ["toomanyrequests", "429 too many requests", "status code 429"].iter().any(|word| text.contains(word))
+}
+
 /// Names the cause where it is a known one, so that nobody looks for it in a wall of log lines.
 fn why_not_fetched(captured: &Captured) -> String {
     let text = captured.stderr.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if has(&["toomanyrequests", "429"]) {
+    if is_rate_limited(captured) {
         "the registry limits requests; next: name a mirror in policy/scan.toml, or try again later".to_owned()
     } else if has(&["may be in use by another process", "database is locked"]) {
         "another process holds trivy's cache; next: try again when it has ended".to_owned()

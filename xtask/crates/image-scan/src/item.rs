@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::policy::{FILE, Owner, Policy, Severity};
 use super::report::{Report, Target, Vulnerability, Weakness};
 use super::resolution::{Remedy, Resolution};
-use xtask_outcome::Exceptions;
+use xtask_outcome::{Exception, Exceptions};
 use xtask_outcome::{Finding, Place};
 
 /// Long titles are cut here.
@@ -54,8 +54,14 @@ pub(super) struct Item {
     pub(super) url: String,
     #[serde(default, skip_serializing)]
     pub(super) line: Option<u32>,
+    /// The package as a package URL; empty for what is not a vulnerability.
+    #[serde(default, skip_serializing)]
+    pub(super) purl: String,
     /// `fails`, `reported`, or `accepted until …`.
     pub(super) state: String,
+    /// The exception that accepts it.
+    #[serde(skip)]
+    pub(super) exception: Option<Exception>,
 }
 
 pub(super) const FAILS: &str = "fails";
@@ -165,7 +171,9 @@ fn of_vulnerability(
         title: cut(&found.title),
         url: found.url.clone(),
         line: None,
+        purl: found.purl.clone(),
         state: String::new(),
+        exception: None,
     }
 }
 
@@ -189,7 +197,9 @@ fn of_weakness(unit: &str, target: &Target, found: &Weakness, kind: Kind) -> Ite
         title: cut(&found.title),
         url: found.url.clone(),
         line: found.line.filter(|_| kind == Kind::Misconfiguration),
+        purl: String::new(),
         state: String::new(),
+        exception: None,
     }
 }
 
@@ -212,7 +222,9 @@ fn of_variable(unit: &str, name: &str) -> Item {
         title: "a variable or build argument whose value stands in the image's configuration or history".to_owned(),
         url: String::new(),
         line: None,
+        purl: String::new(),
         state: String::new(),
+        exception: None,
     }
 }
 
@@ -232,12 +244,12 @@ pub(super) fn judge(items: &mut [Item], owner: Owner, policy: &Policy, exception
         let ids = [&item.id].into_iter().chain(&item.aliases);
         let mut accepted = None;
         for id in ids {
-            let exception = exceptions.accept(id, &scope);
-            accepted =
-                accepted.or(exception.map(|known| format!("accepted until {} by {}", known.expires, known.owner)));
+            let exception = exceptions.accept(id, &scope).cloned();
+            accepted = accepted.or(exception);
         }
-        item.state = match accepted {
-            Some(accepted) => accepted,
+        item.exception = accepted;
+        item.state = match &item.exception {
+            Some(known) => format!("accepted until {} by {}", known.expires, known.owner),
             None if severities.contains(&item.severity) && !waits => {
                 findings.push(item.finding());
                 FAILS.to_owned()
@@ -292,6 +304,7 @@ misconfigurations = []
             severity: Severity::parse(severity),
             title: "overflow".into(),
             url: String::new(),
+            purl: "pkg:cargo/small@1.6.0".into(),
         }
     }
 

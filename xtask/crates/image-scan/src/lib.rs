@@ -17,6 +17,7 @@ mod resolution;
 mod sarif;
 pub mod sources;
 mod trivy;
+mod vex;
 mod work;
 
 use std::collections::BTreeSet;
@@ -207,6 +208,14 @@ impl Scan<'_> {
                 let name = unit.name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
                 let sbom = std::fs::read(trivy.bill_of_materials(scanned)?)?;
                 put(&reports.join(format!("scan-{name}.cdx.json")), sbom)?;
+                let of_unit: Vec<_> = verdict.items.iter().filter(|item| item.unit == unit.name).cloned().collect();
+                let vex = reports.join(format!("scan-{name}.openvex.json"));
+                match vex::document(&unit.id, &verdict.today.to_string(), &of_unit) {
+                    Some(document) => put(&vex, serde_json::to_string_pretty(&document)?)?,
+                    // One of an earlier run would speak for this one.
+                    None if vex.exists() => std::fs::remove_file(&vex)?,
+                    None => {}
+                }
             }
         }
         if self.write {

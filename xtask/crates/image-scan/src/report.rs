@@ -63,6 +63,8 @@ pub(super) struct Vulnerability {
     pub(super) severity: Severity,
     pub(super) title: String,
     pub(super) url: String,
+    /// The package as a package URL, where trivy knows one.
+    pub(super) purl: String,
 }
 
 /// A secret or a misconfiguration.
@@ -165,6 +167,7 @@ fn vulnerability(value: &Value) -> Result<Vulnerability, String> {
         severity: Severity::parse(&text(value, "Severity")),
         title: text(value, "Title"),
         url: text(value, "PrimaryURL"),
+        purl: value.pointer("/PkgIdentifier/PURL").and_then(Value::as_str).unwrap_or_default().to_owned(),
     };
     // These two are promised. Without them there is nothing to say, and dropping the entry would hide it.
     if vulnerability.id.is_empty() || vulnerability.package.is_empty() {

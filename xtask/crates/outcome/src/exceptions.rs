@@ -13,7 +13,17 @@ pub const LONGEST_DAYS: i64 = 90;
 /// The end of an exception is announced this long before it comes.
 const WARNING_DAYS: i64 = 14;
 
-/// One `[[exception]]`. Every field has to be there; a missing one is reported as a finding, beside all others.
+/// Why a vulnerability does not affect an image, in the words of OpenVEX 0.2.0.
+const JUSTIFICATIONS: [&str; 5] = [
+    "component_not_present",
+    "vulnerable_code_not_present",
+    "vulnerable_code_not_in_execute_path",
+    "vulnerable_code_cannot_be_controlled_by_adversary",
+    "inline_mitigations_already_exist",
+];
+
+/// One `[[exception]]`. Every field but the justification has to be there; a missing one is reported as a finding, beside all
+/// others.
 #[derive(Debug, Clone, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Exception {
@@ -21,13 +31,16 @@ pub struct Exception {
     pub rule: String,
     /// Where: a path of words with `/` between them, such as `order/smallvec`. It holds for everything below it.
     pub scope: String,
-    pub(crate) reason: String,
+    /// Why, in a sentence.
+    pub reason: String,
     /// Who answers for it: a team.
     pub owner: String,
     /// The day it was written, `YYYY-MM-DD`.
     pub created: String,
     /// The first day on which it no longer holds, at most [`LONGEST_DAYS`] after `created`.
     pub expires: String,
+    /// For a vulnerability that does not affect the image at all: why, as one of OpenVEX's five labels.
+    pub justification: Option<String>,
 }
 
 impl Exception {
@@ -47,6 +60,9 @@ impl Exception {
             if value.trim() != value {
                 return Some(format!("has blanks around its {name}"));
             }
+        }
+        if let Some(word) = self.justification.as_deref().filter(|word| !JUSTIFICATIONS.contains(word)) {
+            return Some(format!("has the justification `{word}`; OpenVEX knows {}", JUSTIFICATIONS.join(", ")));
         }
         let created = Date::parse(&self.created);
         let expires = Date::parse(&self.expires);

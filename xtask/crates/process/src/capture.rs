@@ -11,8 +11,10 @@ use std::time::Duration;
 const CAPTURE_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 /// A line that is handed on while the program runs is cut into pieces of this size.
 const LINE_LIMIT_BYTES: usize = 64 * 1024;
-/// How long after its end a program's output is waited for: a process that left its group may hold the pipe for ever.
+/// How long after a program's end its output is waited for while none comes: a process that left its group may hold the pipe for
+/// ever. On a busy machine what is in the pipe may take longer to read, so output that still comes buys as much time again.
 const PIPE_GRACE_SECONDS: u64 = 2;
+const PIPE_GRACES: u32 = 5;
 /// How much of a failed program's output goes into an error.
 const ERROR_TAIL_LINES: usize = 20;
 const ERROR_TAIL_BYTES: usize = 8 * 1024;
@@ -103,8 +105,7 @@ impl Stream {
 
     /// What the stream gave, once the program has ended. A pipe that somebody holds open is not waited for.
     pub(crate) fn finish(self) -> Text {
-        let held =
-            matches!(self.at_end.recv_timeout(Duration::from_secs(PIPE_GRACE_SECONDS)), Err(RecvTimeoutError::Timeout));
+        let held = self.is_held();
         let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
         let mut text = String::from_utf8_lossy(&kept.bytes).into_owned();
         if kept.dropped_bytes > 0 {
@@ -115,6 +116,28 @@ impl Stream {
                 "\n[xtask: a process that the program left behind holds its output open; what it prints is left out]\n";
         }
         Text { text, is_cut: kept.dropped_bytes > 0 }
+    }
+
+    /// Whether the stream is still open after all that it is waited for.
+    fn is_held(&self) -> bool {
+        let mut before = self.bytes_so_far();
+        for _ in 0..PIPE_GRACES {
+            let waited = self.at_end.recv_timeout(Duration::from_secs(PIPE_GRACE_SECONDS));
+            let now = self.bytes_so_far();
+            if waited != Err(RecvTimeoutError::Timeout) {
+                return false;
+            }
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+        true
+    }
+
+    fn bytes_so_far(&self) -> usize {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.bytes.len() + kept.dropped_bytes
     }
 
     /// The last lines so far, for a program that is being stopped.

@@ -3,12 +3,15 @@
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use xtask_outcome::Stop;
+
+const POLL: Duration = Duration::from_millis(50);
 
 /// Knows whether somebody asked this process to stop. Cheap to clone; all clones see the same.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +55,19 @@ impl Interrupt {
             0 => Ok(()),
             signal => Err(Stop::Interrupted(signal)),
         }
+    }
+
+    /// Waits, unless a signal comes first.
+    ///
+    /// # Errors
+    /// [`Stop::Interrupted`] with the signal's number.
+    pub fn sleep(&self, time: Duration) -> Result<(), Stop> {
+        let started = Instant::now();
+        while started.elapsed() < time {
+            self.check()?;
+            thread::sleep(POLL.min(time.saturating_sub(started.elapsed())));
+        }
+        self.check()
     }
 
     /// Says what to run by hand if the clean-up is cut short; `None` when nothing is left to clean up.
