@@ -8,10 +8,10 @@ const PUSH: [&str; 2] = ["push", "registry.example:5000/shop"];
 const LOCK: &str = "images.lock.json";
 const REPOSITORY: &str = "registry.example:5000/shop/mini-user";
 
-/// An engine whose names are files, and a registry that takes what is pushed. `$STATE/held` is the image that the
-/// registry says it has.
+/// An engine whose names are files, and a registry that has what was pushed. `$STATE/held` is the image that it says this is, and
+/// `$STATE/label` the commit in that image's label.
 const HEALTHY: &str = r#"
-mkdir -p "$STATE/names"
+mkdir -p "$STATE/names" "$STATE/registry"
 file() { printf '%s' "$STATE/names/$(printf '%s' "$1" | tr '/:' '__')"; }
 case "$call" in
   "docker image inspect --format {{json .}} "*rust:*|"docker image inspect --format {{json .}} "*postgres:*) ;;
@@ -25,7 +25,12 @@ case "$call" in
   "docker image inspect --format {{json .RepoDigests}} sha256:rust") echo '["rust@sha256:base"]'; exit ;;
   "docker image tag "*) echo "$3" >"$(file "$4")"; exit ;;
   "docker image rm "*) rm "$(file "$3")"; exit ;;
-  "docker buildx imagetools inspect --format "*) echo '{"digest":"sha256:manifest"}'; exit ;;
+  "docker image push "*) echo >"$STATE/registry/$(basename "$(file "$3")")"; exit ;;
+  "docker buildx imagetools inspect --format {{json .Manifest}} "*)
+    reference=$6
+    case "$reference" in *@*) ;; *) [ -f "$STATE/registry/$(basename "$(file "$reference")")" ] || { echo "ERROR: $reference: not found" >&2; exit 1; } ;; esac
+    echo '{"digest":"sha256:manifest"}'; exit ;;
+  "docker buildx imagetools inspect --format {{json .Image}} "*) echo '{"config":{"Labels":{"org.opencontainers.image.revision":"'$(cat "$STATE/label" 2>/dev/null)'"}}}'; exit ;;
   "docker buildx imagetools inspect --raw "*) echo '{"config":{"digest":"'$(cat "$STATE/held")'"}}'; exit ;;
 esac"#;
 
@@ -59,11 +64,11 @@ impl Shipping {
     /// The record of the last `verify`, with some fields different.
     fn verified(&self, but: Value) {
         let mut record = json!({
-            "schema": 1, "date": "2026-11-25", "head": self.head, "changes": [],
-            "images": [{ "name": "user", "package": "mini-user", "id": "sha256:user", "revision": "abc" }],
+            "schema": 2, "date": "2026-11-25", "head": self.head, "changes": [],
+            "images": [{ "name": "user", "package": "mini-user", "id": "sha256:user", "revision": "abc", "inputs": "sha256:inputs" }],
             "bases": { "rust": { "reference": "rust:1", "id": "sha256:rust", "made_here": false } },
             "tools": { "trivy": { "version": "0.76.0", "origin": "path" } }, "engine": "20.10.24",
-            "database": { "updated": "2026-11-24", "key": "k" }, "unchecked": [],
+            "database": { "updated": "2026-11-24", "key": "k" }, "checked": [], "unchecked": [],
         });
         if let (Value::Object(record), Value::Object(but)) = (&mut record, but) {
             record.extend(but);
@@ -74,6 +79,11 @@ impl Shipping {
     /// Shell that runs before the healthy answers.
     fn but(&self, cases: &str) {
         self.workspace.stub(&format!("case \"$call\" in\n{cases}\nesac\n{HEALTHY}"));
+    }
+
+    /// The registry has an image under a tag already.
+    fn in_registry(&self, tag: &str) {
+        self.workspace.write(&format!("../../state/registry/registry.example_5000_shop_mini-user_{tag}"), "");
     }
 
     fn short(&self) -> &str {
@@ -115,7 +125,7 @@ fn the_verified_id_is_pushed_read_back_and_locked_and_its_names_are_gone_afterwa
     let lock = shipping.lock();
     assert_eq!(lock["images"]["user"]["reference"], format!("{REPOSITORY}@sha256:manifest"));
     assert_eq!(lock["images"]["user"]["tags"], json!([shipping.short(), "trunk"]));
-    assert_eq!((&lock["schema"], &lock["revision"]), (&json!(1), &json!(shipping.head)));
+    assert_eq!((&lock["schema"], &lock["revision"]), (&json!(2), &json!(shipping.head)));
     assert_eq!(lock["bases"]["rust"]["digest"], "sha256:base");
     assert_eq!((&lock["database"]["updated"], &lock["unchecked"]), (&json!("2026-11-24"), &json!([])));
     assert_eq!(git(&shipping.workspace, &["status", "--porcelain"]), "", "a push makes the next one impossible");
@@ -211,6 +221,82 @@ fn a_registry_that_has_another_image_afterwards_is_no_success_and_no_tag_moves()
     let calls = shipping.workspace.calls();
     assert!(!calls.contains(&format!("push {REPOSITORY}:trunk")) && calls.contains("docker image rm"), "{calls}");
     assert_eq!(shipping.workspace.read(LOCK), "");
+}
+
+#[test]
+fn a_commits_tag_that_names_the_same_image_is_taken_as_it_is() {
+    let shipping = Shipping::new();
+    shipping.in_registry(shipping.short());
+    let ended = shipping.workspace.xtask(&PUSH);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    let calls = shipping.workspace.calls();
+    assert!(!calls.contains(&format!("push {REPOSITORY}:{}", shipping.short())), "{calls}");
+    assert!(calls.contains(&format!("push {REPOSITORY}:trunk")), "{calls}");
+    assert_eq!(shipping.lock()["images"]["user"]["reference"], format!("{REPOSITORY}@sha256:manifest"));
+}
+
+#[test]
+fn a_commits_tag_that_names_another_image_is_refused_before_anything_is_pushed() {
+    let shipping = Shipping::new();
+    shipping.in_registry(shipping.short());
+    shipping.workspace.write("../../state/held", "sha256:other");
+    shipping.refused(&shipping.workspace.xtask(&PUSH), "a commit's tag does not move");
+}
+
+#[test]
+fn an_older_commit_does_not_move_the_branchs_tag_back() {
+    let shipping = Shipping::new();
+    shipping.in_registry("trunk");
+    // What the branch names there is another image, of a commit that this one does not come from.
+    shipping.workspace.write("../../state/label", &"f".repeat(40));
+    shipping.but(
+        r#""docker buildx imagetools inspect --raw "*) if [ -f "$STATE/pushed" ]; then id=sha256:user; else id=sha256:other; fi; echo '{"config":{"digest":"'$id'"}}'; exit ;;
+"docker image push "*) touch "$STATE/pushed" ;;"#,
+    );
+    let ended = shipping.workspace.xtask(&PUSH);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(ended.stdout.contains("trunk stays where it is"), "{}", ended.all());
+    let calls = shipping.workspace.calls();
+    assert!(!calls.contains(&format!("docker image push {REPOSITORY}:trunk")), "{calls}");
+    assert!(calls.contains(&format!("docker image push {REPOSITORY}:{}", shipping.short())), "{calls}");
+}
+
+#[test]
+fn a_registry_that_does_not_answer_is_told_from_one_that_has_nothing() {
+    let shipping = Shipping::new();
+    shipping.but(r#""docker buildx imagetools "*) echo 'ERROR: unauthorized: authentication required' >&2; exit 1 ;;"#);
+    let ended = shipping.workspace.xtask(&PUSH);
+    assert_eq!(ended.code, 3, "{}", ended.all());
+    assert!(ended.stdout.contains("`docker login registry.example:5000`"), "{}", ended.all());
+    assert!(!shipping.workspace.calls().contains("docker image push"), "{}", shipping.workspace.calls());
+}
+
+#[test]
+fn what_cannot_be_signed_is_refused_before_anything_is_pushed() {
+    let shipping = Shipping::new();
+    let ended = shipping.workspace.xtask(&[&PUSH[..], &["--sign", "no/such.key"]].concat());
+    assert_eq!(ended.code, 2, "{}", ended.all());
+    assert!(ended.stdout.contains("cosign generate-key-pair"), "{}", ended.all());
+    shipping.workspace.write("cosign.key", "");
+    std::fs::write(
+        shipping.workspace.root.join(".gitignore"),
+        "/target/\n/images.lock.json\n/cosign.key\n/.gitignore\n",
+    )
+    .unwrap();
+    git(&shipping.workspace, &["commit", "--quiet", "--all", "--message", "two"]);
+    let shipping = Shipping { head: git(&shipping.workspace, &["rev-parse", "HEAD"]), ..shipping };
+    shipping.verified(json!({}));
+    shipping
+        .workspace
+        .stub(&format!("{HEALTHY}\ncase \"$call\" in cosign*) echo 'Error: wrong password' >&2; exit 1 ;; esac"));
+    let ended = shipping.workspace.xtask(&[&PUSH[..], &["--sign", "cosign.key"]].concat());
+    assert_eq!(ended.code, 3, "{}", ended.all());
+    assert_eq!(shipping.workspace.read(LOCK), "");
+    assert!(
+        !shipping.workspace.calls().contains(&format!("push {REPOSITORY}:trunk")),
+        "{}",
+        shipping.workspace.calls()
+    );
 }
 
 #[test]

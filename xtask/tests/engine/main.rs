@@ -7,5 +7,7 @@ mod checkout;
 mod images;
 mod kubernetes;
 mod program;
+mod registry;
 mod shipping;
+mod signing;
 mod stacks;

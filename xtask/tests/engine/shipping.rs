@@ -5,89 +5,15 @@
 #[expect(dead_code, reason = "this suite writes one database and reads none")]
 mod bolt;
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
 use crate::program::{docker_ok, program, root, text, xtask};
-
-const USER: &str = "ci";
-const PASSWORD: &str = "S3CR3T-c4n4ry";
-/// The password as htpasswd keeps it (bcrypt); it is this test's own and opens nothing else.
-const HTPASSWD: &str = "ci:$2b$04$byeCixBysfOSapgvVfL52eDd1C/0XAgGTK82yne2IRwQeV22H1/Am\n";
-
-/// Debian's registry on a free loopback port, with or without a password.
-struct Registry {
-    child: Child,
-    host: String,
-}
-
-impl Registry {
-    fn start(folder: &Path, with_password: bool) -> Self {
-        std::fs::create_dir_all(folder).unwrap();
-        let shown = folder.display();
-        let mut config = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {shown}/data\nhttp:\n  addr: 127.0.0.1:0\n  secret: test\n"
-        );
-        if with_password {
-            std::fs::write(folder.join("htpasswd"), HTPASSWD).unwrap();
-            config += &format!("auth:\n  htpasswd:\n    realm: test\n    path: {shown}/htpasswd\n");
-        }
-        std::fs::write(folder.join("config.yml"), config).unwrap();
-        let mut serve = program(registry_program());
-        serve.arg("serve").arg(folder.join("config.yml")).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = serve.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let line = lines.find(|line| line.contains("listening on ")).expect("the registry says where it listens");
-        // It would stop at a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        let host = line.split("listening on ").nth(1).unwrap().split(['"', ' ', ',']).next().unwrap().to_owned();
-        Self { child, host }
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// On PATH, or taken out of Debian's package; nothing is installed.
-fn registry_program() -> PathBuf {
-    if program("docker-registry").arg("--version").output().is_ok() {
-        return "docker-registry".into();
-    }
-    let folder = root().join("target/xtask/engine-tests");
-    let found = folder.join("unpacked/usr/bin/docker-registry");
-    if found.is_file() {
-        return found;
-    }
-    let own = tempfile::tempdir().unwrap();
-    // The machine's sources, and lists and files of this test's own.
-    for part in ["lists/partial", "cache/archives/partial"] {
-        std::fs::create_dir_all(own.path().join(part)).unwrap();
-    }
-    let settings = [
-        format!("Dir::State::Lists={}/lists", own.path().display()),
-        format!("Dir::Cache={}/cache", own.path().display()),
-        "APT::Sandbox::User=root".to_owned(),
-    ];
-    for words in [&["update"][..], &["download", "docker-registry"]] {
-        let mut apt = program("apt-get");
-        apt.arg("-qq").args(settings.iter().flat_map(|setting| ["-o", setting])).args(words);
-        let output = apt.current_dir(own.path()).output().unwrap();
-        assert!(output.status.success(), "apt-get {}: {}", words.join(" "), text(&output.stderr));
-    }
-    let entries = std::fs::read_dir(own.path()).unwrap().map(|entry| entry.unwrap().path());
-    let package = entries.into_iter().find(|path| path.extension().is_some_and(|e| e == "deb")).expect("a package");
-    std::fs::create_dir_all(&folder).unwrap();
-    let unpacked = program("dpkg").arg("-x").arg(package).arg(folder.join("unpacked")).status().unwrap();
-    assert!(unpacked.success());
-    found
-}
+use crate::registry::{PASSWORD, Registry, USER};
+use crate::signing;
 
 /// A clean clone, on the branch `main`, with what a second run on the same machine has: the tools and the facts of images.
 struct Clone {
@@ -126,6 +52,7 @@ impl Clone {
         let metadata =
             format!(r#"{{"Version":2,"UpdatedAt":"{at}","NextUpdate":"2999-01-01T00:00:00Z","DownloadedAt":"{at}"}}"#);
         std::fs::write(database.join("db/metadata.json"), metadata).unwrap();
+        signing::key_pair(&path, "target/cosign");
         let docker_config = folder.path().join("docker");
         std::fs::create_dir_all(&docker_config).unwrap();
         Self { _folder: folder, path, docker_config, registry: format!("{}/shop", registry.host), database }
@@ -135,6 +62,7 @@ impl Clone {
         let mut command = xtask(&self.path);
         // What is compiled of the dependencies serves both checkouts.
         command.env("CARGO_TARGET_DIR", root().join("target")).env("DOCKER_CONFIG", &self.docker_config);
+        command.env("COSIGN_PASSWORD", signing::PASSWORD);
         command.args(words).output().unwrap()
     }
 
@@ -153,7 +81,11 @@ impl Clone {
             words.drain(at..at + 2);
         }
         for word in &mut words {
-            *word = word.replace("$REGISTRY", &self.registry);
+            *word = word.replace("$REGISTRY", &self.registry).replace("keyless", "target/cosign.key");
+        }
+        // A key stands for the identity that GitHub vouches for.
+        if let Some(at) = words.iter().position(|word| word == "--identity") {
+            words.splice(at.., ["--key", "target/cosign.pub"].map(str::to_owned));
         }
         if ["scan", "verify"].contains(&words[0].as_str()) {
             words.extend(["--db".to_owned(), self.database.to_str().unwrap().to_owned()]);
@@ -208,8 +140,9 @@ fn what_main_ships_can_be_pulled_by_the_locks_digests_and_pull_requests_compare_
     let registry = Registry::start(folder.path(), true);
     let clone = Clone::new(&registry);
     let lines = job_lines("main.yml", "ship");
-    let (push, before) = lines.split_last().unwrap();
-    assert_eq!(push[0], "push");
+    let (prove, rest) = lines.split_last().unwrap();
+    let (push, before) = rest.split_last().unwrap();
+    assert_eq!((push[0].as_str(), prove[0].as_str()), ("push", "verify-pushed"));
     for words in before {
         let output = clone.run(&clone.here(words.clone()));
         assert!(output.status.success(), "{}: {}", words.join(" "), both(&output));
@@ -222,6 +155,8 @@ fn what_main_ships_can_be_pulled_by_the_locks_digests_and_pull_requests_compare_
     clone.log_in(&registry.host);
     let pushed = clone.run(&clone.here(push.clone()));
     assert!(pushed.status.success(), "{}", both(&pushed));
+    let proved = clone.run(&clone.here(prove.clone()));
+    assert!(proved.status.success(), "{}", both(&proved));
     let lock = clone.lock().expect("a lock");
     let images = lock["images"].as_object().unwrap();
     assert_eq!(images.len(), 4, "{lock}");
@@ -234,7 +169,7 @@ fn what_main_ships_can_be_pulled_by_the_locks_digests_and_pull_requests_compare_
         let id = docker_ok(&["image", "inspect", "--format", "{{.Id}}", reference]);
         docker_ok(&["image", "rm", reference]);
         assert_eq!(image["id"], *id, "{name}");
-        let sbom = std::fs::read_to_string(clone.path.join(image["sbom"].as_str().unwrap())).unwrap();
+        let sbom = std::fs::read_to_string(clone.path.join(image["sbom"]["file"].as_str().unwrap())).unwrap();
         assert!(sbom.contains(&id) && sbom.contains("CycloneDX"), "{name}");
     }
     assert_eq!(lock["unchecked"], serde_json::json!([]));
@@ -272,7 +207,8 @@ fn a_failing_build_fails_the_job_and_an_unreachable_database_is_no_finding() {
     let build = clone.run(&clone.here(lines[0].clone()));
     assert_eq!(build.status.code(), Some(1), "{}", both(&build));
     assert!(both(&build).contains("not today"), "{}", both(&build));
-    let push = clone.run(&clone.here(lines.last().unwrap().clone()));
+    let push = lines.iter().find(|words| words[0] == "push").unwrap();
+    let push = clone.run(&clone.here(push.clone()));
     assert_eq!(push.status.code(), Some(3), "{}", both(&push));
     assert_eq!(clone.lock(), None);
 }

@@ -155,7 +155,7 @@ impl<'a> Toolbox<'a> {
         match self.runner.capture(cmd!(shell, "{program} {arguments...} {ask...}"), VERSION_LIMIT_SECONDS) {
             // The docker client prints its version even when the engine is out of reach and the exit status is not zero.
             Ok(captured) if captured.status.success() || Version::find(&captured.stdout).is_some() => {
-                Ok(Ok(captured.stdout.lines().next().unwrap_or_default().trim().to_owned()))
+                Ok(Ok(version_line(&captured.stdout).trim().to_owned()))
             }
             Ok(captured) => {
                 let why = captured.tail().lines().find(|line| !line.trim().is_empty()).unwrap_or("no word").to_owned();
@@ -164,5 +164,28 @@ impl<'a> Toolbox<'a> {
             Err(error) if Stop::is_interrupt(&error) => Err(error),
             Err(error) => Ok(Err(format!("{error:#}"))),
         }
+    }
+}
+
+/// The line that holds the version: programs print banners above it, and builds without a number say `devel` there.
+fn version_line(text: &str) -> &str {
+    let numbered = text.lines().find(|line| Version::find(line).is_some());
+    let named = || text.lines().find(|line| line.to_lowercase().contains("version"));
+    numbered.or_else(named).or_else(|| text.lines().next()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version_line;
+
+    #[test]
+    fn the_version_is_found_below_a_banner_and_without_a_number() {
+        assert_eq!(
+            version_line("  ___\n |\ntool: does it\n\nGitVersion: v3.0.2\nGoVersion: go1.27.3\n"),
+            "GitVersion: v3.0.2"
+        );
+        assert_eq!(version_line("  ___\ntool: does it\nGitVersion: devel\nGoVersion: go1.27.3\n"), "GitVersion: devel");
+        assert_eq!(version_line("dev\n"), "dev");
+        assert_eq!(version_line("Version: 0.76.0\nVulnerability DB:\n  Version: 2\n"), "Version: 0.76.0");
     }
 }

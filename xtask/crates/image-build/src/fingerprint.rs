@@ -6,13 +6,14 @@ use std::hash::{DefaultHasher, Hasher as _};
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::plan::{BuildPlan, ImagePlan, Strategy};
 use xtask_workspace::Project;
 
-/// Per input (a file, the base, the strategy, …) a hash of its content. Good for comparing on one machine.
+/// Per input (a file, the base, the strategy, …) the SHA-256 of its content, in hexadecimal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Fingerprint(BTreeMap<String, u64>);
+pub(crate) struct Fingerprint(BTreeMap<String, String>);
 
 /// What the last build of an image was made from, and the image id that it gave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,9 +47,9 @@ impl Fingerprint {
         let mut inputs = BTreeMap::new();
         for path in files {
             let content = std::fs::read(root.join(path)).with_context(|| format!("read {path}"))?;
-            inputs.insert(path.to_string(), hash(&content));
+            inputs.insert(path.to_string(), sha256(&content));
         }
-        let mut add = |name: &str, text: &str| inputs.insert(name.to_owned(), hash(text.as_bytes()));
+        let mut add = |name: &str, text: &str| inputs.insert(name.to_owned(), sha256(text.as_bytes()));
         add("strategy", plan.strategy.name());
         add("compiler", compiler);
         add("version", &image.version);
@@ -60,6 +61,12 @@ impl Fingerprint {
         Ok(Self(inputs))
     }
 
+    /// One SHA-256 over all inputs, each a line `NAME=HASH` in the order of names: `sha256:…`.
+    pub(crate) fn digest(&self) -> String {
+        let lines: String = self.0.iter().map(|(name, hash)| format!("{name}={hash}\n")).collect();
+        format!("sha256:{}", sha256(lines.as_bytes()))
+    }
+
     /// The names of the inputs that differ, sorted.
     pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
         let names = self.0.keys().chain(other.0.keys());
@@ -68,6 +75,10 @@ impl Fingerprint {
         changed.dedup();
         changed
     }
+}
+
+fn sha256(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// 64 bits that differ for different contents; stable for one build of xtask.
@@ -112,7 +123,7 @@ mod tests {
     use super::*;
 
     fn fingerprint(inputs: &[(&str, &str)]) -> Fingerprint {
-        Fingerprint(inputs.iter().map(|(name, content)| ((*name).to_owned(), hash(content.as_bytes()))).collect())
+        Fingerprint(inputs.iter().map(|(name, content)| ((*name).to_owned(), sha256(content.as_bytes()))).collect())
     }
 
     #[test]
@@ -131,5 +142,7 @@ mod tests {
         let new = fingerprint(&[("Cargo.lock", "2"), ("services/user/src/new.rs", "x"), ("strategy", "host")]);
         assert_eq!(old.differences(&new), ["Cargo.lock", "services/user/src/gone.rs", "services/user/src/new.rs"]);
         assert!(old.differences(&old).is_empty());
+        assert_ne!(old.digest(), new.digest());
+        assert_eq!(old.digest(), old.clone().digest());
     }
 }

@@ -80,6 +80,8 @@ pub struct BuiltImage {
     pub package: String,
     /// What it is.
     pub facts: ImageFacts,
+    /// The SHA-256 of everything that it was built from, as `sha256:…`.
+    pub inputs: String,
 }
 
 /// An image, and what came up when it was proved.
@@ -178,7 +180,7 @@ impl Build {
                 if here[&image.tag].as_ref().is_none_or(|tagged| tagged.id != last.id) {
                     images.tag(&last.id, &image.tag)?;
                 }
-                proved.push(prove(&images, image, &last.id)?);
+                proved.push(prove(&images, image, &last.id, &fingerprints)?);
             }
             reasons.insert(image.name.clone(), reason);
         }
@@ -201,7 +203,7 @@ impl Build {
                 host::compile(context, &toolbox, &plan.inputs, &files, &plan.images)?;
             }
             let said = bake(context, ready, &plan)?;
-            for one in prove_all(&images, &plan, &said)? {
+            for one in prove_all(&images, &plan, &said, &fingerprints)? {
                 let name = &one.image.name;
                 let id = one.image.facts.id.clone();
                 records.store(name, &Built::after(records.last(name), fingerprints[name].clone(), id))?;
@@ -321,9 +323,14 @@ pub fn copy_ca_file(context: &Context) -> Result<Option<camino::Utf8PathBuf>> {
 }
 
 /// Every tag must be in the local engine, be what the builder made, and hold the program that the plan means.
-fn prove_all(images: &Images<'_>, plan: &BuildPlan, said: &BTreeMap<String, String>) -> Result<Vec<Proved>> {
+fn prove_all(
+    images: &Images<'_>,
+    plan: &BuildPlan,
+    said: &BTreeMap<String, String>,
+    fingerprints: &BTreeMap<String, Fingerprint>,
+) -> Result<Vec<Proved>> {
     thread::scope(|scope| {
-        let look = |image| scope.spawn(move || prove(images, image, &made(images, image, said)?));
+        let look = |image| scope.spawn(move || prove(images, image, &made(images, image, said)?, fingerprints));
         let threads: Vec<_> = plan.images.iter().map(look).collect();
         threads.into_iter().map(image::joined).collect()
     })
@@ -348,7 +355,12 @@ fn made(images: &Images<'_>, image: &ImagePlan, said: &BTreeMap<String, String>)
 }
 
 /// Looks at an image without running it, then runs its program if an engine can: a program that cannot run says why.
-fn prove(images: &Images<'_>, image: &ImagePlan, id: &str) -> Result<Proved> {
+fn prove(
+    images: &Images<'_>,
+    image: &ImagePlan,
+    id: &str,
+    fingerprints: &BTreeMap<String, Fingerprint>,
+) -> Result<Proved> {
     let mut facts = images.facts(&image.package, id)?;
     let mut objections = Vec::new();
     if facts.program.is_none() && !conformance::cannot_start(&facts) {
@@ -361,7 +373,8 @@ fn prove(images: &Images<'_>, image: &ImagePlan, id: &str) -> Result<Proved> {
         }
     }
     objections.extend(facts.program.as_ref().and_then(|program| other_program(image, program)));
-    let image = BuiltImage { name: image.name.clone(), package: image.package.clone(), facts };
+    let inputs = fingerprints[&image.name].digest();
+    let image = BuiltImage { name: image.name.clone(), package: image.package.clone(), facts, inputs };
     Ok(Proved { image, objections })
 }
 

@@ -2,66 +2,92 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use anyhow::Result;
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::plan::ImagePush;
 use super::registry::Registry;
 use super::remote::Digest;
-use super::verified::Verified;
-use xtask_outcome::Unchecked;
+use super::verified::{Verified, VerifiedDatabase};
+use xtask_outcome::{Checked, Stop, Unchecked};
 
 /// At the root of the repository; ignored by git (docs/decisions/0010-shipping.md).
-pub(super) const FILE: &str = "images.lock.json";
+pub const FILE: &str = "images.lock.json";
 /// The version of the lock's form; it changes when a field changes its meaning or goes.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Lock {
     schema: u32,
     version: String,
     /// The commit that was verified and pushed.
-    revision: String,
+    pub(super) revision: String,
     /// The day of the `verify`.
-    verified: String,
+    pub(super) verified: String,
     registry: String,
-    images: BTreeMap<String, LockedImage>,
-    bases: BTreeMap<String, LockedBase>,
-    engine: String,
-    tools: BTreeMap<String, Value>,
-    database: Option<Value>,
+    /// Who built: a URI, the workflow where there is one.
+    pub(super) builder: String,
+    pub(super) images: BTreeMap<String, LockedImage>,
+    pub(super) bases: BTreeMap<String, LockedBase>,
+    pub(super) engine: String,
+    pub(super) tools: BTreeMap<String, Value>,
+    pub(super) database: Option<VerifiedDatabase>,
+    /// What `verify` looked at, with counts.
+    pub(super) checked: Vec<Checked>,
     /// What `verify` could not check; empty but for `--allow-incomplete`.
-    unchecked: Vec<Unchecked>,
+    pub(super) unchecked: Vec<Unchecked>,
+    /// Whether signatures, SBOMs and provenance statements were pushed beside the images.
+    pub(super) signed: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct LockedImage {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LockedImage {
+    pub(super) package: String,
     /// What to deploy: `registry.example/shop/mini-user@sha256:…`.
-    reference: String,
-    tags: Vec<String>,
+    pub(super) reference: String,
+    /// The commit's first, which never moves.
+    pub(super) tags: Vec<String>,
     /// The image's id in the engine that verified it. It is no digest and cannot be pulled.
-    id: String,
+    pub(super) id: String,
     /// The newest commit that touched the image's inputs.
-    revision: String,
-    /// The bill of materials (CycloneDX), relative to the root; `null` when there is none.
-    sbom: Option<String>,
+    pub(super) revision: String,
+    /// The SHA-256 of everything that it was built from.
+    pub(super) inputs: String,
+    /// `null` when there is none.
+    pub(super) sbom: Option<LockedSbom>,
 }
 
-#[derive(Debug, Serialize)]
-struct LockedBase {
-    reference: String,
-    id: String,
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LockedSbom {
+    /// CycloneDX, relative to the root of the repository.
+    pub(super) file: String,
+    /// Of the file's bytes, in hexadecimal.
+    pub(super) sha256: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LockedBase {
+    pub(super) reference: String,
+    pub(super) id: String,
     /// `null` for a base that was made on the machine that built: no registry has it.
-    digest: Option<String>,
+    pub(super) digest: Option<String>,
     made_here: bool,
 }
 
 /// What stands beside a verified image or base and is only known at the push.
 pub(super) struct Beside {
     /// By image name.
-    pub(super) bills_of_materials: BTreeMap<String, String>,
+    pub(super) sboms: BTreeMap<String, LockedSbom>,
     /// By base name.
     pub(super) base_digests: BTreeMap<String, String>,
+    pub(super) builder: String,
+    pub(super) signed: bool,
 }
 
 impl Lock {
@@ -70,16 +96,18 @@ impl Lock {
         version: &str,
         registry: &Registry,
         pushed: &[(ImagePush, Digest)],
-        beside: &Beside,
+        beside: Beside,
     ) -> Self {
         let mut images = BTreeMap::new();
         for (image, (push, digest)) in verified.images.into_iter().zip(pushed) {
             let locked = LockedImage {
+                package: image.package,
                 reference: format!("{}@{}", push.repository, digest.0),
                 tags: [std::slice::from_ref(&push.tags.revision), &push.tags.moving].concat(),
                 id: image.id,
                 revision: image.revision,
-                sbom: beside.bills_of_materials.get(&image.name).cloned(),
+                inputs: image.inputs,
+                sbom: beside.sboms.get(&image.name).cloned(),
             };
             images.insert(image.name, locked);
         }
@@ -94,12 +122,38 @@ impl Lock {
             revision: verified.head,
             verified: verified.date,
             registry: registry.to_string(),
+            builder: beside.builder,
             images,
             bases: verified.bases.into_iter().map(base).collect(),
             engine: verified.engine,
             tools: verified.tools,
-            database: verified.database.and_then(|database| serde_json::to_value(database).ok()),
+            database: verified.database,
+            checked: verified.checked,
             unchecked: verified.unchecked,
+            signed: beside.signed,
         }
+    }
+
+    /// # Errors
+    /// [`Stop::Absent`] when there is none, [`Stop::Usage`] for one that is not this version's.
+    pub(super) fn read(file: &Utf8Path) -> Result<Self> {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            Stop::Absent(format!("read the lock {file}: {error}; next: pass the lock of the push with --lock FILE"))
+        })?;
+        let lock: Self = serde_json::from_str(&text)
+            .map_err(|error| Stop::Usage(format!("{file} is not a lock of this version of xtask: {error}")))?;
+        if lock.schema == SCHEMA {
+            Ok(lock)
+        } else {
+            let text = format!("{file} has schema {}, this version of xtask reads {SCHEMA}", lock.schema);
+            Err(Stop::Usage(text).into())
+        }
+    }
+}
+
+impl LockedImage {
+    /// The digest of the image's manifest or index.
+    pub(super) fn digest(&self) -> &str {
+        self.reference.split_once('@').map_or("", |(_, digest)| digest)
     }
 }

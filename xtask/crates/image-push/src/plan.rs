@@ -1,6 +1,9 @@
 //! What a push does, as a plain value; and why it may not be done.
 
-use super::registry::{Registry, Tags};
+use anyhow::Result;
+
+use super::registry::{Registry, SHORT_REVISION_CHARACTERS, Tags};
+use super::remote::Standing;
 use super::tree::Tree;
 use super::verified::Verified;
 use xtask_outcome::Stop;
@@ -33,8 +36,74 @@ impl ImagePush {
 
     /// The references that move from an earlier push to this one.
     pub(super) fn moving(&self) -> Vec<String> {
-        self.tags.moving.iter().map(|tag| format!("{}:{tag}", self.repository)).collect()
+        self.tags.moving.iter().map(|tag| self.tagged(tag)).collect()
     }
+
+    pub(super) fn tagged(&self, tag: &str) -> String {
+        format!("{}:{tag}", self.repository)
+    }
+}
+
+/// What is done with one tag of a branch or version. All images of a push keep together: one that cannot move holds the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Move {
+    /// To these images; the text says from where.
+    Forward(String),
+    /// Not at all; the text says why, and how to do it by hand.
+    Stays(String),
+}
+
+/// A commit's tag never names two different images.
+///
+/// # Errors
+/// [`Stop::Absent`] names every image that the registry has differently; nothing was pushed.
+pub(super) fn refuse_other_images(images: &[ImagePush], standing: &[Standing]) -> Result<(), Stop> {
+    let other = images.iter().zip(standing).filter_map(|(image, standing)| {
+        let there = standing.revision.as_ref().filter(|there| !there.is(&image.id))?;
+        Some(format!("{} is {} there and {} here", image.by_revision(), there.id, image.id))
+    });
+    let other: Vec<_> = other.collect();
+    if other.is_empty() {
+        return Ok(());
+    }
+    Err(Stop::Absent(format!(
+        "refused: a commit's tag does not move, and the registry has other images under it: {}; next: deploy those (`cargo xtask verify-pushed` checks them), or push a new commit",
+        other.join("; ")
+    )))
+}
+
+/// Decides for one tag. `is_ancestor` says whether a commit is the one that is pushed or comes before it.
+pub(super) fn move_of(
+    tag: &str,
+    images: &[ImagePush],
+    standing: &[Standing],
+    mut is_ancestor: impl FnMut(&str) -> Result<bool>,
+) -> Result<Move> {
+    let mut from = Vec::new();
+    for (image, standing) in images.iter().zip(standing) {
+        let Some(there) = standing.moving.get(tag).filter(|there| !there.is(&image.id)) else { continue };
+        let reference = image.tagged(tag);
+        let is_older = match &there.revision {
+            Some(revision) => is_ancestor(revision)?,
+            None => false,
+        };
+        if !is_older {
+            let revision = there.revision.as_deref().unwrap_or("no commit that it names");
+            return Ok(Move::Stays(format!(
+                "{tag} stays where it is: {reference} was built from {revision}, which is not an ancestor of this commit; to move it back, `docker buildx imagetools create --tag {reference} {}@DIGEST` for each image",
+                image.repository
+            )));
+        }
+        from.extend(there.revision.iter().map(|revision| short(revision).to_owned()));
+    }
+    from.sort();
+    from.dedup();
+    let from = if from.is_empty() { String::new() } else { format!(", from images of {}", from.join(" and ")) };
+    Ok(Move::Forward(format!("{tag} names the images of this commit{from}")))
+}
+
+fn short(revision: &str) -> &str {
+    revision.get(..SHORT_REVISION_CHARACTERS).unwrap_or(revision)
 }
 
 /// The plan for people, one step a line: no tag that moves is pushed before all images are there and proved.
@@ -83,19 +152,69 @@ pub(super) fn admit(verified: &Verified, now: &Tree, allow_incomplete: bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::{Digest, InRegistry};
     use serde_json::json;
     use xtask_outcome::Unchecked;
 
     fn verified() -> Verified {
         serde_json::from_value(json!({
-            "schema": 1, "date": "2026-11-25", "head": "0123456789abcdef", "changes": [],
+            "schema": 2, "date": "2026-11-25", "head": "0123456789abcdef", "changes": [],
             "images": [
-                { "name": "gateway", "package": "mini-gateway", "id": "sha256:g", "revision": "r" },
-                { "name": "user", "package": "mini-user", "id": "sha256:u", "revision": "r" },
+                { "name": "gateway", "package": "mini-gateway", "id": "sha256:g", "revision": "r", "inputs": "sha256:i" },
+                { "name": "user", "package": "mini-user", "id": "sha256:u", "revision": "r", "inputs": "sha256:i" },
             ],
-            "bases": {}, "tools": {}, "engine": "20.10.24", "database": null, "unchecked": [],
+            "bases": {}, "tools": {}, "engine": "20.10.24", "database": null, "checked": [], "unchecked": [],
         }))
         .unwrap()
+    }
+
+    fn one(tag: &str) -> Vec<ImagePush> {
+        let tags = Tags { revision: "0123456789ab".into(), moving: vec![tag.into()] };
+        let registry = Registry::parse("registry.example/shop").unwrap();
+        ImagePush::of_all(&verified(), &registry, &tags)
+    }
+
+    fn there(id: &str, revision: Option<&str>) -> InRegistry {
+        InRegistry { digest: Digest("sha256:m".into()), id: id.into(), revision: revision.map(Into::into) }
+    }
+
+    fn nothing_there() -> Vec<Standing> {
+        vec![Standing::default(), Standing::default()]
+    }
+
+    #[test]
+    fn a_commits_tag_is_taken_as_it_is_when_it_is_the_same_image_and_refused_when_it_is_not() {
+        let mut standing = nothing_there();
+        refuse_other_images(&one("main"), &standing).unwrap();
+        standing[0].revision = Some(there("sha256:g", None));
+        refuse_other_images(&one("main"), &standing).unwrap();
+        // With the containerd store the engine's id is the manifest's digest.
+        let mut by_manifest = nothing_there();
+        by_manifest[1].revision =
+            Some(InRegistry { digest: Digest("sha256:u".into()), ..there("sha256:config", None) });
+        refuse_other_images(&one("main"), &by_manifest).unwrap();
+        standing[1].revision = Some(there("sha256:other", None));
+        let text = refuse_other_images(&one("main"), &standing).unwrap_err().to_string();
+        assert!(text.contains("mini-user:0123456789ab is sha256:other there and sha256:u here"), "{text}");
+        assert!(!text.contains("mini-gateway"), "{text}");
+    }
+
+    #[test]
+    fn a_branchs_tag_moves_forward_only_and_for_all_images_or_none() {
+        let moved = |standing: &[Standing]| {
+            move_of("main", &one("main"), standing, |revision| Ok(revision.starts_with("old"))).unwrap()
+        };
+        let mut standing = nothing_there();
+        assert_eq!(moved(&standing), Move::Forward("main names the images of this commit".into()));
+        standing[0].moving.insert("main".into(), there("sha256:x", Some("old-but-longer-than-twelve")));
+        assert!(matches!(moved(&standing), Move::Forward(text) if text.ends_with("from images of old-but-long")));
+        standing[1].moving.insert("main".into(), there("sha256:y", Some("newer")));
+        assert!(matches!(moved(&standing), Move::Stays(text) if text.contains("mini-user:main was built from newer")));
+        // The same image is no move, whatever its label says.
+        standing[1].moving.insert("main".into(), there("sha256:u", Some("newer")));
+        assert!(matches!(moved(&standing), Move::Forward(_)));
+        standing[1].moving.insert("main".into(), there("sha256:y", None));
+        assert!(matches!(moved(&standing), Move::Stays(text) if text.contains("no commit that it names")));
     }
 
     fn tree() -> Tree {

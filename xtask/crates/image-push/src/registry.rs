@@ -48,6 +48,12 @@ impl Registry {
         Ok(Self { host: host.to_owned(), folder: folder.to_owned() })
     }
 
+    /// On this machine, where docker and cosign speak plain HTTP.
+    pub(super) fn is_loopback(&self) -> bool {
+        let name = self.host.split(':').next().unwrap_or_default();
+        name == "localhost" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+    }
+
     /// The repository of a package's image: `registry.example:5000/shop/mini-user`.
     pub(super) fn repository(&self, package: &str) -> String {
         format!("{self}/{package}")

@@ -1,5 +1,7 @@
 //! Pushes images by id and reads back what the registry then has.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use xshell::{Shell, cmd};
@@ -9,17 +11,45 @@ use super::registry::Registry;
 use xtask_engine::Tool;
 use xtask_engine::inspect;
 use xtask_outcome::Stop;
-use xtask_process::Runner;
+use xtask_process::{Captured, Runner};
 use xtask_workspace::Context;
 
 const PUSH_LIMIT_SECONDS: u64 = 1800;
 const QUERY_LIMIT_SECONDS: u64 = 120;
 const MANIFEST_FORMAT: &str = "{{json .Manifest}}";
+const IMAGE_FORMAT: &str = "{{json .Image}}";
 const DIGESTS_FORMAT: &str = "{{json .RepoDigests}}";
 
 /// The digest of a manifest in a registry. It is no image id, and the two are never compared as if they were one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Digest(pub(super) String);
+
+/// What a reference stands for in the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct InRegistry {
+    pub(super) digest: Digest,
+    /// The digest of the image's configuration, or of an index; either is what an engine may call the image.
+    pub(super) id: String,
+    /// The commit that the image's label names.
+    pub(super) revision: Option<String>,
+}
+
+impl InRegistry {
+    /// Whether this is the image that an engine knows by that id. An engine with the containerd store calls an image by its
+    /// manifest or index, others by its configuration.
+    pub(super) fn is(&self, id: &str) -> bool {
+        self.id == id || self.digest.0 == id
+    }
+}
+
+/// What the registry has under the tags of one image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Under the commit's tag, which never moves.
+    pub(super) revision: Option<InRegistry>,
+    /// Under each tag that moves; a tag that is not there yet is not in it.
+    pub(super) moving: BTreeMap<String, InRegistry>,
+}
 
 /// Talks to the engine and, through buildx, to the registry; both with the credentials that `docker login` keeps.
 pub(super) struct Remote<'a> {
@@ -40,18 +70,30 @@ impl<'a> Remote<'a> {
         Ok(Self { context, docker, buildx, shell: Shell::new()?, host: &registry.host })
     }
 
-    /// Pushes all images by their revision and proves each; only then come the tags that move.
+    /// Pushes all images by their revision and proves each. One that the registry has already is taken as it is.
     ///
     /// # Errors
-    /// The first failure. What was pushed by revision before it stays, unnamed by anything that moves.
-    pub(super) fn push(&self, images: &[ImagePush]) -> Result<Vec<Digest>> {
+    /// The first failure. What was pushed before it stays, and no tag that moves names it.
+    pub(super) fn push(&self, images: &[ImagePush], standing: &[Standing]) -> Result<Vec<Digest>> {
         self.refuse_taken_names(images)?;
-        let mut digests = Vec::new();
-        for image in images {
-            digests.push(self.push_as(image, &image.by_revision())?);
-        }
-        for (image, digest) in images.iter().zip(&digests) {
-            for reference in image.moving() {
+        let push = |(image, standing): (&ImagePush, &Standing)| match &standing.revision {
+            Some(there) => {
+                eprintln!("push: {} is in the registry already, the same image", image.by_revision());
+                Ok(there.digest.clone())
+            }
+            None => self.push_as(image, &image.by_revision()),
+        };
+        images.iter().zip(standing).map(push).collect()
+    }
+
+    /// Moves the tags of a branch or version to the images, when all of them are in the registry.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub(super) fn move_tags(&self, images: &[ImagePush], digests: &[Digest], tags: &[String]) -> Result<()> {
+        for (image, digest) in images.iter().zip(digests) {
+            for tag in tags {
+                let reference = image.tagged(tag);
                 let now = self.push_as(image, &reference)?;
                 if now != *digest {
                     let text = format!("{reference} is {} in the registry, expected {}", now.0, digest.0);
@@ -59,7 +101,47 @@ impl<'a> Remote<'a> {
                 }
             }
         }
-        Ok(digests)
+        Ok(())
+    }
+
+    /// What the registry has under the tags of one image before anything is pushed.
+    ///
+    /// # Errors
+    /// [`Stop::Broken`] when the registry does not answer.
+    pub(super) fn standing(&self, image: &ImagePush) -> Result<Standing> {
+        let revision = self.look_up(&image.repository, &image.by_revision())?;
+        let mut moving = BTreeMap::new();
+        for tag in &image.tags.moving {
+            moving.extend(self.look_up(&image.repository, &image.tagged(tag))?.map(|there| (tag.clone(), there)));
+        }
+        Ok(Standing { revision, moving })
+    }
+
+    /// What a reference stands for in the registry; `None` when there is nothing.
+    ///
+    /// # Errors
+    /// [`Stop::Broken`] when the registry does not answer.
+    pub(super) fn look_up(&self, repository: &str, reference: &str) -> Result<Option<InRegistry>> {
+        let captured = self.imagetools(reference, &["--format", MANIFEST_FORMAT])?;
+        if !captured.status.success() {
+            // The words of containerd's resolver for a 404, which is what buildx prints.
+            if captured.stderr.trim_end().ends_with("not found") {
+                return Ok(None);
+            }
+            let text = format!(
+                "ask the registry for {reference}: {}; next: `docker login {}` if it asks for credentials",
+                captured.tail(),
+                self.host
+            );
+            return Err(Stop::Broken(text).into());
+        }
+        let manifest = json_of(reference, &captured.stdout)?;
+        let digest = text_at(&manifest, "/digest").unwrap_or_default();
+        let pinned = format!("{repository}@{digest}");
+        let content = self.inspect(&pinned, &["--raw"])?;
+        let image = self.inspect(&pinned, &["--format", IMAGE_FORMAT])?;
+        let id = text_at(&content, "/config/digest").unwrap_or_else(|| digest.clone());
+        Ok(Some(InRegistry { digest: Digest(digest), id, revision: revision_label(&image) }))
     }
 
     /// A name that stands for another image on this machine is somebody's: it is not taken from it.
@@ -107,26 +189,33 @@ impl<'a> Remote<'a> {
 
     /// Asks the registry what the reference stands for, and proves that it is the image that was verified.
     fn read_back(&self, image: &ImagePush, reference: &str) -> Result<Digest> {
-        let manifest = self.inspect(reference, &["--format", MANIFEST_FORMAT])?;
-        let digest = text_at(&manifest, "/digest").unwrap_or_default();
-        let content = self.inspect(&format!("{}@{digest}", image.repository), &["--raw"])?;
-        // An engine with the containerd store calls an image by its manifest or index, others by its configuration.
-        let config = text_at(&content, "/config/digest");
-        if digest == image.id || config.as_deref() == Some(&image.id) {
-            return Ok(Digest(digest));
+        let found = self.look_up(&image.repository, reference).context("read back what was pushed")?;
+        match found {
+            Some(found) if found.is(&image.id) => Ok(found.digest),
+            found => {
+                let found = found.map_or_else(|| "nothing".to_owned(), |found| found.id);
+                let text = format!(
+                    "the registry has {found} as {reference}, expected the image {}; no lock was written",
+                    image.id
+                );
+                Err(Stop::Broken(text).into())
+            }
         }
-        let found = config.unwrap_or(digest);
-        let text =
-            format!("the registry has {found} as {reference}, expected the image {}; no lock was written", image.id);
-        Err(Stop::Broken(text).into())
     }
 
     fn inspect(&self, reference: &str, how: &[&str]) -> Result<Value> {
+        let captured = self.imagetools(reference, how)?;
+        if !captured.status.success() {
+            let text = format!("ask the registry for {reference}: {}", captured.tail());
+            return Err(Stop::Broken(text).into());
+        }
+        json_of(reference, &captured.stdout)
+    }
+
+    fn imagetools(&self, reference: &str, how: &[&str]) -> Result<Captured> {
         let (buildx, plugin) = (&self.buildx.program, &self.buildx.arguments);
         let inspect = cmd!(self.shell, "{buildx} {plugin...} imagetools inspect {how...} {reference}");
-        let said = self.context.runner.read(inspect, QUERY_LIMIT_SECONDS).context("read back what was pushed")?;
-        serde_json::from_str(&said)
-            .map_err(|error| Stop::Broken(format!("buildx imagetools says no JSON of {reference}: {error}")).into())
+        self.context.runner.capture(inspect, QUERY_LIMIT_SECONDS)
     }
 
     /// Takes the name away again, unless it is the image's only one: then the image would go with it.
@@ -153,6 +242,17 @@ impl<'a> Remote<'a> {
         let digests: Vec<String> = serde_json::from_str(&captured.stdout).unwrap_or_default();
         Ok(digests.first().and_then(|digest| digest.split_once('@')).map(|(_, digest)| digest.to_owned()))
     }
+}
+
+fn json_of(reference: &str, text: &str) -> Result<Value> {
+    serde_json::from_str(text)
+        .map_err(|error| Stop::Broken(format!("buildx imagetools prints no JSON for {reference}: {error}")).into())
+}
+
+/// The label in an image's configuration, or in the first one of an index, whose configurations stand under their platforms.
+fn revision_label(image: &Value) -> Option<String> {
+    let label = |config: &Value| text_at(config, "/config/Labels/org.opencontainers.image.revision");
+    label(image).or_else(|| image.as_object()?.values().find_map(label))
 }
 
 fn text_at(value: &Value, pointer: &str) -> Option<String> {

@@ -54,6 +54,17 @@ pub(super) fn names(context: &Context) -> Result<(Option<String>, Vec<String>)> 
     Ok((branch, tags.lines().map(ToOwned::to_owned).collect()))
 }
 
+/// Whether a commit is `head` or one that it comes from. One that this checkout does not know is not.
+pub(super) fn is_ancestor(context: &Context, commit: &str, head: &str) -> Result<bool> {
+    // A label is somebody else's text: only a commit's id reaches git.
+    if commit.is_empty() || !commit.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Ok(false);
+    }
+    let shell = shell_at_root(context)?;
+    let asked = cmd!(shell, "git merge-base --is-ancestor {commit} {head}");
+    Ok(context.runner.capture(asked, GIT_LIMIT_SECONDS)?.status.success())
+}
+
 fn shell_at_root(context: &Context) -> Result<Shell, Stop> {
     let shell = Shell::new().map_err(|error| Stop::Broken(error.to_string()))?;
     shell.change_dir(&context.project.root);

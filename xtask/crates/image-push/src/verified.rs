@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::sbom;
 use super::tree::Tree;
 use xtask_engine::Base;
 use xtask_engine::Ready;
 use xtask_image_build::BuiltImage;
-use xtask_outcome::{Date, Outcome, Stop, Unchecked};
+use xtask_outcome::{Checked, Date, Outcome, Stop, Unchecked};
 use xtask_process::put;
 use xtask_workspace::Project;
 
 const FILE: &str = "verified.json";
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 const REVISION_LABEL: &str = "/Labels/org.opencontainers.image.revision";
 
 /// The record of a `verify` without findings.
@@ -37,6 +37,8 @@ pub struct Verified {
     pub(super) engine: String,
     /// `None`: there was none, and `unchecked` says so.
     pub(super) database: Option<VerifiedDatabase>,
+    /// What `verify` looked at, with counts.
+    pub(super) checked: Vec<Checked>,
     pub(super) unchecked: Vec<Unchecked>,
 }
 
@@ -48,6 +50,8 @@ pub(super) struct VerifiedImage {
     pub(super) id: String,
     /// The newest commit that touched the image's inputs.
     pub(super) revision: String,
+    /// The SHA-256 of everything that it was built from.
+    pub(super) inputs: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +79,7 @@ impl Verified {
             package: image.package.clone(),
             id: image.facts.id.clone(),
             revision: image.facts.config.pointer(REVISION_LABEL).and_then(Value::as_str).unwrap_or_default().to_owned(),
+            inputs: image.inputs.clone(),
         };
         let base = |base: &Base| VerifiedBase {
             reference: base.reference.clone(),
@@ -104,21 +109,18 @@ impl Verified {
             tools,
             engine: ready.engine.clone(),
             database,
+            checked: outcome.checked.clone(),
             unchecked: outcome.unchecked.clone(),
         }
     }
 
-    /// Keeps the record, and each image's bill of materials by the image's id. One that this run's scan did not make
+    /// Keeps the record, and each image's SBOM by the image's id. One that this run's scan did not make
     /// counts as not checked.
     pub fn store(mut self, project: &Project) -> Result<()> {
         for image in &self.images {
-            let made = project.out().join("reports").join(format!("scan-{}.cdx.json", image.name));
-            let text = std::fs::read_to_string(&made).unwrap_or_default();
-            if text.contains(&image.id) {
-                put(&bill_of_materials(project, &image.id), &text)?;
-            } else {
+            if !sbom::keep(project, &image.name, &image.id)? {
                 let reason = format!("the scan made none for {}", image.id);
-                self.unchecked.push(Unchecked { what: format!("bill of materials of {}", image.name), reason });
+                self.unchecked.push(Unchecked { what: format!("SBOM of {}", image.name), reason });
             }
         }
         put(&project.out().join(FILE), &serde_json::to_string_pretty(&self)?)
@@ -147,9 +149,4 @@ pub fn forget(project: &Project) -> Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("forget the last verify"),
         _ => Ok(()),
     }
-}
-
-/// Where an image's bill of materials is kept.
-pub(super) fn bill_of_materials(project: &Project, id: &str) -> Utf8PathBuf {
-    project.out().join("sbom").join(format!("{}.cdx.json", id.trim_start_matches("sha256:")))
 }

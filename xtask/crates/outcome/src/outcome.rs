@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{Finding, Stop};
 
 /// What a command looked at, with a count: a step that checked nothing is not a pass.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Checked {
     /// In the plural, as it stands behind the count: `images`.

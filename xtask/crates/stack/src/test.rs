@@ -213,7 +213,7 @@ mod tests {
             program_faults: vec![],
             program: Some(ProgramFacts { version_line: String::new(), contract: Value::Null }),
         };
-        BuiltImage { name: "user".into(), package: "mini-user".into(), facts }
+        BuiltImage { name: "user".into(), package: "mini-user".into(), facts, inputs: String::new() }
     }
 
     #[test]

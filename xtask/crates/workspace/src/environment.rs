@@ -13,6 +13,8 @@ pub struct Environment {
     pub ci: bool,
     /// In GitHub Actions: findings become annotations.
     pub github_actions: bool,
+    /// `OWNER/REPOSITORY/.github/workflows/FILE@REF` of the workflow that runs.
+    pub github_workflow: Option<String>,
     /// Where GitHub Actions takes a job's summary.
     pub github_step_summary: Option<Utf8PathBuf>,
     /// The variables that open the cache of GitHub Actions are set; buildx reads their values by itself.
@@ -63,6 +65,7 @@ impl Environment {
             path: variable("PATH").unwrap_or_default(),
             ci: variable("CI").is_some(),
             github_actions: variable("GITHUB_ACTIONS").is_some(),
+            github_workflow: variable("GITHUB_WORKFLOW_REF"),
             github_step_summary: variable("GITHUB_STEP_SUMMARY").map(Utf8PathBuf::from),
             actions_cache: variable("ACTIONS_RUNTIME_TOKEN").is_some()
                 && ACTIONS_CACHE_URLS.into_iter().any(|name| variable(name).is_some()),
