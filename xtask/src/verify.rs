@@ -30,6 +30,7 @@ impl Verify {
         );
         // Outside a git repository everything can be verified, and nothing shipped.
         let tree = Tree::read(context).ok();
+        tree.iter().for_each(|tree| outcome.evidence("commit", tree.evidence()));
         let ready = ready(context)?;
         // From here on it is judged again: what the last run found no longer counts.
         forget(&context.project)?;

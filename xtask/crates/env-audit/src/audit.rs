@@ -1,6 +1,6 @@
 //! One audit, from the places to the outcome.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use xtask_outcome::{Finding, Outcome, Stop};
 
 use crate::files::{DOCUMENT, EXAMPLE};
@@ -133,9 +133,13 @@ fn count<'p>(view: &View<'_>, images: impl Iterator<Item = &'p ImagePlace> + Clo
 
 /// The matrices by service, as the report shows them.
 impl Matrix {
-    /// Several matrices, by service.
+    /// Several matrices, by service: the places, and a cell for each of them by variable.
     pub fn evidence(matrices: &[Self]) -> Map<String, Value> {
-        matrices.iter().map(|matrix| (matrix.service.clone(), matrix.lines())).collect()
+        let one = |matrix: &Self| {
+            let variables: Map<_, _> = matrix.rows.iter().map(|(name, cells)| (name.clone(), json!(cells))).collect();
+            (matrix.service.clone(), json!({ "places": matrix.places, "variables": variables }))
+        };
+        matrices.iter().map(one).collect()
     }
 }
 

@@ -77,8 +77,8 @@ impl Matrix {
         text + "\n"
     }
 
-    /// By variable, one line each: for the report's evidence.
-    pub fn lines(&self) -> Value {
+    /// By variable, one line each.
+    fn lines(&self) -> Value {
         let line = |(name, cells): &(String, Vec<String>)| {
             let cells = self.places.iter().zip(cells).filter(|(_, cell)| !cell.is_empty() && *cell != SAME);
             let told =

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use toml::Spanned;
 
 use xtask_outcome::{Date, Exception, Exceptions, Finding, Place, Stop};
@@ -14,6 +15,8 @@ use crate::objection::Objection;
 use crate::saved_image::{Kind, texts};
 
 pub(super) const FILE: &str = "images.toml";
+/// How many changed files of an image a report names.
+const SHOWN_FILES: usize = 20;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -79,6 +82,19 @@ impl Policy {
         Some(format!("{} → {} bytes{}", before.size_bytes, facts.size_bytes, largest_growth(before, facts)?))
     }
 
+    /// An image's sizes for a report: its limit, its size in the build before, and the files whose sizes changed most since.
+    pub(super) fn sizes(&self, name: &str, facts: &ImageFacts, before: Option<&ImageFacts>) -> Map<String, Value> {
+        let mut changed = before.map(|before| changed(before, facts)).unwrap_or_default();
+        changed.sort_by_key(|(_, was, is)| std::cmp::Reverse(is.abs_diff(*was)));
+        let file = |(path, was, is): &(String, u64, u64)| json!({ "path": path, "before_bytes": was, "bytes": is });
+        let value = json!({
+            "limit_bytes": self.limit_bytes.get(name),
+            "before_bytes": before.map(|before| before.size_bytes),
+            "changed": changed.iter().take(SHOWN_FILES).map(file).collect::<Vec<_>>(),
+        });
+        value.as_object().cloned().unwrap_or_default()
+    }
+
     /// A limit for an image that does not exist (any more).
     pub(super) fn stale_limits<'a>(&self, images: impl Iterator<Item = &'a str>) -> Vec<Finding> {
         let images: BTreeSet<_> = images.collect();
@@ -95,6 +111,13 @@ impl Policy {
 
 /// `; PATH grew most: BEFORE → AFTER bytes`, or nothing when no file grew.
 fn largest_growth(before: &ImageFacts, facts: &ImageFacts) -> Option<String> {
+    let grown = changed(before, facts).into_iter().filter(|(_, was, is)| is > was);
+    let (path, was, is) = grown.max_by_key(|(_, was, is)| is - was)?;
+    Some(format!("; {path} grew most: {was} → {is} bytes"))
+}
+
+/// The files whose sizes differ, with both sizes; 0 stands for a file that is not there.
+fn changed(before: &ImageFacts, facts: &ImageFacts) -> Vec<(String, u64, u64)> {
     let sizes = |facts: &ImageFacts| {
         let mut sizes = BTreeMap::new();
         for file in &facts.files {
@@ -103,15 +126,17 @@ fn largest_growth(before: &ImageFacts, facts: &ImageFacts) -> Option<String> {
         sizes
     };
     let (old, new) = (sizes(before), sizes(facts));
-    let grown = new.iter().map(|(path, size)| (path, old.get(path).copied().unwrap_or(0), *size));
-    let (path, was, is) = grown.filter(|(_, was, is)| is > was).max_by_key(|(_, was, is)| is - was)?;
-    Some(format!("; {path} grew most: {was} → {is} bytes"))
+    let size = |sizes: &BTreeMap<String, u64>, path: &str| sizes.get(path).copied().unwrap_or(0);
+    let paths: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let all = paths.into_iter().map(|path| (path.clone(), size(&old, path), size(&new, path)));
+    all.filter(|(_, was, is)| was != is).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::conformance::tests::facts;
+    use crate::saved_image::ImageFile;
 
     fn policy() -> Policy {
         Policy::parse(
@@ -172,6 +197,21 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn a_report_names_limit_size_before_and_the_files_that_changed_most() {
+        let (mut before, mut after) = (facts(), facts());
+        let beside = |path: &str, size_bytes| ImageFile { path: path.into(), size_bytes, ..facts().files[0].clone() };
+        before.files.push(beside("/gone", 5));
+        after.files[0].size_bytes += 70;
+        after.files.push(beside("/new", 9));
+        let sizes = Value::Object(policy().sizes("user", &after, Some(&before)));
+        assert_eq!((&sizes["limit_bytes"], &sizes["before_bytes"]), (&json!(1_000_000), &json!(before.size_bytes)));
+        let paths: Vec<_> = sizes["changed"].as_array().unwrap().iter().map(|file| file["path"].clone()).collect();
+        assert_eq!(paths, [json!("/mini-user"), json!("/new"), json!("/gone")]);
+        assert_eq!(sizes["changed"][2], json!({ "path": "/gone", "before_bytes": 5, "bytes": 0 }));
+        assert_eq!(policy().sizes("reports", &after, None)["changed"], json!([]));
     }
 
     #[test]

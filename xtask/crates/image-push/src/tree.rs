@@ -1,6 +1,7 @@
 //! What git says of the checkout: only a clean one, at one commit, can be shipped.
 
 use anyhow::Result;
+use serde_json::{Value, json};
 use xshell::{Shell, cmd};
 
 use xtask_outcome::Stop;
@@ -33,6 +34,11 @@ impl Tree {
         }
         let status = runner.read(cmd!(shell, "git status --porcelain --untracked-files=normal"), GIT_LIMIT_SECONDS)?;
         Ok(Self { head, changes: status.lines().map(|line| line.trim().to_owned()).collect() })
+    }
+
+    /// The commit for a report, and in how many files the work tree differs from it.
+    pub fn evidence(&self) -> Value {
+        json!({ "head": self.head, "changed_files": self.changes.len() })
     }
 
     /// The changes for a message: the first few, and how many more there are.

@@ -66,12 +66,7 @@ pub(crate) fn section(report: &Report, earlier: Option<&Earlier>) -> Option<Sect
     let Some(earlier) = earlier else {
         let body = html! { p { "This is the first verdict that is kept here; the next one is compared with it." } };
         let is_worth_it = report.command == "verify" && report.exit_code.is_some();
-        return is_worth_it.then_some(Section {
-            id: "changes",
-            title: "Since the last verdict",
-            aside: String::new(),
-            body,
-        });
+        return is_worth_it.then_some(Section { id: "changes", title: "Changes", aside: String::new(), body });
     };
     let (findings, unchecked) = (findings(report, earlier), unchecked(report, earlier));
     let images = changed_images(report, earlier);
@@ -91,9 +86,12 @@ pub(crate) fn section(report: &Report, earlier: Option<&Earlier>) -> Option<Sect
         (listed("Checked again", &unchecked.went))
         @if !images.is_empty() { (scrolled("Images that changed", &table(&images))) }
     };
-    let aside =
-        if is_same { "no change".to_owned() } else { format!("{} → {}", earlier.verdict, report.verdict.word()) };
-    Some(Section { id: "changes", title: "Since the last verdict", aside, body })
+    let aside = match (is_same, report.verdict.word()) {
+        (true, _) => "none".to_owned(),
+        (false, now) if now == earlier.verdict => "same verdict".to_owned(),
+        (false, now) => format!("{} → {now}", earlier.verdict),
+    };
+    Some(Section { id: "changes", title: "Changes", aside, body })
 }
 
 /// By rule, place and message: the line moves with every edit above it.

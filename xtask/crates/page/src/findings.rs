@@ -11,6 +11,8 @@ use crate::{evidence, words};
 
 /// A page of more cannot be searched by a person; the JSON has all.
 const MOST_SHOWN: usize = 2000;
+/// From here on a browser is spared what is not on the screen.
+const MANY: usize = 100;
 const LONGEST_MESSAGE: usize = 2000;
 
 /// What the scan says of a thing that it found: a vulnerability has a severity, a broken rule has none.
@@ -39,16 +41,14 @@ pub(crate) fn section(report: &Report) -> Option<Section> {
     for one in shown {
         by_rule.entry(one.finding.rule).or_default().push(one);
     }
-    // Each rule has its share, so that a loud one does not hide the others.
-    let share = MOST_SHOWN / by_rule.len().max(1);
-    let is_cut = report.findings.len() > MOST_SHOWN;
+    let shares = shares(&by_rule);
     let body = html! {
         (filters(&by_rule, report.findings.len()))
         @for (rule, all) in &by_rule {
-            @let listed = if is_cut { all.len().min(share.max(1)) } else { all.len() };
+            @let listed = shares[rule];
             section.rule aria-labelledby={ "rule-" (rule) } {
                 h3 id={ "rule-" (rule) } { code { (rule) } " " span.aside { (words::count(all.len() as u64)) } }
-                ul.findings { @for one in &all[..listed] { (item(one)) } }
+                ul.findings.many[listed > MANY] { @for one in &all[..listed] { (item(one)) } }
                 @if listed < all.len() {
                     p.quiet { (words::count((all.len() - listed) as u64)) " more of this rule are in " a href={ (report.command) ".json" } { (report.command) ".json" } "." }
                 }
@@ -56,6 +56,22 @@ pub(crate) fn section(report: &Report) -> Option<Section> {
         }
     };
     Some(Section { id: "findings", title: "Findings", aside: words::count(report.findings.len() as u64), body })
+}
+
+/// How many findings of each rule are listed: all where there is room for all, and else as many of each as of every other, so that
+/// a loud rule does not hide the rare ones.
+fn shares<'a>(by_rule: &BTreeMap<&'a str, Vec<Shown<'_>>>) -> BTreeMap<&'a str, usize> {
+    let mut counts: Vec<_> = by_rule.iter().map(|(rule, all)| (all.len(), *rule)).collect();
+    counts.sort_unstable();
+    let (mut room, mut rules) = (MOST_SHOWN, counts.len());
+    let mut shares = BTreeMap::new();
+    for (count, rule) in counts {
+        let share = count.min((room / rules).max(1));
+        shares.insert(rule, share);
+        room = room.saturating_sub(share);
+        rules -= 1;
+    }
+    shares
 }
 
 fn shown<'a>(report: &'a Report, found: &'a [Found]) -> Vec<Shown<'a>> {

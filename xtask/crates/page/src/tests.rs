@@ -24,7 +24,7 @@ fn finding(rule: &'static str, message: impl Into<String>) -> Finding {
 /// Evidence of every kind, with `text` wherever a text stands.
 fn evidence(text: &str) -> Value {
     json!({
-        "commit": { "head": text, "changes": [text] }, "engine": text,
+        "commit": { "head": text, "changed_files": 2 }, "engine": text,
         "tools": { text: { "version": text, "origin": text } },
         "bases": { text: { "reference": text, "id": text, "made_here": true } },
         "build-images": { "images": [{
@@ -133,10 +133,10 @@ fn six_thousand_findings_are_bounded_and_the_rare_one_is_still_shown() {
     outcome.findings.push(finding("rare", "seen"));
     let page = page(&report(outcome), None);
     assert!(page.len() < 2_000_000, "{}", page.len());
-    assert_eq!(page.matches("<li data-rule=\"loud\"").count(), 1000);
+    assert_eq!(page.matches("<li data-rule=\"loud\"").count(), 1999);
     assert_eq!(page.matches("<li data-rule=\"rare\"").count(), 1);
     assert!(
-        page.contains("5,000 more of this rule are in") && page.contains("6,001 findings that a policy does not allow")
+        page.contains("4,001 more of this rule are in") && page.contains("6,001 findings that a policy does not allow")
     );
 }
 

@@ -15,7 +15,8 @@ const MOST_LISTED: usize = 200;
 #[derive(Debug, Deserialize)]
 struct Commit {
     head: String,
-    changes: Vec<String>,
+    /// In how many files the work tree differs from it.
+    changed_files: usize,
 }
 
 /// Good, to be looked at, or bad: the colour, which never says it alone.
@@ -108,8 +109,8 @@ fn facts(report: &Report) -> Markup {
             @if let Some(commit) = commit {
                 div.wide { dt { "Commit" } dd {
                     code { (words::short(&commit.head)) }
-                    @if !commit.changes.is_empty() {
-                        " and " (words::counted(commit.changes.len(), "changed file", "changed files"))
+                    @if commit.changed_files > 0 {
+                        " and " (words::counted(commit.changed_files, "changed file", "changed files"))
                     }
                 } }
             }

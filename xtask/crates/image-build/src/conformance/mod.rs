@@ -43,7 +43,8 @@ pub(super) fn judge(
     let text = project.policy(budget::FILE)?;
     let policy = Policy::parse(project.policy_file(budget::FILE).as_str(), &text)?;
     let mut exceptions = policy.exceptions(&text, Date::today());
-    for image in built {
+    let mut shown = crate::evidence(built);
+    for (image, shown) in built.iter().zip(shown.as_array_mut().into_iter().flatten()) {
         let file = golden_file(project, &image.name);
         let golden = match std::fs::read_to_string(project.root.join(&file)) {
             Ok(text) => Some(Golden::parse(&text).map_err(|error| Stop::Repository(format!("{file}: {error}")))?),
@@ -53,6 +54,9 @@ pub(super) fn judge(
         let before = previous(image);
         if let Some(growth) = before.as_ref().and_then(|before| policy.growth(before, &image.facts)) {
             outcome.evidence(format!("growth_{}", image.name), growth);
+        }
+        if let Some(shown) = shown.as_object_mut() {
+            shown.extend(policy.sizes(&image.name, &image.facts, before.as_ref()));
         }
         let mut found = objections(image);
         found.extend(rules::broken(&image.facts));
@@ -66,6 +70,7 @@ pub(super) fn judge(
         }
         outcome.findings.extend(findings);
     }
+    outcome.evidence("images", shown);
     // One about an image that this run left alone may be needed; one about no image at all is not.
     let left_alone = |name: &str| {
         project.images.iter().any(|image| image.name() == name) && !built.iter().any(|image| image.name == name)

@@ -77,7 +77,7 @@ impl Ended {
     fn evidence(&self, case: &Fault) -> Value {
         json!({
             "fault": case.name, "promise": case.promise, "requests": self.requests, "failed": self.failed,
-            "writes": self.writes, "recovered_after_ms": self.recovered_milliseconds,
+            "writes": self.writes, "recovered_after_ms": self.recovered_milliseconds, "broken": self.broken.len(),
         })
     }
 }

@@ -4,13 +4,35 @@
 mod probe;
 mod settings;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Stack;
 use xtask_engine::Ready;
 use xtask_outcome::{Finding, Outcome, Place, Stop};
 use xtask_workspace::StackPolicy;
+
+/// Every rule that a container is held to.
+const RULES: [&str; 16] = [
+    "user-root",
+    "root-writable",
+    "mount-writable",
+    "capabilities-kept",
+    "privileges-gained",
+    "privileged",
+    "security-profile-off",
+    "host-namespace",
+    "host-folder-mounted",
+    "device-given",
+    "port-published",
+    "own-database",
+    "foreign-database",
+    "no-memory-limit",
+    "no-process-limit",
+    "limit-not-as-promised",
+];
 
 /// Which service is what, by the policy.
 #[derive(Debug, Clone, Copy)]
@@ -59,11 +81,13 @@ pub(crate) fn check(stack: &Stack<'_>, ready: &Ready, outcome: &mut Outcome) -> 
         weaknesses.extend(settings::judge(roles, container, &promises));
     }
     let mut attempts = 0;
+    let mut seen = BTreeMap::new();
     for (container, observed) in containers.iter().zip(probe::all(stack.context, ready, roles, &containers)) {
         match observed {
             Ok(observed) => {
                 attempts += observed.attempts();
                 weaknesses.extend(probe::judge(roles, container, &observed));
+                seen.insert(service(container), observed);
             }
             Err(error) if Stop::is_interrupt(&error) => return Err(error),
             Err(error) => outcome.broken(
@@ -72,10 +96,29 @@ pub(crate) fn check(stack: &Stack<'_>, ready: &Ready, outcome: &mut Outcome) -> 
             ),
         }
     }
+    outcome.evidence("rules", RULES.to_vec());
+    outcome.evidence("containers", shown(&containers, &seen, &weaknesses));
     outcome.checked("containers held to their hardening", containers.len());
     outcome.checked("forbidden writes and connections tried", attempts);
     outcome.findings.extend(weaknesses.into_iter().map(|weakness| finding(file, &compose, weakness)));
     Ok(())
+}
+
+/// Each container for a report, with the rules that it breaks.
+fn shown(containers: &[Value], seen: &BTreeMap<&str, probe::Observed>, weaknesses: &[Weakness]) -> Value {
+    let one = |container: &Value| {
+        let name = service(container);
+        let own = weaknesses.iter().filter(|weakness| weakness.service == name);
+        let broken: BTreeSet<_> = own.map(|weakness| weakness.rule).collect();
+        let observed = seen.get(name);
+        json!({
+            "service": name,
+            "user": observed.map(probe::Observed::user),
+            "attempts": observed.map_or(0, probe::Observed::attempts),
+            "broken": broken,
+        })
+    };
+    containers.iter().map(one).collect()
 }
 
 fn finding(file: &str, compose: &str, weakness: Weakness) -> Finding {
@@ -106,6 +149,29 @@ mod tests {
         let found = finding("compose.yaml", "services:\n  gateway:\n    a: b\n  user:\n    a: b\n", weakness);
         assert_eq!((found.place.to_string(), found.message.as_str()), ("compose.yaml:4".into(), "service user: m"));
         assert_eq!(found.next_step, "correct `read_only` of services.user");
+    }
+
+    #[test]
+    fn every_rule_that_is_judged_is_listed() {
+        let judged = [include_str!("settings.rs"), include_str!("probe.rs")].map(|text| {
+            let product = text.split("#[cfg(test)]").next().unwrap();
+            let after =
+                |mark: &str| product.split(mark).skip(1).filter_map(|rest| rest.split('"').nth(1)).collect::<Vec<_>>();
+            [after("rule: "), after("weakness("), after("weak(")].concat()
+        });
+        let judged: BTreeSet<_> =
+            judged.concat().into_iter().filter(|word| word.contains('-') || *word == "privileged").collect();
+        assert_eq!(judged, RULES.into_iter().collect::<BTreeSet<_>>());
+    }
+
+    #[test]
+    fn a_container_is_shown_with_what_it_breaks_and_as_unseen_when_nobody_could_look() {
+        let named = |name: &str| json!({"Config": {"Labels": {"com.docker.compose.service": name}}});
+        let weak = |rule| Weakness { rule, service: "user".into(), message: "m".into(), property: "p" };
+        let shown =
+            shown(&[named("user"), named("other")], &BTreeMap::new(), &[weak("privileged"), weak("privileged")]);
+        assert_eq!(shown[0], json!({ "service": "user", "user": null, "attempts": 0, "broken": ["privileged"] }));
+        assert_eq!(shown[1]["broken"], json!([]));
     }
 
     #[test]

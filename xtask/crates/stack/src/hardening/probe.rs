@@ -39,6 +39,11 @@ pub(super) struct Observed {
 }
 
 impl Observed {
+    /// Whom the first process runs as.
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
     /// How many things were tried: the write, and each connection.
     pub(super) fn attempts(&self) -> usize {
         1 + self.reached.len()

@@ -6,6 +6,7 @@ use std::fmt;
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{Figures, Policy, Tolerance, kind};
 
@@ -58,6 +59,20 @@ impl Baselines {
         self.machines.get(machine).map(|baseline| baseline.date.as_str())
     }
 
+    /// What each figure is held against, where there is anything: its budget, its baseline, and whether it is worse than that.
+    pub(super) fn measures(&self, policy: &Policy, machine: &str, figures: &Figures) -> Value {
+        let regressions = self.regressions(policy, machine, figures);
+        let baseline = self.machines.get(machine);
+        let measure = |name: &String| {
+            let budget = policy.get(kind(name)).and_then(|tolerance| tolerance.budget);
+            let before = baseline.and_then(|baseline| baseline.figures.get(name));
+            let is_worse = regressions.iter().any(|found| found.figure == *name);
+            let measure = json!({ "budget": budget, "baseline": before, "regression": is_worse });
+            (budget.is_some() || before.is_some()).then(|| (name.clone(), measure))
+        };
+        Value::Object(figures.keys().filter_map(measure).collect())
+    }
+
     /// What is worse than on the same machine before. Another machine's figures say nothing.
     pub(super) fn regressions(&self, policy: &Policy, machine: &str, figures: &Figures) -> Vec<Regression> {
         let Some(baseline) = self.machines.get(machine) else { return Vec::new() };
@@ -106,6 +121,18 @@ mod tests {
         small.record("this", "2026-11-25", &figures(10));
         assert_eq!(small.regressions(&policy(), "this", &figures(50)), []);
         assert_eq!(small.regressions(&policy(), "this", &figures(51)).len(), 1);
+    }
+
+    #[test]
+    fn a_figure_is_shown_with_its_budget_its_baseline_and_whether_it_is_worse() {
+        let mut policy = policy();
+        policy.insert("idle-kib".into(), Tolerance { budget: Some(20), factor: 2.0, slack: 0 });
+        let mut now = figures(151);
+        now.extend([("idle-kib/user".into(), 19), ("image-bytes/user".into(), 7)]);
+        let measures = known().measures(&policy, "this", &now);
+        let start = json!({ "budget": null, "baseline": 100, "regression": true });
+        let idle = json!({ "budget": 20, "baseline": null, "regression": false });
+        assert_eq!(measures, json!({ "start-ms/user": start, "idle-kib/user": idle }));
     }
 
     #[test]

@@ -89,6 +89,7 @@ pub(super) fn report(
     }
     outcome.checked("figures measured", figures.len());
     outcome.evidence("figures", json!(figures));
+    outcome.evidence("measures", known.measures(&policy, &machine, figures));
     outcome.evidence("machine", machine.as_str());
     let compared = match known.date(&machine) {
         Some(date) => {
