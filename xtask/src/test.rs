@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the test command. Formatting, lints, and every test, those against a real Postgres included.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -7,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use xshell::{Shell, cmd};
 
-use xtask_engine::{OneShot, Ready, ready};
+use xtask_engine::{OneShot, Ready, Toolbox, ready};
 use xtask_image_scan::sources;
 use xtask_outcome::{Outcome, Stop};
 use xtask_process::random_hex;
@@ -79,6 +80,11 @@ impl Test {
         } else if self.all {
             outcome.unchecked("crates drawn from a real database", "no --db names one");
         }
+        if self.all {
+            for (name, file) in browser(context, outcome)? {
+                tests = tests.env(name, file);
+            }
+        }
         let limit_seconds = if self.all { CHECK_ALL_LIMIT_SECONDS } else { CHECK_LIMIT_SECONDS };
         let tested = context.runner.run(tests, limit_seconds);
         let stopped = database.stop();
@@ -95,6 +101,22 @@ impl Test {
         let file = file.canonicalize_utf8().map_err(|error| Stop::Usage(format!("--db {folder}: {file}: {error}")))?;
         Ok(file.ancestors().nth(2).map(Utf8Path::to_owned))
     }
+}
+
+/// What the tests of the page need, by the variable that names it; a part that is not there is reported by its name.
+fn browser(context: &Context, outcome: &mut Outcome) -> Result<Vec<(&'static str, PathBuf)>> {
+    let toolbox = Toolbox::new(&context.project, &context.runner)?;
+    let chromium = ("the page in a browser", "PAGE_TEST_BROWSER", toolbox.find("chromium"));
+    let axe = ("the accessibility of the page", "PAGE_TEST_AXE", toolbox.find_or_fetch("axe-core"));
+    let mut found = Vec::new();
+    for (what, variable, tool) in [chromium, axe] {
+        match tool {
+            Ok(tool) => found.push((variable, tool.program)),
+            Err(error) if Stop::is_absent(&error) => outcome.unchecked(what, format!("{error:#}")),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 /// A Postgres of its own for the tests: in memory, on a free loopback port, gone afterwards.

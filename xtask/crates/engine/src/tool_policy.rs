@@ -15,7 +15,7 @@ const FILE: &str = "tools.toml";
 pub(crate) struct ToolPolicy {
     /// The ways to call it, best first: as a plugin of docker or as a program of its own.
     pub(crate) commands: Vec<Vec<String>>,
-    /// The arguments that make it print its version.
+    /// The arguments that make it print its version; none for a file that is read and never started.
     pub(crate) version: Vec<String>,
     /// The oldest version that this crate works with.
     pub(crate) floor: String,
