@@ -64,6 +64,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_and_never_started_is_pinned_by_its_hash() {
+        let policy = load(&Project::load(env!("CARGO_MANIFEST_DIR")).unwrap()).unwrap();
+        let mut files = policy.iter().filter(|(_, tool)| tool.version.is_empty()).peekable();
+        assert!(files.peek().is_some());
+        for (name, tool) in files {
+            let pinned = |source: &Source| matches!(source, Source::Wheel { sha256, .. } if !sha256.is_empty());
+            assert!(!tool.source.is_empty() && tool.source.iter().all(pinned), "{name}");
+        }
+    }
+
+    #[test]
     fn an_unknown_key_in_the_policy_is_an_error() {
         let text = "[x]\ncommands = [[\"x\"]]\nversion = []\nfloor = \"1.0\"\nnext-step = \"\"\nfloors = 1\n";
         assert!(toml::from_str::<BTreeMap<String, ToolPolicy>>(text).is_err());
