@@ -136,9 +136,9 @@ fn hold(context: &Context, ready: &Ready, images: &[Audited], options: &Options,
     }
     let matrices = audit.report(&options.selection, tried, outcome);
     store(context, &matrices)?;
+    outcome.evidence("matrix", Matrix::evidence(&matrices));
     if options.show_matrix {
         matrices.iter().flat_map(Matrix::notes).for_each(|line| outcome.note(line));
-        outcome.evidence("matrix", Matrix::evidence(&matrices));
     }
     live
 }

@@ -9,7 +9,7 @@ const SCRIPT: &str = include_str!("page.js");
 /// neither load nor run anything, should it ever get past the escaping. A test computes the hashes.
 pub(crate) const POLICY: &str = concat!(
     "default-src 'none'; base-uri 'none'; form-action 'none'; ",
-    "style-src 'sha256-hsWJqpWcJOXf5USFjmbrPqQv+2hBEfaQqWs3Fh0mgW0='; ",
+    "style-src 'sha256-GEF6awk6JAoO/97+JCGGhKtNyhw0F5q4RCWI4bLazeI='; ",
     "script-src 'sha256-gXEqfxI3fWkkTyAdjabpAj7a+KPIJ2jb3rgn9WAEf9Y='"
 );
 

@@ -72,7 +72,7 @@ fn table(images: &[Image], whole: f64) -> Markup {
                     Some(before) => (change(before, image.bytes)), None => "–",
                 } }
                 td.bars { (bar(image, whole)) }
-                td { @match &image.program { Some(program) => code { (program) }, None => "cannot be started" } }
+                td { @match &image.program { Some(program) => code { (words::short_commits(program)) }, None => "cannot be started" } }
                 td { code title=(image.id) { (words::short(&image.id)) } }
             } } }
         }

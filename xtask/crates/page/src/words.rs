@@ -67,6 +67,17 @@ pub(crate) fn short(id: &str) -> String {
     digits.chars().take(12).collect()
 }
 
+/// A text in which a commit written in full is cut to its first digits.
+pub(crate) fn short_commits(text: &str) -> String {
+    let is_commit = |word: &str| word.len() == 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
+    let shown = words.map(|word| match word.split_at_checked(40) {
+        Some((commit, rest)) if is_commit(commit) => format!("{}{rest}", short(commit)),
+        _ => word.to_owned(),
+    });
+    shown.collect()
+}
+
 /// A text that fits on a page: what is longer is cut, and says so.
 pub(crate) fn bounded(text: &str, most_characters: usize) -> String {
     match text.char_indices().nth(most_characters) {
@@ -95,6 +106,8 @@ mod tests {
         assert_eq!([0, 999, 6000, 1_234_567].map(count), ["0", "999", "6,000", "1,234,567"]);
         assert_eq!(time("2026-11-26T05:12:53Z"), "2026-11-26 05:12:53 UTC");
         assert_eq!(short("sha256:0123456789abcdef"), "0123456789ab");
+        let full = format!("user 0.1.0 ({}-dirty)", "0123456789".repeat(4));
+        assert_eq!(short_commits(&full), "user 0.1.0 (012345678901-dirty)");
     }
 
     #[test]
