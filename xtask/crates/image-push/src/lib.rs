@@ -9,6 +9,7 @@ mod registry;
 mod remote;
 mod sbom;
 mod signing;
+mod standing;
 mod tree;
 mod verified;
 
@@ -28,9 +29,10 @@ use self::lock::{Beside, Lock};
 use self::plan::{ImagePush, Move};
 use self::proof::Subject;
 use self::registry::{Registry, Tags};
-use self::remote::{Digest, Remote, Standing};
+use self::remote::Remote;
 use self::signing::{Attestation, Cosign};
 pub use self::signing::{Signer, Trusted};
+use self::standing::{Digest, Standing};
 pub use self::tree::Tree;
 pub use self::verified::{Verified, forget};
 

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::plan::ImagePush;
 use super::registry::Registry;
-use super::remote::Digest;
+use super::sbom::LockedSbom;
+use super::standing::Digest;
 use super::verified::{Verified, VerifiedDatabase};
 use xtask_outcome::{Checked, Stop, Unchecked};
 
@@ -59,15 +60,6 @@ pub(super) struct LockedImage {
     pub(super) inputs: String,
     /// `null` when there is none.
     pub(super) sbom: Option<LockedSbom>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LockedSbom {
-    /// CycloneDX, relative to the root of the repository.
-    pub(super) file: String,
-    /// Of the file's bytes, in hexadecimal.
-    pub(super) sha256: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::registry::{Registry, SHORT_REVISION_CHARACTERS, Tags};
-use super::remote::Standing;
+use super::standing::Standing;
 use super::tree::Tree;
 use super::verified::Verified;
 use xtask_outcome::Stop;
@@ -152,7 +152,7 @@ pub(super) fn admit(verified: &Verified, now: &Tree, allow_incomplete: bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote::{Digest, InRegistry};
+    use crate::standing::{Digest, InRegistry};
     use serde_json::json;
     use xtask_outcome::Unchecked;
 

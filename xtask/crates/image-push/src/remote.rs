@@ -8,6 +8,7 @@ use xshell::{Shell, cmd};
 
 use super::plan::ImagePush;
 use super::registry::Registry;
+use super::standing::{Digest, InRegistry, Standing};
 use xtask_engine::Tool;
 use xtask_engine::inspect;
 use xtask_outcome::Stop;
@@ -19,37 +20,6 @@ const QUERY_LIMIT_SECONDS: u64 = 120;
 const MANIFEST_FORMAT: &str = "{{json .Manifest}}";
 const IMAGE_FORMAT: &str = "{{json .Image}}";
 const DIGESTS_FORMAT: &str = "{{json .RepoDigests}}";
-
-/// The digest of a manifest in a registry. It is no image id, and the two are never compared as if they were one thing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Digest(pub(super) String);
-
-/// What a reference stands for in the registry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct InRegistry {
-    pub(super) digest: Digest,
-    /// The digest of the image's configuration, or of an index; either is what an engine may call the image.
-    pub(super) id: String,
-    /// The commit that the image's label names.
-    pub(super) revision: Option<String>,
-}
-
-impl InRegistry {
-    /// Whether this is the image that an engine knows by that id. An engine with the containerd store calls an image by its
-    /// manifest or index, others by its configuration.
-    pub(super) fn is(&self, id: &str) -> bool {
-        self.id == id || self.digest.0 == id
-    }
-}
-
-/// What the registry has under the tags of one image.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// Under the commit's tag, which never moves.
-    pub(super) revision: Option<InRegistry>,
-    /// Under each tag that moves; a tag that is not there yet is not in it.
-    pub(super) moving: BTreeMap<String, InRegistry>,
-}
 
 /// Talks to the engine and, through buildx, to the registry; both with the credentials that `docker login` keeps.
 pub(super) struct Remote<'a> {

@@ -4,12 +4,21 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use xtask_process::put;
 use xtask_workspace::Project;
 
-use super::lock::LockedSbom;
+/// An SBOM in the lock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LockedSbom {
+    /// CycloneDX, relative to the root of the repository.
+    pub(super) file: String,
+    /// Of the file's bytes, in hexadecimal.
+    pub(super) sha256: String,
+}
 
 /// Keeps a scan's SBOM by the image's id. `false` when it is not about that image.
 pub(super) fn keep(project: &Project, name: &str, id: &str) -> Result<bool> {
