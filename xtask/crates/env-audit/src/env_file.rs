@@ -100,7 +100,9 @@ impl EnvFile {
     }
 
     fn parse_raw(&mut self, text: &str) {
-        for (index, line) in text.lines().enumerate() {
+        for (index, line) in text.split('\n').enumerate() {
+            // One of them, and in the last line, which has no end, as well.
+            let line = line.strip_suffix('\r').unwrap_or(line);
             let line_number = u32::try_from(index + 1).unwrap_or(u32::MAX);
             let trimmed = line.trim_start();
             if trimmed.is_empty() || trimmed.starts_with('#') {
@@ -555,5 +557,9 @@ mod tests {
         let file = EnvFile::parse(b"# c\nA=\"x$HOME\" #c\n", true);
         assert_eq!(file.value("A").as_deref(), Some("\"x$HOME\" #c"));
         assert!(!file.get("A").unwrap().is_changed_by_interpolation());
+        // One carriage return belongs to the end of a line, and of the last line, which has no other end.
+        for (text, value) in [("A=1\r", "1"), ("A=1\r\n", "1"), ("A=1\r\r\n", "1\r"), ("A=1\rB\n", "1\rB")] {
+            assert_eq!(EnvFile::parse(text.as_bytes(), true).value("A").as_deref(), Some(value), "{text:?}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::compose::Stack;
 use crate::dockerfile::Dockerfile;
 use crate::env_file::EnvFile;
 use crate::kubernetes::Cluster;
+use crate::kubernetes::kustomize::entries;
 use crate::places::{ComposePlace, Healthcheck, KubernetesPlace};
 use crate::template::Template;
 use crate::yaml::Node;
@@ -15,12 +16,38 @@ use crate::yaml::Node;
 /// Values by name.
 pub type Named = BTreeMap<String, String>;
 
+/// A reader that is given any text and has to come back.
+pub type Reader = fn(&str);
+
+/// Every reader, under the name by which `fuzz/` takes it.
+pub const ALL: [(&str, Reader); 8] = [
+    ("env-file", |text| drop(env_file(text.as_bytes()))),
+    ("raw-env-file", |text| drop(raw_env_file(text.as_bytes()))),
+    ("reference", |text| drop(interpolated(text, &Named::from([("SET".to_owned(), "s".to_owned())])))),
+    ("dockerfile", |text| drop(dockerfile(text))),
+    ("yaml", |text| drop(yaml(text))),
+    ("manifests", |text| drop(has_refused_value(text))),
+    ("kustomization", |text| drop(kustomization(text))),
+    ("compose", |text| yaml(text).unwrap_or_default().iter().for_each(|document| drop(stack(document)))),
+];
+
 /// Names and values of an env file, as Compose gives them to a container when its own environment is empty.
 ///
 /// # Errors
 /// Why Compose would refuse the file.
 pub fn env_file(bytes: &[u8]) -> Result<Named, String> {
-    let file = EnvFile::parse(bytes, false);
+    values_of(EnvFile::parse(bytes, false))
+}
+
+/// The same for a file that Compose is to read as `format: raw`.
+///
+/// # Errors
+/// Why Compose would refuse the file.
+pub fn raw_env_file(bytes: &[u8]) -> Result<Named, String> {
+    values_of(EnvFile::parse(bytes, true))
+}
+
+fn values_of(file: EnvFile) -> Result<Named, String> {
     if file.is_refused {
         return Err(file
             .problems
@@ -50,12 +77,33 @@ pub fn yaml(text: &str) -> Result<Vec<Value>, String> {
     Ok(Node::parse_all(text)?.iter().map(Node::to_json).collect())
 }
 
+/// The files and folders that a kustomization is made of.
+///
+/// # Errors
+/// Why kustomize would refuse the text.
+pub fn kustomization(text: &str) -> Result<Vec<String>, String> {
+    Ok(yaml(text)?.iter().flat_map(entries).collect())
+}
+
 /// The variables and labels that an image of a Dockerfile has.
 ///
 /// # Errors
 /// Why BuildKit would refuse the file.
 pub fn dockerfile(text: &str) -> Result<(Named, Named), String> {
     Dockerfile::parse(text).image()
+}
+
+/// What Compose cannot interpolate in a rendered stack, in our words.
+pub fn stack_problems(rendered: &Value) -> Vec<String> {
+    let place = ComposePlace {
+        file: String::new(),
+        rendered: rendered.clone(),
+        source: String::new(),
+        merged_into: Vec::new(),
+    };
+    let read = Stack::read(&place, &BTreeMap::new());
+    let problems = read.problems.into_iter().map(|(_, what, _)| what);
+    problems.filter(|what| !what.contains(" is not there, and ")).collect()
 }
 
 /// What each service of a rendered stack comes to, whichever form it is written in.

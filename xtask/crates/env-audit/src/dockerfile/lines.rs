@@ -1,5 +1,8 @@
 //! The lines of a Dockerfile: the escape directive, continuations with what stands in between, and here-documents.
 
+use super::without_flags;
+use super::words::{References, evaluate, split};
+
 /// One instruction as it is written, and the here-documents that follow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LogicalLine {
@@ -45,7 +48,7 @@ pub(super) fn read(text: &str) -> Lines {
             let mut is_closed = false;
             for (number, line) in numbered.by_ref() {
                 let end = if is_indented { line.trim_start_matches('\t') } else { line };
-                is_closed = end == name;
+                is_closed = end.trim_end_matches('\r') == name;
                 if is_closed {
                     break;
                 }
@@ -95,38 +98,21 @@ fn here_documents(text: &str) -> Vec<(String, bool)> {
         (keyword, arguments) = inner.unwrap_or((keyword, ""));
     }
     let takes_one = ["ADD", "COPY", "RUN"].iter().any(|known| keyword.eq_ignore_ascii_case(known));
-    if !takes_one || serde_json::from_str::<Vec<String>>(arguments.trim()).is_ok() {
+    if !takes_one || serde_json::from_str::<Vec<String>>(without_flags(arguments)).is_ok() {
         return Vec::new();
     }
-    let mut found = Vec::new();
-    let (mut quote, mut before) = (None, None);
-    let mut is_escaped = false;
-    for (at, letter) in arguments.char_indices() {
-        match quote {
-            _ if is_escaped => is_escaped = false,
-            _ if letter == '\\' && quote != Some('\'') => is_escaped = true,
-            Some(open) if open == letter => quote = None,
-            Some(_) => {}
-            None if matches!(letter, '"' | '\'') => quote = Some(letter),
-            // At the beginning of a word, behind the number of a file descriptor at most.
-            None if arguments[at..].starts_with("<<")
-                && before.is_none_or(|c: char| c.is_whitespace() || c.is_ascii_digit()) =>
-            {
-                found.extend(name_of_here_document(&arguments[at + 2..]));
-            }
-            None => {}
-        }
-        before = Some(letter);
+    // BuildKit reads these with a backslash as the escape character, whatever the directive says.
+    if evaluate(arguments, '\\', References::Keep).is_err() {
+        return Vec::new();
     }
-    found
+    split(arguments, '\\', true).iter().filter_map(|word| name_of_here_document(word)).collect()
 }
 
-fn name_of_here_document(text: &str) -> Option<(String, bool)> {
-    let (is_indented, text) = match text.strip_prefix('-') {
-        Some(text) => (true, text),
-        None => (false, text),
-    };
-    let word = text.trim_start().split(char::is_whitespace).next()?;
-    let name = word.replace(['"', '\'', '\\'], "");
-    (!name.is_empty() && !name.contains('<')).then_some((name, is_indented))
+/// `2<<-"EOF"` as `EOF`: at the beginning of a word, behind the number of a file descriptor at most.
+fn name_of_here_document(word: &str) -> Option<(String, bool)> {
+    let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
+    let (rest, is_indented) = rest.strip_prefix('-').map_or((rest, false), |rest| (rest, true));
+    let rest = rest.trim_start();
+    let name = evaluate(rest, '\\', References::Keep).ok().flatten()?;
+    (!name.is_empty() && !rest.contains('<')).then_some((name, is_indented))
 }

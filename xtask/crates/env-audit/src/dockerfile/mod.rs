@@ -254,8 +254,8 @@ impl Instruction {
         if !matches!(keyword, "ARG" | "ENV" | "LABEL") {
             return Ok(Vec::new());
         }
-        let arguments = self.without_flags();
-        let words = split(arguments, self.escape);
+        let arguments = without_flags(&self.arguments);
+        let words = split(arguments, self.escape, false);
         let Some(first) = words.first() else { return Err(format!("has an {keyword} without a name")) };
         // The old form `ENV NAME some words`.
         if keyword != "ARG" && !first.contains('=') {
@@ -284,17 +284,9 @@ impl Instruction {
         Ok(parts)
     }
 
-    fn without_flags(&self) -> &str {
-        let mut rest = self.arguments.trim();
-        while let Some(after) = rest.strip_prefix("--") {
-            rest = after.split_once(char::is_whitespace).map_or("", |(_, after)| after.trim_start());
-        }
-        rest
-    }
-
     /// The type of a `HEALTHCHECK`, in capitals, and the rest.
     fn healthcheck_parts(&self) -> Option<(String, &str)> {
-        let arguments = self.without_flags();
+        let arguments = without_flags(&self.arguments);
         let (kind, rest) = arguments.split_once(char::is_whitespace).unwrap_or((arguments, ""));
         (self.keyword == "HEALTHCHECK").then(|| (kind.to_ascii_uppercase(), rest.trim()))
     }
@@ -308,6 +300,15 @@ impl Instruction {
     pub(crate) fn is_disabled_healthcheck(&self) -> bool {
         self.healthcheck_parts().is_some_and(|(kind, _)| kind == "NONE")
     }
+}
+
+/// Arguments without the `--name=value` in front of them.
+fn without_flags(arguments: &str) -> &str {
+    let mut rest = arguments.trim();
+    while let Some(after) = rest.strip_prefix("--") {
+        rest = after.split_once(char::is_whitespace).map_or("", |(_, after)| after.trim_start());
+    }
+    rest
 }
 
 /// Whether it is `ONBUILD`, the keyword in capitals, the rest.
@@ -408,6 +409,28 @@ mod tests {
         let file = Dockerfile::parse(&text);
         assert_eq!(file.instructions[1].body, [(3, "ENV A=1".to_owned())]);
         assert_eq!(Dockerfile::parse("FROM x\nRUN <<E\n").problems[0].0, 2);
+    }
+
+    #[test]
+    fn the_name_of_a_here_document_is_a_word_of_its_line() {
+        for (opener, end) in [
+            ("<< EOF", "EOF"),
+            ("<<\t\\EOF", "EOF"),
+            ("<<\"E F\"", "E F"),
+            ("<<E\"O\"'F'", "EOF"),
+            ("2<<-EOF", "\t\tEOF"),
+            ("<<$A", "$A"),
+            ("<<EOF", "EOF\r\r"),
+            ("<\\\n<EOF", "EOF"),
+        ] {
+            let text = format!("FROM scratch\nONBUILD RUN cat {opener} x\nENV A=1\n{end}\nENV D=1");
+            assert_eq!(variables(&text).iter().map(|one| one.1.as_str()).collect::<Vec<_>>(), ["D"], "{opener:?}");
+        }
+        // In quotes, within a word, without a name, with a quote that is not closed: none.
+        for opener in ["\"<<EOF\"", "a<<EOF", "<<- EOF", "<<<EOF", "<<\"\"", "<<E'OF", "\\<<EOF"] {
+            let text = format!("FROM scratch\nONBUILD RUN cat {opener} x\nENV A=1");
+            assert_eq!(variables(&text).iter().map(|one| one.1.as_str()).collect::<Vec<_>>(), ["A"], "{opener:?}");
+        }
     }
 
     #[test]

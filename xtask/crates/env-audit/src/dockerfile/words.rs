@@ -19,8 +19,9 @@ pub(super) enum References<'a> {
     Fill { known: &'a Known, others_are_unset: bool },
 }
 
-/// Splits at blanks outside quotes. Quotes and escapes stay where they are.
-pub(super) fn split(text: &str, escape: char) -> Vec<String> {
+/// Splits at blanks outside quotes. Quotes and escapes stay where they are. `joins_here_documents`: blanks behind `<<` are a part of
+/// the word.
+pub(super) fn split(text: &str, escape: char, joins_here_documents: bool) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
@@ -43,6 +44,12 @@ pub(super) fn split(text: &str, escape: char) -> Vec<String> {
             _ => {}
         }
         word.push(letter);
+        if joins_here_documents && quote.is_none() && letter == '<' && letters.next_if_eq(&'<').is_some() {
+            word.push('<');
+            while let Some(blank) = letters.next_if(|c| matches!(c, ' ' | '\t' | '\r' | '\n')) {
+                word.push(blank);
+            }
+        }
     }
     if !word.is_empty() {
         words.push(word);

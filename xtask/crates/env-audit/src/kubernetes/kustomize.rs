@@ -81,7 +81,7 @@ fn sources(root: &Utf8Path, folder: &str, problems: &mut Vec<Finding>) -> Vec<So
 }
 
 /// What a kustomization lists as files or folders.
-fn entries(kustomization: &Value) -> Vec<String> {
+pub(crate) fn entries(kustomization: &Value) -> Vec<String> {
     let listed = |key: &str| kustomization[key].as_array().cloned().unwrap_or_default();
     let path = |entry: &Value| entry["path"].as_str().or(entry.as_str()).map(ToOwned::to_owned);
     let patches = ["patches", "patchesStrategicMerge", "replacements"].into_iter().flat_map(listed);

@@ -26,7 +26,7 @@ impl Generator {
         choices[self.below(choices.len())]
     }
 
-    fn often(&mut self, percent: usize) -> bool {
+    pub(crate) fn often(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
@@ -260,6 +260,49 @@ impl Generator {
         }
         // A continuation that is still open takes this line, and not the next snippet's.
         text + &format!("ENV {own}8=end\n")
+    }
+
+    /// Instructions with here-documents whose lines would be instructions if they were read as such. `ONBUILD` so that nothing is run:
+    /// an image of nothing has no shell.
+    pub(crate) fn here_documents(&mut self) -> String {
+        const NAMES: &[&str] = &[
+            "EOF", "\"EOF\"", "'EOF'", "E\"O\"F", "\\EOF", "E_1", "é", "EO\\F", "\"E F\"", "E'O", "$V_", "", "E<F",
+            "E=F",
+        ];
+        const OPENERS: &[&str] =
+            &["<<", "<<", "<<", "<<-", "<<-", "<<<", "2<<", "<< ", "<<- ", "a<<", "\"<<", "'<<", "\\<<", "<\\\n<"];
+        self.made += 1;
+        let own = format!("V_{}_", self.made);
+        let mut text = String::new();
+        for at in 0..=self.below(2) {
+            let keyword = self.one_of(&[
+                "ONBUILD RUN",
+                "onbuild  run",
+                "ONBUILD COPY",
+                "ONBUILD\tadd",
+                "ENV x=1",
+                "ONBUILD ENV y=1",
+            ]);
+            text += keyword;
+            let mut ends = Vec::new();
+            for _ in 0..=self.below(2) {
+                let (opener, name) = (self.one_of(OPENERS), self.one_of(NAMES));
+                text += &format!("{}{opener}{name}", self.one_of(&[" ", " ", " ", "\t", "  ", " x "]));
+                ends.push(name.replace(['"', '\'', '\\'], ""));
+            }
+            text += self.one_of(&[" /f/\n", " /f/\n", " /f/\n", "\n", " /f/ \\\n\n", " \\\n /f/\n", " # c\n"]);
+            for end in ends {
+                for line in 0..self.below(3) {
+                    let body = format!("ENV {own}{at}{line}=x\n");
+                    text +=
+                        self.one_of(&[&body, &body, &body, "\n", "# c\n", "anything\n", "x \\\n", "EOFF\n", " EOF\n"]);
+                }
+                text += self.one_of(&["", "", "", "\t", " "]);
+                text += &end;
+                text += self.one_of(&["\n", "\n", "\n", "\n", "\r\n", " \n", ""]);
+            }
+        }
+        text + &format!("\nENV {own}8=end\n")
     }
 
     pub(crate) fn anything(&mut self) -> String {

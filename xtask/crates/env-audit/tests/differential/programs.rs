@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// Images of a run; what a killed run leaves can be found by it.
 const LABEL: &str = "xtask.differential";
+
+/// How many images were made, for names of their own.
+static MADE: AtomicUsize = AtomicUsize::new(0);
+/// Programs that run at the same time.
+const AT_ONCE: usize = 4;
 
 pub(crate) struct Program {
     program: PathBuf,
@@ -18,6 +24,12 @@ pub(crate) struct Program {
 /// A variable of the test's own environment.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// What a program needs to find the engine.
+fn own_environment() -> BTreeMap<String, String> {
+    let names = ["PATH", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT"];
+    names.into_iter().filter_map(|name| Some((name.to_owned(), variable(name)?))).collect()
 }
 
 fn tools(name: &str) -> Vec<PathBuf> {
@@ -64,6 +76,12 @@ impl Program {
         (printed, told)
     }
 
+    /// Whether it succeeds, and what it prints on stdout.
+    pub(crate) fn succeeds(&self, arguments: &[&str]) -> (bool, String) {
+        let (is_good, printed, _) = self.ask(arguments, &BTreeMap::new());
+        (is_good, printed)
+    }
+
     /// The JSON that it prints; `None` when it fails.
     pub(crate) fn json(&self, arguments: &[&str], environment: &BTreeMap<String, String>) -> Option<Value> {
         let arguments = [&["--env-file", "/dev/null", "--project-name", "differential"], arguments].concat();
@@ -71,7 +89,7 @@ impl Program {
         is_good.then(|| serde_json::from_str(&printed).expect("JSON"))
     }
 
-    fn ask(&self, arguments: &[&str], environment: &BTreeMap<String, String>) -> (bool, String, String) {
+    pub(crate) fn ask(&self, arguments: &[&str], environment: &BTreeMap<String, String>) -> (bool, String, String) {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).args(arguments).env_clear().envs(environment).env("HOME", "/nonexistent");
         let printed = command.stdin(Stdio::null()).output().expect("start the program");
@@ -102,7 +120,7 @@ impl Folder {
 
 /// The answers to many inputs by as few questions as possible: a batch that is refused is asked in halves. `None` for an input that
 /// is refused alone.
-pub(crate) fn bisect<I: Copy, T>(inputs: &[I], ask: &dyn Fn(&[I]) -> Option<Vec<T>>) -> Vec<Option<T>> {
+pub(crate) fn bisect<I: Copy, T>(inputs: &[I], ask: &(dyn Fn(&[I]) -> Option<Vec<T>> + Sync)) -> Vec<Option<T>> {
     if let Some(answers) = ask(inputs) {
         return answers.into_iter().map(Some).collect();
     }
@@ -113,6 +131,28 @@ pub(crate) fn bisect<I: Copy, T>(inputs: &[I], ask: &dyn Fn(&[I]) -> Option<Vec<
     let mut answers = bisect(left, ask);
     answers.extend(bisect(right, ask));
     answers
+}
+
+/// The answers to many inputs, several asked at once: starting a program is mostly waiting. What is not asked when the time is over is
+/// left out.
+pub(crate) fn several_at_once<I: Sync, T: Send>(
+    inputs: &[I],
+    is_over: &(dyn Fn() -> bool + Sync),
+    ask: &(dyn Fn(&I) -> T + Sync),
+) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut answers = Vec::new();
+        while !is_over() {
+            let Some(input) = inputs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+            answers.push(ask(input));
+        }
+        answers
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker")).collect()
+    })
 }
 
 /// BuildKit, by the engine that is there. Every image is removed again.
@@ -131,30 +171,31 @@ impl Buildx {
         Some(Self { docker: docker?, buildx })
     }
 
+    /// Why the file cannot be read; nothing of it is built. What only shows when a stage is built is not seen.
+    pub(crate) fn refusal(&self, text: &str) -> Option<String> {
+        let folder = Folder::new();
+        let file = folder.write("Dockerfile", text);
+        // The file is read before the stage is looked for.
+        let build = ["build", "--target", "xtask-no-such-stage", "--file", &file, &folder.path];
+        let (_, _, told) = self.buildx.ask(&build, &own_environment());
+        let is_read = told.contains("could not be found");
+        (!is_read).then(|| told.lines().last().unwrap_or_default().to_owned())
+    }
+
     /// The variables and labels of the image; `None` when it cannot be built.
     pub(crate) fn image(&self, text: &str) -> Option<(BTreeMap<String, String>, BTreeMap<String, String>)> {
         let folder = Folder::new();
-        let (file, id) = (folder.write("Dockerfile", text), format!("{}/id", folder.path));
-        let label = format!("{LABEL}=1");
-        let mut build = Command::new(&self.buildx.program);
-        build.args(&self.buildx.arguments).args([
-            "build",
-            "--quiet",
-            "--load",
-            "--label",
-            &label,
-            "--iidfile",
-            &id,
-            "--file",
-            &file,
-        ]);
-        if !succeeds(build.arg(&folder.path)) {
+        let file = folder.write("Dockerfile", text);
+        // A containerd image store knows no image without a name.
+        let made = MADE.fetch_add(1, Ordering::Relaxed);
+        let (name, label) = (format!("{LABEL}:{}-{made}", std::process::id()), format!("{LABEL}=1"));
+        let build = ["build", "--quiet", "--load", "--label", &label, "--tag", &name, "--file", &file, &folder.path];
+        if !self.buildx.ask(&build, &own_environment()).0 {
             return None;
         }
-        let id = std::fs::read_to_string(&id).expect("the id of the image");
         let printed =
-            Command::new(&self.docker).args(["image", "inspect", &id]).output().expect("docker image inspect");
-        succeeds(Command::new(&self.docker).args(["image", "rm", &id]));
+            Command::new(&self.docker).args(["image", "inspect", &name]).output().expect("docker image inspect");
+        succeeds(Command::new(&self.docker).args(["image", "rm", &name]));
         let inspected: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
         let config = &inspected[0]["Config"];
         let pair = |entry: &Value| {
