@@ -42,8 +42,12 @@ pub(super) fn places(context: &Context, ready: &Ready, images: &[Audited], polic
             history: history(context, ready, &image.id)?,
         });
     }
-    for (index, files) in
-        places.compose_files(&context.project.stack.file, |file| root.join(file).is_file()).iter().enumerate()
+    for (index, files) in places
+        .compose_files(&context.project.stack.file, &context.project.environment.compose, |file| {
+            root.join(file).is_file()
+        })
+        .iter()
+        .enumerate()
     {
         stack(context, ready, files, index == 0, &mut places)?;
     }

@@ -130,6 +130,22 @@ fn what_compose_finds_once_it_fills_in_the_variables_is_a_finding() {
     );
 }
 
+/// As a person's `docker compose` in this shell takes them, whatever `.env` says.
+#[test]
+fn the_files_that_this_shell_names_are_audited() {
+    let mut workspace = written();
+    workspace.write(".env", "COMPOSE_FILE=nowhere.yaml\n");
+    workspace.write("dev.yaml", "services: {}\n");
+    workspace.set("COMPOSE_FILE", "compose.yaml:dev.yaml");
+    stub(&workspace, "\n  *dev.yaml*\" config --no-interpolate \"*) echo 'no such thing' >&2; exit 15 ;;");
+    let ended = workspace.xtask(&["audit-env", "--static"]);
+    assert_finding(&ended, "dev.yaml [unreadable-file]: Compose refuses compose.yaml with dev.yaml");
+    assert!(!ended.stdout.contains("nowhere.yaml"), "{}", ended.all());
+    workspace.set("COMPOSE_ENV_FILES", "other.env");
+    let other = workspace.xtask(&["audit-env", "--static"]);
+    assert!(other.stdout.contains("COMPOSE_ENV_FILES is set in this environment"), "{}", other.all());
+}
+
 /// The contract comes from what is there, and the report says what that is.
 #[test]
 fn a_static_audit_builds_nothing_unless_asked() {
@@ -205,9 +221,13 @@ fn a_program_that_behaves_badly_is_found_and_tried_again_next_time() {
 fn an_engine_that_breaks_in_the_middle_is_told_and_cleaned_up_after() {
     let workspace = written();
     stub(&workspace, "\n  \"docker run --name \"*) echo 'no space left on device' >&2; exit 125 ;;");
+    workspace.write("docker-compose.yml", "services: {}\n");
     let ended = workspace.xtask(&["audit-env"]);
     assert_eq!(ended.code, 3, "{}", ended.all());
     assert!(ended.stdout.contains("no space left on device"), "{}", ended.all());
+    // What the places disagree about is told all the same.
+    let told = "docker-compose.yml [other-stack-file]: docker-compose.yml stands beside compose.yaml";
+    assert!(ended.stdout.contains(told), "{}", ended.all());
     assert!(workspace.calls().contains("docker network ls --quiet --filter label=xtask.run="), "{}", workspace.calls());
     let runs = std::fs::read_dir(workspace.root.join("target/xtask/audit/runs")).unwrap();
     assert_eq!(runs.count(), 0);

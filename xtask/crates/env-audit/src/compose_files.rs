@@ -1,5 +1,7 @@
 //! Which files Compose takes when somebody runs it in the repository's folder, beside those that xtask itself passes.
 
+use std::collections::BTreeMap;
+
 use crate::env_file::EnvFile;
 use crate::places::Places;
 use xtask_outcome::{Finding, Place};
@@ -10,26 +12,50 @@ const NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "
 const OVERRIDES: [&str; 4] =
     ["compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"];
 const ENV: &str = ".env";
+const FILE: &str = "COMPOSE_FILE";
+const SEPARATOR: &str = "COMPOSE_PATH_SEPARATOR";
+const ENV_FILES: &str = "COMPOSE_ENV_FILES";
+const NO_ENV_FILE: &str = "COMPOSE_DISABLE_ENV_FILE";
 
 impl Places {
     /// The stacks to render, each as a list of files: the stack's own file alone, and what a person's `docker compose` would make of
-    /// the folder when that is something else. `is_there` says which files exist. What Compose would leave out without a word, or
-    /// not find, is a problem.
-    pub fn compose_files(&mut self, stack: &str, is_there: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
-        let env = self.env.as_ref().map(|bytes| EnvFile::parse(bytes, false)).unwrap_or_default();
+    /// the folder when that is something else. `environment` has the process's own variables, which win over `.env`, blank or not;
+    /// `is_there` says which files exist. What Compose would leave out without a word, or not find, is a problem.
+    pub fn compose_files(
+        &mut self,
+        stack: &str,
+        environment: &BTreeMap<&str, String>,
+        is_there: impl Fn(&str) -> bool,
+    ) -> Vec<Vec<String>> {
+        let env = self.env.as_ref().filter(|_| !is_env_unread(environment));
+        let env = env.map(|bytes| EnvFile::parse(bytes, false)).unwrap_or_default();
+        if self.env.is_some() && is_env_unread(environment) {
+            let name = if environment.contains_key(ENV_FILES) { ENV_FILES } else { NO_ENV_FILE };
+            let why = format!("{name} is set in this environment, so Compose does not read .env; next: unset {name}");
+            self.unread.push(("the stack as Compose starts it in this folder".to_owned(), why));
+        }
+        let value = |name: &str| environment.get(name).cloned().or_else(|| env.value(name));
         let mut stacks = vec![vec![stack.to_owned()]];
-        if let Some(list) = env.value("COMPOSE_FILE").filter(|list| !list.is_empty()) {
-            let separator = env.value("COMPOSE_PATH_SEPARATOR").filter(|text| !text.is_empty());
+        if let Some(list) = value(FILE) {
+            let separator = value(SEPARATOR).filter(|text| !text.is_empty());
             let files =
                 list.split(separator.as_deref().unwrap_or(":")).map(|file| file.trim_start_matches("./").to_owned());
             let (there, missing): (Vec<_>, Vec<_>) = files.partition(|file| is_there(file));
-            let line = env.get("COMPOSE_FILE").map(|entry| entry.line);
+            let (place, next) = match environment.contains_key(FILE) {
+                true => (Place::new("environment"), "correct COMPOSE_FILE in this environment or unset it"),
+                false => {
+                    let line = env.get(FILE).map(|entry| entry.line);
+                    (Place { name: ENV.to_owned(), line }, "correct the name or delete the line")
+                }
+            };
             for file in &missing {
-                let message = format!(
-                    "COMPOSE_FILE names {file}, which is not there, so no Compose command starts in this folder"
-                );
-                let place = Place { name: ENV.to_owned(), line };
-                self.problems.push(finding(place, message, "correct the name or delete the line"));
+                let what = if file.is_empty() {
+                    "has a blank name in it".to_owned()
+                } else {
+                    format!("names {file}, which is not there")
+                };
+                let message = format!("{FILE} {what}, so no Compose command starts in this folder");
+                self.problems.push(finding(place.clone(), message, next));
             }
             if missing.is_empty() && there != stacks[0] {
                 stacks.push(there);
@@ -55,6 +81,13 @@ impl Places {
     }
 }
 
+/// Compose takes other env files, or none.
+fn is_env_unread(environment: &BTreeMap<&str, String>) -> bool {
+    let is_set =
+        |name: &str, blank: &[&str]| environment.get(name).is_some_and(|value| !blank.contains(&value.as_str()));
+    is_set(ENV_FILES, &["", ","]) || is_set(NO_ENV_FILE, &["", "0", "f", "F", "false", "FALSE", "False"])
+}
+
 fn finding(place: Place, message: String, next_step: &str) -> Finding {
     Finding { rule: "other-stack-file", place, message, next_step: next_step.to_owned() }
 }
@@ -68,7 +101,7 @@ mod tests {
     fn what_compose_merges_in_this_folder_is_read_under_each_of_its_names() {
         let read = |stack: &str, env: &str, there: &[&str]| {
             let mut places = Places { env: Some(env.as_bytes().into()), ..Places::default() };
-            let stacks = places.compose_files(stack, |file| there.contains(&file));
+            let stacks = places.compose_files(stack, &BTreeMap::new(), |file| there.contains(&file));
             let told: Vec<_> = places.problems.iter().map(|one| one.place.to_string()).collect();
             (stacks.iter().map(|files| files.join("+")).collect::<Vec<_>>(), told)
         };
@@ -87,5 +120,32 @@ mod tests {
         assert_eq!(read("compose.yaml", listed, &["compose.yaml"]).1, [".env:1"]);
         let own = "COMPOSE_PATH_SEPARATOR=,\nCOMPOSE_FILE=a.yaml,b.yaml\n";
         assert_eq!(read("compose.yaml", own, &["a.yaml", "b.yaml"]).0[1], "a.yaml+b.yaml");
+    }
+
+    /// As Compose 5.6 does, which was tried with each of these.
+    #[test]
+    fn what_the_environment_says_wins_over_the_env_file() {
+        let read = |env: &str, environment: &[(&'static str, &str)]| {
+            let mut places = Places { env: Some(env.as_bytes().into()), ..Places::default() };
+            let environment = environment.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+            let there = ["compose.yaml", "dev.yaml", "other.yaml"];
+            let stacks = places.compose_files("compose.yaml", &environment, |file| there.contains(&file));
+            let told: Vec<_> = places.problems.iter().map(ToString::to_string).collect();
+            (stacks.last().map(|files| files.join("+")).unwrap_or_default(), told, places.unread)
+        };
+        let (files, told, unread) = read("COMPOSE_FILE=nowhere.yaml\n", &[(FILE, "compose.yaml:dev.yaml")]);
+        assert_eq!((files.as_str(), told.len(), unread.len()), ("compose.yaml+dev.yaml", 0, 0));
+        assert_eq!(read("COMPOSE_FILE=dev.yaml:other.yaml\n", &[(SEPARATOR, ":")]).0, "dev.yaml+other.yaml");
+        let (files, told, _) = read("", &[(FILE, "nowhere.yaml")]);
+        assert_eq!(files, "compose.yaml");
+        assert!(told[0].starts_with("environment [other-stack-file]: COMPOSE_FILE names nowhere.yaml"), "{told:?}");
+        assert!(read("", &[(FILE, "")]).1[0].contains("has a blank name in it"));
+        assert!(read("COMPOSE_FILE=\n", &[]).1[0].starts_with(".env:1"));
+        for (name, value) in [(ENV_FILES, "other.env"), (NO_ENV_FILE, "1")] {
+            let (files, told, unread) = read("COMPOSE_FILE=dev.yaml\n", &[(name, value)]);
+            assert_eq!((files.as_str(), told.len()), ("compose.yaml", 0), "{name}");
+            assert!(unread[0].1.starts_with(name) && unread[0].1.contains("does not read .env"), "{unread:?}");
+        }
+        assert_eq!(read("COMPOSE_FILE=dev.yaml\n", &[(NO_ENV_FILE, "false")]).0, "dev.yaml");
     }
 }

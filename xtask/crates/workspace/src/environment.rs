@@ -1,5 +1,6 @@
 //! The environment, read in one place.
 
+use std::collections::BTreeMap;
 use std::env;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -25,6 +26,8 @@ pub struct Environment {
     pub cargo_home: Option<Utf8PathBuf>,
     /// The variables that reach Compose.
     pub engine: Vec<(&'static str, String)>,
+    /// What decides which files a person's `docker compose` reads here; it never reaches the Compose that xtask starts.
+    pub compose: BTreeMap<&'static str, String>,
     /// The names (never the values) of the proxy variables that are set.
     pub proxies: Vec<&'static str>,
 }
@@ -47,6 +50,8 @@ const ENGINE_VARIABLES: [&str; 14] = [
     "SSL_CERT_FILE",
     "SSH_AUTH_SOCK",
 ];
+const COMPOSE_VARIABLES: [&str; 4] =
+    ["COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR", "COMPOSE_ENV_FILES", "COMPOSE_DISABLE_ENV_FILE"];
 const PROXY_VARIABLES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
 /// Where the cache of GitHub Actions answers: its second version, and the first.
 const ACTIONS_CACHE_URLS: [&str; 2] = ["ACTIONS_RESULTS_URL", "ACTIONS_CACHE_URL"];
@@ -56,6 +61,12 @@ const CA_VARIABLES: [&str; 3] = ["CARGO_HTTP_CAINFO", "SSL_CERT_FILE", "CURL_CA_
 #[expect(clippy::disallowed_methods, reason = "this is xtask's one place that reads the environment")]
 pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// For Compose a blank value is one.
+#[expect(clippy::disallowed_methods, reason = "this is xtask's one place that reads the environment")]
+fn as_it_is(name: &str) -> Option<String> {
+    env::var(name).ok()
 }
 
 impl Environment {
@@ -74,6 +85,7 @@ impl Environment {
                 .map(Utf8PathBuf::from)
                 .or_else(|| variable("HOME").map(|home| Utf8Path::new(&home).join(".cargo"))),
             engine: ENGINE_VARIABLES.into_iter().filter_map(|name| Some((name, variable(name)?))).collect(),
+            compose: COMPOSE_VARIABLES.into_iter().filter_map(|name| Some((name, as_it_is(name)?))).collect(),
             proxies: PROXY_VARIABLES.into_iter().filter(|name| variable(name).is_some()).collect(),
         }
     }
