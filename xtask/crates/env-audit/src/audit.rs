@@ -1,7 +1,7 @@
 //! One audit, from the places to the outcome.
 
 use serde_json::{Map, Value, json};
-use xtask_outcome::{Finding, Outcome, Stop};
+use xtask_outcome::{Finding, Outcome, Place, Stop};
 
 use crate::files::{DOCUMENT, EXAMPLE};
 use crate::live::{Observation, Plan};
@@ -84,7 +84,7 @@ impl<'a> Audit<'a> {
                 reported.push(found);
             }
         }
-        outcome.findings.extend(one_for_each_secret(reported));
+        outcome.findings.extend(one_for_each_cause(reported));
         let is_whole = tried && view.places.images.iter().all(|image| selection.contains(&image.service));
         outcome.findings.extend(exceptions.judge(|_| is_whole));
         findings.notes.into_iter().chain(exceptions.ending_soon()).for_each(|note| outcome.note(note));
@@ -94,26 +94,44 @@ impl<'a> Audit<'a> {
     }
 }
 
-/// One secret is one finding, with all its places. An exception is for one place, so this comes after the exceptions.
-fn one_for_each_secret(reported: Vec<Found>) -> Vec<Finding> {
+/// One secret is one finding, and so is one variable that the document is behind with; each with all its places. An exception is for
+/// one place, so this comes after the exceptions.
+fn one_for_each_cause(reported: Vec<Found>) -> Vec<Finding> {
     let mut findings: Vec<(Option<String>, Finding)> = Vec::new();
-    for Found { finding, scope, .. } in reported {
-        let variable = scope.rsplit('/').next().filter(|_| scope.contains('/') && finding.rule.starts_with("secret-"));
-        let secret = variable.map(|variable| format!("{} {variable}", finding.rule));
-        match findings.iter_mut().find(|(known, _)| secret.is_some() && *known == secret) {
-            Some((_, known)) if known.place == finding.place => {}
+    for found in reported {
+        let cause = cause(&found);
+        let finding = found.finding;
+        match findings.iter_mut().find(|(known, _)| cause.is_some() && *known == cause) {
+            Some((_, known)) if finding.rule.starts_with("secret-") => also_there(known, &finding.place),
             Some((_, known)) => {
-                let place = finding.place.to_string();
-                let is_told = known.message.split([' ', ',']).any(|word| word == place);
-                if !is_told {
-                    known.message += if known.message.contains(ALSO) { ", " } else { ALSO };
-                    known.message += &place;
-                }
+                let line = finding.place.line.map(|line| format!(" (line {line})")).unwrap_or_default();
+                known.message += &format!("; {}{line}", finding.message);
             }
-            None => findings.push((secret, finding)),
+            None => findings.push((cause, finding)),
         }
     }
     findings.into_iter().map(|(_, finding)| finding).collect()
+}
+
+/// What several findings may have in common: a secret, or a variable in the rows of the document.
+fn cause(found: &Found) -> Option<String> {
+    let (_, variable) = found.scope.rsplit_once('/')?;
+    if found.finding.rule.starts_with("secret-") {
+        return Some(format!("{} {variable}", found.finding.rule));
+    }
+    let (_, variable) = found.scope.strip_prefix(DOCUMENT)?.strip_prefix('/')?.split_once('/')?;
+    Some(format!("{DOCUMENT} {variable}"))
+}
+
+fn also_there(known: &mut Finding, place: &Place) {
+    if known.place == *place {
+        return;
+    }
+    let place = place.to_string();
+    if !known.message.split([' ', ',']).any(|word| word == place) {
+        known.message += if known.message.contains(ALSO) { ", " } else { ALSO };
+        known.message += &place;
+    }
 }
 
 fn count<'p>(view: &View<'_>, images: impl Iterator<Item = &'p ImagePlace> + Clone, outcome: &mut Outcome) {
@@ -175,7 +193,6 @@ impl Places {
 mod tests {
     use super::*;
     use crate::view::About;
-    use xtask_outcome::Place;
 
     /// Case Q11.
     #[test]
@@ -196,8 +213,25 @@ mod tests {
         add("secret-literal", "a", 2, "OTHER");
         add("unknown-variable", "a", 1, "KEY");
         add("unknown-variable", "a", 2, "KEY");
-        let told: Vec<_> = one_for_each_secret(findings.found).iter().map(ToString::to_string).collect();
+        let told: Vec<_> = one_for_each_cause(findings.found).iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), 4, "{told:#?}");
         assert_eq!(told[0], "a:1 [secret-literal]: KEY is in clear; also in a:2, b:3; next: delete it");
+    }
+
+    #[test]
+    fn a_changed_contract_is_one_finding_for_each_variable() {
+        let (mut places, policy) = (crate::mutations::repository(), crate::repository::policy());
+        // A row of every service becomes a row of each.
+        let changed = places.images[0].contract.variables.iter_mut().find(|one| one.name == "LOG_LEVEL").unwrap();
+        changed.description += " and more";
+        let audit = Audit::of_places(&places, &policy);
+        let of_document = |place: &Place| place.name == DOCUMENT;
+        let rows = audit.findings.found.iter().filter(|one| of_document(&one.finding.place)).count();
+        let mut outcome = Outcome::default();
+        audit.report(&Selection::default(), false, &mut outcome);
+        let told: Vec<_> = outcome.findings.iter().filter(|one| of_document(&one.place)).collect();
+        assert!(rows > 3, "{rows}");
+        assert_eq!(told.len(), 1, "{told:#?}");
+        assert_eq!(told[0].message.matches("LOG_LEVEL").count(), rows, "{told:#?}");
     }
 }
