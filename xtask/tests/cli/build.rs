@@ -3,7 +3,7 @@
 #[cfg(feature = "engine-tests")]
 mod engine;
 
-use crate::workspace::{CANARY, Workspace};
+use crate::workspace::{CANARY, Workspace, stub_command};
 
 #[test]
 fn an_image_that_only_the_build_cache_has_is_no_success() {
@@ -202,4 +202,143 @@ fn an_exception_that_nothing_needs_or_about_no_image_is_a_finding() {
     }
     workspace.write("xtask/policy/images.toml", &policy);
     assert!(!workspace.xtask(&["build-images"]).stdout.contains("[exception-"));
+}
+
+/// What needs no image to be found is found before anything is built.
+#[test]
+fn a_dry_run_finds_what_a_build_finds_of_the_repository() {
+    let workspace = Workspace::new();
+    workspace.know_image(r#"{"service":"mini-user","variables":[]}"#);
+    workspace.write("xtask/policy/images/gone.toml", "");
+    let policy = workspace.read("xtask/policy/images.toml");
+    workspace.write("xtask/policy/images.toml", &format!("{policy}gone = 5\n"));
+    for arguments in [&["build-images"][..], &["build-images", "--dry-run"]] {
+        let ended = workspace.xtask(arguments);
+        assert_eq!(ended.code, 1, "{}", ended.all());
+        for finding in [
+            "xtask/policy/images/gone.toml [image-golden-stale]: there is no image `gone`",
+            "xtask/policy/images.toml [image-limit-stale]: limit-bytes.gone is about no image",
+        ] {
+            assert!(ended.stdout.contains(finding), "{finding}: {}", ended.all());
+        }
+    }
+    std::fs::remove_file(workspace.root.join("xtask/policy/images/gone.toml")).unwrap();
+    workspace.write("xtask/policy/images.toml", &policy);
+    for arguments in [&["build-images"][..], &["build-images", "--dry-run"]] {
+        let ended = workspace.xtask(arguments);
+        assert_eq!(ended.code, 0, "{}", ended.all());
+    }
+    std::fs::remove_file(workspace.root.join("xtask/policy/images/user.toml")).unwrap();
+    workspace.write("xtask/policy/images.toml", &policy.replace("user = 10", ""));
+    for arguments in [&["build-images"][..], &["build-images", "--dry-run"]] {
+        let ended = workspace.xtask(arguments);
+        for rule in ["[image-without-golden]: user: ", "[image-without-limit]: user: "] {
+            assert!(ended.stdout.contains(rule), "{}", ended.all());
+        }
+    }
+}
+
+#[test]
+fn a_line_that_copies_what_is_not_there_is_named_before_docker_is_called() {
+    let workspace = Workspace::new();
+    let copy = "FROM scratch\nCOPY services/user/src /src\nCOPY services/gone/Cargo.toml services/gone/\nCOPY mini-user /mini-user\n";
+    workspace.write("services/user/Dockerfile", copy);
+    for arguments in [&["build-images"][..], &["build-images", "--dry-run"], &["build-images", "--strategy", "host"]] {
+        let ended = workspace.xtask(arguments);
+        assert_eq!(ended.code, 1, "{}", ended.all());
+        assert!(
+            ended
+                .stdout
+                .contains("services/user/Dockerfile:3 [input-not-there]: user: `services/gone/Cargo.toml` is copied"),
+            "{}",
+            ended.all()
+        );
+        assert_eq!(ended.stdout.matches("[input-not-there]").count(), 1, "{}", ended.all());
+    }
+    assert!(!workspace.calls().contains("bake"), "{}", workspace.calls());
+}
+
+#[test]
+fn a_dependency_that_only_this_machine_has_is_named_before_docker_is_called() {
+    let workspace = Workspace::new();
+    let outside = workspace.root.parent().unwrap().join("elsewhere");
+    std::fs::create_dir_all(outside.join("src")).unwrap();
+    std::fs::write(outside.join("Cargo.toml"), "[package]\nname = \"elsewhere\"\nversion = \"0.1.0\"\n").unwrap();
+    std::fs::write(outside.join("src/lib.rs"), "").unwrap();
+    let manifest = workspace.read("services/user/Cargo.toml");
+    let address = format!("file://{}", outside.display()).replace(' ', "%20");
+    for (dependency, named) in [
+        (format!("{{ git = \"{address}\" }}"), address.as_str()),
+        ("{ path = \"../../../elsewhere\" }".to_owned(), outside.to_str().unwrap()),
+    ] {
+        workspace.write("services/user/Cargo.toml", &format!("{manifest}[dependencies]\nelsewhere = {dependency}\n"));
+        for arguments in [&["build-images"][..], &["build-images", "--dry-run"]] {
+            let ended = workspace.xtask(arguments);
+            assert_eq!(ended.code, 1, "{}", ended.all());
+            let finding = format!(
+                "services/user/Cargo.toml [input-outside]: user depends on {named}, which only this machine has"
+            );
+            assert!(ended.stdout.contains(&finding), "{}", ended.all());
+        }
+    }
+    assert!(!workspace.calls().contains("bake"), "{}", workspace.calls());
+}
+
+/// The builder gets the inputs and nothing else, so no list of what to leave out keeps anything from it.
+#[test]
+fn a_dockerignore_that_lists_what_to_leave_out_changes_nothing_and_is_not_complained_about() {
+    let workspace = Workspace::new();
+    workspace.know_image(r#"{"service":"mini-user","variables":[]}"#);
+    workspace.write(".dockerignore", "target\n.git\n**/*.md\nservices/user/src\n");
+    let ended = workspace.xtask(&["build-images"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(!ended.all().contains("dockerignore"), "{}", ended.all());
+    assert!(workspace.root.join("target/xtask/context/services/user/src/main.rs").is_file());
+    assert!(!workspace.root.join("target/xtask/context/.dockerignore").exists());
+}
+
+#[test]
+fn a_program_that_says_nothing_is_an_empty_stand_in_and_one_without_the_interface_is_told_where_it_stands() {
+    let workspace = Workspace::new();
+    workspace.know_image(r#"{"service":"mini-user","variables":[]}"#);
+    let facts = workspace.read("target/xtask/images/user.json");
+    let (before, _) = facts.split_once("\"program\":{").unwrap();
+    let unknown = format!("{before}\"program\":null}}");
+    for (answer, finding) in [
+        (
+            "exit 0",
+            "[image-other-program]: user: its program prints nothing at all: an empty stand-in was compiled in its place",
+        ),
+        ("echo 'unknown option --version' >&2; exit 2", "[image-interface]: user: its program fails on "),
+        ("echo mini-user", "[image-interface]: user: `mini-user env --format json` prints no JSON"),
+    ] {
+        workspace.write("target/xtask/images/user.json", &unknown);
+        workspace.stub(&format!("case \"$call\" in \"docker run \"*) {answer}; exit 0 ;; esac"));
+        let ended = workspace.xtask(&["build-images"]);
+        assert_eq!(ended.code, 1, "{}", ended.all());
+        assert!(ended.stdout.contains(finding), "{finding}: {}", ended.all());
+        assert!(
+            finding.contains("other-program")
+                || ended.stdout.contains("docs/adopting.md says what a program has to offer"),
+            "{}",
+            ended.all()
+        );
+    }
+}
+
+/// Case O06: `cargo xtask` fixed the lock in silence.
+#[test]
+fn a_stale_lock_is_an_error_of_cargo_xtask_and_stays_as_it_is() {
+    let workspace = Workspace::new();
+    let alias = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../.cargo/config.toml")).unwrap();
+    workspace.write(".cargo/config.toml", &alias);
+    for lock in ["version = 4\n", ""] {
+        workspace.write("Cargo.lock", lock);
+        let mut cargo = stub_command("cargo");
+        cargo.arg("xtask").current_dir(&workspace.root).env_remove("CARGO_TARGET_DIR").env("CARGO_NET_OFFLINE", "true");
+        let output = cargo.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("--locked"), "{said}");
+        assert_eq!(workspace.read("Cargo.lock"), lock);
+    }
 }

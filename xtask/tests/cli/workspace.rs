@@ -37,6 +37,8 @@ esac
 exit 0
 "#;
 
+const LABELS: [&str; 6] = ["created", "description", "licenses", "revision", "title", "version"];
+
 /// The value that every test with a secret plants and looks for.
 pub(crate) const CANARY: &str = "S3CR3T-c4n4ry";
 
@@ -108,6 +110,7 @@ impl Workspace {
                 self.write(&format!("xtask/policy/{}", path.file_name().unwrap().to_string_lossy()), &text);
             }
         }
+        self.write_image_policy();
     }
 
     /// An image as `docker image save` gives it. The program is this test's own, which no image could hold: it is not
@@ -132,24 +135,33 @@ impl Workspace {
     /// Facts of the image that an earlier build read, and a policy for it, so that a stub's image need not be one.
     /// It is one that conforms.
     pub(crate) fn know_image(&self, contract: &str) {
-        let labels = ["created", "description", "licenses", "revision", "title", "version"]
-            .map(|name| format!("\"org.opencontainers.image.{name}\""));
+        let labels = LABELS.map(|name| format!("\"org.opencontainers.image.{name}\""));
         let config = format!(
             r#"{{"User":"65532:65532","Entrypoint":["/mini-user"],"Healthcheck":{{"Test":["CMD","/mini-user","healthcheck"]}},"Labels":{{{}}}}}"#,
-            labels.clone().map(|label| format!("{label}:\"x\"")).join(",")
-        );
-        self.write(
-            "xtask/policy/images/user.toml",
-            &format!(
-                "user = \"65532:65532\"\nentrypoint = [\"/mini-user\"]\ncommand = []\nhealthcheck = [\"CMD\", \"/mini-user\", \"healthcheck\"]\nports = []\nvolumes = []\nenvironment = []\nlabels = [{}]\n\n[[file]]\npath = \"/mini-user\"\nkind = \"file\"\nmode = \"0755\"\nowner = \"0:0\"\n",
-                labels.join(", ")
-            ),
+            labels
+                .map(|label| match label.trim_matches('"').rsplit('.').next() {
+                    Some("version") => format!("{label}:\"0.1.0\""),
+                    Some("revision") => format!("{label}:\"unversioned\""),
+                    _ => format!("{label}:\"x\""),
+                })
+                .join(",")
         );
         let file = r#"{"path":"/mini-user","kind":"file","mode":493,"owner":"0:0","size_bytes":5}"#;
         let facts = format!(
             r#"{{"id":"sha256:user","size_bytes":5,"files":[{file}],"config":{config},"history":[],"program_faults":[],"program":{{"version_line":"mini-user 0.1.0 (unversioned)","contract":{contract}}}}}"#
         );
         self.write("target/xtask/images/user.json", &facts);
+    }
+
+    /// What its one image may be, instead of what this repository's may be.
+    fn write_image_policy(&self) {
+        let labels = LABELS.map(|name| format!("\"org.opencontainers.image.{name}\"")).join(", ");
+        self.write(
+            "xtask/policy/images/user.toml",
+            &format!(
+                "user = \"65532:65532\"\nentrypoint = [\"/mini-user\"]\ncommand = []\nhealthcheck = [\"CMD\", \"/mini-user\", \"healthcheck\"]\nports = []\nvolumes = []\nenvironment = []\nlabels = [{labels}]\n\n[[file]]\npath = \"/mini-user\"\nkind = \"file\"\nmode = \"0755\"\nowner = \"0:0\"\n"
+            ),
+        );
         self.write(
             "xtask/policy/images.toml",
             "program-share-percent = 105\ngrowth-from-percent = 2\n[limit-bytes]\nuser = 10\n",

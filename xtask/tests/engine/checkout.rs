@@ -85,6 +85,35 @@ fn an_edit_with_old_file_times_is_in_the_image_of_a_host_build() {
     every_edit_shows("host");
 }
 
+/// What cargo-auditable wrote into the program of the user service's image.
+fn dependencies_in_the_image() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, section) = (folder.path().join("program"), folder.path().join("dependencies"));
+    let container = docker_ok(&["create", "mini-user:local"]);
+    docker_ok(&["cp", &format!("{container}:/mini-user"), file.to_str().unwrap()]);
+    docker_ok(&["rm", &container]);
+    let dump = format!("--dump-section=.dep-v0={}", section.display());
+    assert!(program("objcopy").arg(dump).arg(&file).status().unwrap().success());
+    std::fs::read(section).unwrap()
+}
+
+/// The C library is the builder's own, so bytes may differ where the base has another one than the machine; nothing that follows from
+/// the commit does.
+#[test]
+fn one_commit_gives_one_program_whatever_the_strategy() {
+    let checkout = Checkout::new();
+    let of = |strategy| {
+        let contract = checkout.build(strategy);
+        let version = docker_ok(&["run", "--rm", "--network", "none", "mini-user:local", "--version"]);
+        (version, contract, dependencies_in_the_image())
+    };
+    let (container, host) = (of("container"), of("host"));
+    assert!(!container.0.contains("-dirty") && container.2.len() > 100, "{container:?}");
+    assert_eq!(container, host);
+    checkout.edit("ANOTHER");
+    assert_ne!(of("host"), host, "the negative control");
+}
+
 #[test]
 fn what_a_build_script_says_is_in_the_image_of_both_strategies() {
     let checkout = Checkout::new();

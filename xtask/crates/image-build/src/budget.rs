@@ -46,6 +46,10 @@ impl Policy {
         Exceptions::new(&self.file, text, self.exception.clone(), today)
     }
 
+    pub(super) fn has_limit(&self, name: &str) -> bool {
+        self.limit_bytes.contains_key(name)
+    }
+
     pub(super) fn judge(&self, name: &str, facts: &ImageFacts, before: Option<&ImageFacts>) -> Vec<Objection> {
         let mut found = Vec::new();
         let mut push = |rule, message: String| found.push(Objection::new(rule, "size", message));

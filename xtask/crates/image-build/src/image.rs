@@ -124,6 +124,10 @@ impl<'a> Images<'a> {
         });
         let objection = |words: String| Objection::new("image-interface", "program", words);
         let (version_line, contract) = match (version?, contract?) {
+            (Ok(version), Ok(contract)) if version.is_empty() && contract.is_empty() => {
+                let words = "its program prints nothing at all: an empty stand-in was compiled in its place";
+                return Ok(Err(Objection::new("image-other-program", "program", words)));
+            }
             (Ok(version), Ok(contract)) => (version, contract),
             (Err(words), _) | (_, Err(words)) => return Ok(Err(objection(words))),
         };

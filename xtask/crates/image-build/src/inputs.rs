@@ -1,6 +1,7 @@
 //! What an image is compiled from: files that git knows or would add, of the members that cargo compiles into it. One answer for
 //! what the builder is given, for the fingerprint, for the revision, and for both strategies.
 
+mod copies;
 mod git;
 
 use std::collections::BTreeSet;
@@ -23,6 +24,8 @@ const READ_FOLDERS: [&str; 2] = ["src", "migrations"];
 const BUILD_SCRIPT: &str = "build.rs";
 /// What cargo itself sets for a build script, so that an image's build has it as well.
 const SET_BY_CARGO: [&str; 8] = ["TARGET", "HOST", "PROFILE", "OPT_LEVEL", "DEBUG", "NUM_JOBS", "RUSTC", "OUT_DIR"];
+const OUTSIDE: &str = "input-outside";
+const NOT_THERE: &str = "input-not-there";
 const WATCHED: &str = "rerun-if-env-changed=";
 
 /// The files that an image is made from, relative to the root.
@@ -119,10 +122,25 @@ pub(crate) fn judge(project: &Project, git: &Git, image: &ImagePackage) -> Vec<F
         add("input-ignored", file, None, message, format!("`git add --force {file}`, or delete it"));
     }
     for path in &image.outside {
-        let message =
-            format!("{name} depends on {path}, which lies outside the workspace: no image can be made from it");
-        let next = "move it into the workspace, or take it from a registry or a git repository".to_owned();
-        add("input-outside", &image.folder.join("Cargo.toml"), None, message, next);
+        let message = format!("{name} depends on {path}, which only this machine has: no image can be made from it");
+        let next =
+            "move it into the workspace, or take it from a registry or from a server's git repository".to_owned();
+        add(OUTSIDE, &image.folder.join("Cargo.toml"), None, message, next);
+    }
+    let dockerfile = image.folder.join("Dockerfile");
+    let text = std::fs::read_to_string(project.root.join(&dockerfile)).unwrap_or_default();
+    let inputs = of_all(project, git);
+    for (line, source) in copies::copies(&text) {
+        let path = normal(Utf8Path::new(source.trim_start_matches('/')));
+        // The program that `--strategy host` compiled lies in a context of its own.
+        if path != image.package.as_str() && !inputs.iter().any(|file| file.starts_with(&path)) {
+            let message = format!("{name}: `{source}` is copied, and no such file or folder is among the inputs");
+            let next = format!(
+                "delete the line, or name the file in `inputs` of [package.metadata.image] ({})",
+                image.folder.join("Cargo.toml")
+            );
+            add(NOT_THERE, &dockerfile, Some(line), message, next);
+        }
     }
     for folder in &image.compiled_folders {
         let script = folder.join(BUILD_SCRIPT);
@@ -138,6 +156,16 @@ pub(crate) fn judge(project: &Project, git: &Git, image: &ImagePackage) -> Vec<F
         }
     }
     findings
+}
+
+/// Findings after which a build can only fail, later and with other words.
+///
+/// # Errors
+/// [`Stop::Repository`] when there is one.
+pub(crate) fn refuse(findings: &[Finding]) -> Result<(), Stop> {
+    let fatal = findings.iter().filter(|finding| [OUTSIDE, NOT_THERE].contains(&finding.rule)).count();
+    let text = || format!("nothing is built: {fatal} inputs are not there for a builder, see the findings");
+    if fatal == 0 { Ok(()) } else { Err(Stop::Repository(text())) }
 }
 
 /// Whether cargo, or a macro of a source, reads a file of a member by its place.

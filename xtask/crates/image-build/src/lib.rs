@@ -125,15 +125,18 @@ impl Build {
         for image in context.project.select(&self.names)? {
             outcome.findings.extend(inputs::judge(&context.project, &git, image));
         }
+        outcome.findings.extend(conformance::stale(&context.project)?);
+        inputs::refuse(&outcome.findings)?;
         outcome.evidence.extend(ready.evidence());
         outcome.evidence("strategy", self.strategy.name());
         let mut plan = self.plan(context, ready, &git, outcome)?;
         if self.cache.is_some() || self.platform.is_some() || self.dry_run || self.verify_reproducible {
-            self.use_builder(context, ready, &mut plan, outcome)?;
+            self.use_builder(context, &Builder::ask(context, ready)?, &mut plan, outcome)?;
         }
         if self.dry_run {
             plan.describe().into_iter().for_each(|line| outcome.note(format!("plan: {line}")));
             outcome.evidence("bake_file", serde_json::to_string(&plan.bake_file())?);
+            outcome.findings.extend(conformance::missing(&context.project, &plan.images)?);
             outcome.checked("images planned, none built", plan.images.len());
             return Ok(Vec::new());
         }
@@ -194,13 +197,18 @@ impl Build {
             }
         }
         if !plan.images.is_empty() {
-            self.use_builder(context, ready, &mut plan, outcome)?;
             let files = inputs::of_all(&context.project, git);
             staging::stage(&context.project, &files, &plan.inputs).context("stage the inputs of the build")?;
-            if plan.strategy == Strategy::Host {
-                let toolbox = Toolbox::new(&context.project, &context.runner)?;
-                host::compile(context, &toolbox, &plan.inputs, &files, &plan.images)?;
-            }
+            // The builder answers while the host compiles: only the bake has to know what it can do.
+            let builder = thread::scope(|scope| {
+                let builder = scope.spawn(|| Builder::ask(context, ready));
+                if plan.strategy == Strategy::Host {
+                    let toolbox = Toolbox::new(&context.project, &context.runner)?;
+                    host::compile(context, &toolbox, &plan.inputs, &files, &plan.images)?;
+                }
+                image::joined(builder)
+            })?;
+            self.use_builder(context, &builder, &mut plan, outcome)?;
             let said = bake(context, ready, &plan)?;
             for one in prove_all(&images, &plan, &said, &fingerprints)? {
                 let name = &one.image.name;
@@ -271,11 +279,13 @@ impl Build {
     }
 
     /// Fits the plan to what the builder can do. What was asked for by flag and cannot be done ends it here.
-    fn use_builder(&self, context: &Context, ready: &Ready, plan: &mut BuildPlan, outcome: &mut Outcome) -> Result<()> {
-        if outcome.evidence.contains_key("builder") {
-            return Ok(());
-        }
-        let builder = Builder::ask(context, ready)?;
+    fn use_builder(
+        &self,
+        context: &Context,
+        builder: &Builder,
+        plan: &mut BuildPlan,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
         if let Some(cache) = &self.cache {
             demand("--cache", builder.cache().and_then(|()| cache.open(context.project.environment.actions_cache)))?;
         }
@@ -372,6 +382,7 @@ fn prove(
         }
     }
     objections.extend(facts.program.as_ref().and_then(|program| other_program(image, program)));
+    objections.extend(conformance::other_labels(image, &facts));
     let inputs = fingerprints[&image.name].digest();
     let image = BuiltImage { name: image.name.clone(), package: image.package.clone(), facts, inputs };
     Ok(Proved { image, objections })

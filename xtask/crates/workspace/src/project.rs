@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Target};
+use cargo_metadata::{Dependency, DependencyKind, Metadata, MetadataCommand, Package, Target};
 
 use serde::Deserialize;
 use xtask_outcome::Stop;
@@ -33,8 +33,9 @@ pub struct ImagePackage {
     pub more_inputs: Vec<Utf8PathBuf>,
     /// The folders of the workspace packages that are compiled into it, itself included, relative to the root.
     pub compiled_folders: BTreeSet<Utf8PathBuf>,
-    /// Path dependencies that lie outside the workspace: no image can be compiled from them.
-    pub outside: BTreeSet<Utf8PathBuf>,
+    /// Dependencies that only this machine has, as paths outside the workspace or `file://` addresses of git repositories: no image
+    /// can be compiled from them.
+    pub outside: BTreeSet<String>,
 }
 
 impl ImagePackage {
@@ -209,9 +210,9 @@ fn image_package(
     let compiled = compiled_with(packages, package);
     let settings: ImageSettings = serde_json::from_value(package.metadata["image"].clone())
         .map_err(|error| Stop::Repository(format!("{}: [package.metadata.image]: {error}", package.manifest_path)))?;
-    let paths =
+    let dependencies =
         compiled.iter().flat_map(|package| &package.dependencies).filter(|one| one.kind != DependencyKind::Development);
-    let outside = paths.filter_map(|one| one.path.clone()).filter(|path| !path.starts_with(root)).collect();
+    let outside = dependencies.filter_map(|one| outside(root, one)).collect();
     Ok(ImagePackage {
         package: package.name.to_string(),
         short_name: stack.short_name(&package.name).to_owned(),
@@ -223,6 +224,18 @@ fn image_package(
         compiled_folders: compiled.into_iter().map(|p| folder(root, p)).collect::<Result<_>>()?,
         outside,
     })
+}
+
+/// Where a dependency lies, if that is on this machine and not in the workspace.
+fn outside(root: &Utf8Path, dependency: &Dependency) -> Option<String> {
+    match &dependency.path {
+        Some(path) if path.starts_with(root) => None,
+        Some(path) => Some(path.to_string()),
+        None => {
+            let address = dependency.source.as_ref()?.repr.strip_prefix("git+")?;
+            address.starts_with("file:").then(|| address.to_owned())
+        }
+    }
 }
 
 /// The package and the workspace packages it is compiled from, dev-dependencies left out.

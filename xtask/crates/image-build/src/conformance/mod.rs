@@ -12,11 +12,12 @@ use xtask_outcome::{Date, Exception, Exceptions, Finding, Outcome, Place, Stop};
 use xtask_workspace::{ImagePackage, Project};
 
 use self::golden::Golden;
-pub(super) use self::rules::cannot_start;
+pub(super) use self::rules::{cannot_start, other_labels};
 use crate::BuiltImage;
 use crate::budget::{self, Policy};
 use crate::image::{ImageFacts, interface_next_step};
 use crate::objection::Objection;
+use crate::plan::ImagePlan;
 
 const GOLDEN_FOLDER: &str = "images";
 /// The instruction that decides about each part of an image, for the line of a finding.
@@ -40,8 +41,7 @@ pub(super) fn judge(
     previous: impl Fn(&BuiltImage) -> Option<ImageFacts>,
     outcome: &mut Outcome,
 ) -> Result<()> {
-    let text = project.policy(budget::FILE)?;
-    let policy = Policy::parse(project.policy_file(budget::FILE).as_str(), &text)?;
+    let (policy, text) = budget(project)?;
     let mut exceptions = policy.exceptions(&text, Date::today());
     let mut shown = crate::evidence(built);
     for (image, shown) in built.iter().zip(shown.as_array_mut().into_iter().flatten()) {
@@ -77,10 +77,42 @@ pub(super) fn judge(
     };
     let examined = |exception: &Exception| !left_alone(exception.scope.split('/').next().unwrap_or_default());
     outcome.findings.extend(exceptions.judge(examined));
-    outcome.findings.extend(policy.stale_limits(project.images.iter().map(ImagePackage::name)));
-    outcome.findings.extend(stale_goldens(project));
     outcome.checked("images conform", built.len());
     Ok(())
+}
+
+/// Goldens and limits of images that do not exist (any more). No image has to be there to find them.
+pub(super) fn stale(project: &Project) -> Result<Vec<Finding>> {
+    let mut found = budget(project)?.0.stale_limits(project.images.iter().map(ImagePackage::name));
+    found.extend(stale_goldens(project));
+    Ok(found)
+}
+
+/// Planned images without a golden or a limit, for a run that builds none of them.
+pub(super) fn missing(project: &Project, planned: &[ImagePlan]) -> Result<Vec<Finding>> {
+    let (policy, _) = budget(project)?;
+    let mut found = Vec::new();
+    for ImagePlan { name, .. } in planned {
+        let next_step = format!("`cargo xtask build-images {name}` measures it, and writes what would be its golden");
+        let mut add = |rule, place: &str, what: &str| {
+            let message = format!("{name}: there is no {what} that says what it may be");
+            found.push(Finding { rule, place: Place::new(place), message, next_step: next_step.clone() });
+        };
+        let golden = golden_file(project, name);
+        if !project.root.join(&golden).is_file() {
+            add("image-without-golden", golden.as_str(), "golden");
+        }
+        if !policy.has_limit(name) {
+            add("image-without-limit", &policy.file, "limit");
+        }
+    }
+    Ok(found)
+}
+
+/// `policy/images.toml`, and its text.
+fn budget(project: &Project) -> Result<(Policy, String)> {
+    let text = project.policy(budget::FILE)?;
+    Ok((Policy::parse(project.policy_file(budget::FILE).as_str(), &text)?, text))
 }
 
 fn golden_file(project: &Project, name: &str) -> Utf8PathBuf {

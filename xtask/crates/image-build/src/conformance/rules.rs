@@ -5,6 +5,7 @@ use xtask_image_config::{ImageGroup, ImageUser};
 
 use crate::image::ImageFacts;
 use crate::objection::Objection;
+use crate::plan::ImagePlan;
 use crate::saved_image::{ImageFile, Kind, texts};
 
 /// The annotations that say what an image is and where it comes from; none of them may be blank or `unknown`.
@@ -49,6 +50,31 @@ pub(crate) fn cannot_start(facts: &ImageFacts) -> bool {
     is_unknown(user, "/etc/passwd")
         || is_unknown(group, "/etc/group")
         || found.iter().any(|objection| objection.rule == "image-entrypoint")
+}
+
+/// Labels that say something else than the plan: the package's own version, the revision, and where the source lives if that is
+/// known.
+pub(crate) fn other_labels(plan: &ImagePlan, facts: &ImageFacts) -> Vec<Objection> {
+    let mut found = Vec::new();
+    let source = plan.source.as_deref();
+    for (word, expected) in [
+        ("version", Some(plan.version.as_str())),
+        ("revision", Some(plan.revision.id.as_str())),
+        ("source", source),
+        ("url", source),
+    ] {
+        let name = format!("{LABEL_PREFIX}{word}");
+        let value = facts.config["Labels"][&name].as_str().unwrap_or_default();
+        if let Some(expected) = expected.filter(|expected| *expected != value) {
+            push(
+                &mut found,
+                "image-label",
+                format!("labels/{name}"),
+                format!("the label {name} is {value:?}, expected {expected:?}"),
+            );
+        }
+    }
+    found
 }
 
 /// Everything in an image that a rule forbids.

@@ -264,3 +264,32 @@ fn canaries_in_a_real_image_are_found_and_none_is_shown() {
     }
     assert!(!format!("{found:?}").contains(CANARY), "{found:?}");
 }
+
+#[test]
+fn labels_say_what_was_planned_and_the_source_only_where_it_is_known() {
+    let mut plan = crate::plan::tests::plan().images.remove(0);
+    let said = |words: &[(&str, &str)]| {
+        let mut facts = facts();
+        for (word, value) in words {
+            facts.config["Labels"][format!("org.opencontainers.image.{word}")] = json!(value);
+        }
+        facts
+    };
+    let about = |plan: &crate::plan::ImagePlan, facts: &ImageFacts| -> Vec<String> {
+        rules::other_labels(plan, facts)
+            .into_iter()
+            .map(|found| found.about.rsplit('.').next().unwrap().to_owned())
+            .collect()
+    };
+    let source = plan.source.clone().unwrap();
+    let all = [("version", "0.1.0"), ("revision", "abc-dirty"), ("source", source.as_str()), ("url", source.as_str())];
+    assert_eq!(about(&plan, &said(&all)), Vec::<String>::new());
+    // The automation's version in place of the package's own; no source although it is known.
+    assert_eq!(
+        about(&plan, &said(&[("version", "9.9.9"), all[1], ("source", "unknown")])),
+        ["version", "source", "url"]
+    );
+    assert_eq!(about(&plan, &said(&[all[0], ("revision", "abc"), all[2], all[3]])), ["revision"]);
+    plan.source = None;
+    assert_eq!(about(&plan, &said(&all[..2])), Vec::<String>::new());
+}

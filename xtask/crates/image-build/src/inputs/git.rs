@@ -178,6 +178,25 @@ mod tests {
     }
 
     #[test]
+    fn a_shallow_clone_is_a_doubt_with_the_command_that_helps_and_a_whole_one_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let (shell, runner) = (Shell::new().unwrap(), Runner::new(xtask_process::Interrupt::default(), false));
+        shell.change_dir(folder);
+        let git = |line: &str| runner.read(cmd!(shell, "sh -c {line}"), GIT_LIMIT_SECONDS).unwrap();
+        let commit = "git -c user.name=x -c user.email=x@example.org -C whole commit --quiet --allow-empty -m";
+        git(&format!("git init --quiet whole && {commit} one && {commit} two"));
+        git("git clone --quiet --depth 1 \"file://$PWD/whole\" shallow");
+        let mut project = Project::load(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let mut doubt = |name: &str| {
+            project.root = folder.join(name);
+            Git::ask(&project, &runner).unwrap().doubt
+        };
+        assert!(doubt("shallow").unwrap().contains("next: `git fetch --unshallow`"));
+        assert_eq!(doubt("whole"), None);
+    }
+
+    #[test]
     fn a_checkout_that_git_refuses_gets_the_command_that_helps() {
         let project = Project::load(env!("CARGO_MANIFEST_DIR")).unwrap();
         let error = without(&project, "fatal: detected dubious ownership in repository at '/x'").unwrap_err();
