@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use xtask_engine::ready;
-use xtask_image_build::{Build, Cache, check_layout};
+use xtask_image_build::{Build, Cache, Choice, check_layout};
 use xtask_outcome::Outcome;
 use xtask_workspace::Context;
 
@@ -65,7 +65,7 @@ impl BuildImages {
         context.project.select(&self.names)?;
         let build = Build {
             names: self.names.clone(),
-            strategy: self.strategy.into(),
+            strategy: Choice::By(self.strategy.into()),
             pull: self.pull,
             no_cache: self.no_cache,
             cache: self.cache.clone(),

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Error, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use xtask_outcome::{Outcome, Report, Stop};
 use xtask_process::{Interrupt, Runner};
 use xtask_workspace::{Context, Project};
@@ -61,30 +61,14 @@ enum Command {
     Test(test::Test),
     Up(up::Up),
     Down(up::Down),
+    Ps(up::Ps),
+    Logs(up::Logs),
+    Restart(up::Restart),
     Bench(bench::Bench),
     Clean(clean::Clean),
 }
 
 impl Command {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Setup(_) => "setup",
-            Self::BuildImages(_) => "build-images",
-            Self::Scan(_) => "scan",
-            Self::AuditEnv(_) => "audit-env",
-            Self::ComposeE2e(_) => "compose-e2e",
-            Self::KubernetesE2e(_) => "kubernetes-e2e",
-            Self::Verify(_) => "verify",
-            Self::Push(_) => "push",
-            Self::VerifyPushed(_) => "verify-pushed",
-            Self::Test(_) => "test",
-            Self::Up(_) => "up",
-            Self::Down(_) => "down",
-            Self::Bench(_) => "bench",
-            Self::Clean(_) => "clean",
-        }
-    }
-
     fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
         match self {
             Self::Setup(command) => command.run(context, outcome),
@@ -99,6 +83,9 @@ impl Command {
             Self::Test(command) => command.run(context, outcome),
             Self::Up(command) => command.run(context, outcome),
             Self::Down(command) => command.run(context, outcome),
+            Self::Ps(command) => command.run(context, outcome),
+            Self::Logs(command) => command.run(context, outcome),
+            Self::Restart(command) => command.run(context, outcome),
             Self::Bench(command) => command.run(context, outcome),
             Self::Clean(command) => command.run(context, outcome),
         }
@@ -107,13 +94,17 @@ impl Command {
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches_from(&arguments).and_then(|matches| {
+        let name = matches.subcommand_name().unwrap_or_default().to_owned();
+        Ok((name, Cli::from_arg_matches(&matches)?))
+    });
+    let (name, cli) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return ExitCode::from(refuse(&error, publish::asks_for_json(&arguments))),
     };
     let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy()).collect();
     let rerun = shlex::try_join(words.iter().map(AsRef::as_ref)).unwrap_or_default();
-    ExitCode::from(run(&cli, &format!("cargo xtask {rerun}")))
+    ExitCode::from(run(&cli, &name, &format!("cargo xtask {rerun}")))
 }
 
 /// A command line that is not understood; help and version are no errors.
@@ -130,10 +121,10 @@ fn refuse(error: &clap::Error, as_json: bool) -> u8 {
     code
 }
 
-fn run(cli: &Cli, rerun: &str) -> u8 {
+fn run(cli: &Cli, name: &str, rerun: &str) -> u8 {
     let started = Instant::now();
     let mut outcome = Outcome::default();
-    let report = Report::running(cli.command.name(), rerun);
+    let report = Report::running(name, rerun);
     let context = match begin(cli) {
         Ok(context) => context,
         Err(error) => {
@@ -165,8 +156,7 @@ mod documented;
 
 #[cfg(test)]
 mod tests {
-    use super::Cli;
-    use clap::CommandFactory as _;
+    use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use xtask_engine::{Ready, ready};
 use xtask_image_build::{Build, BuiltImage};
-use xtask_image_push::{Tree, Verified, forget};
+use xtask_image_push::{Tree, Verified, forget, made_on_the_host};
 use xtask_outcome::Outcome;
 use xtask_stack::StackTest;
 use xtask_workspace::Context;
@@ -63,6 +63,13 @@ fn record(
     let Some(before) = before else { return Ok("no: this is not a git repository with a commit".to_owned()) };
     if Tree::read(context)? != before {
         return Ok("no: the work tree changed during the run".to_owned());
+    }
+    let by_host = made_on_the_host(images);
+    if !by_host.is_empty() {
+        let names = by_host.join(", ");
+        return Ok(format!(
+            "no: {names} was compiled on this machine; next: `cargo xtask build-images`, then `cargo xtask verify`"
+        ));
     }
     let verdict = match (before.changes.is_empty(), outcome.unchecked.is_empty()) {
         (false, _) => format!("no: the work tree differs from its commit ({})", before.described()),

@@ -15,7 +15,6 @@ use xtask_workspace::Context;
 
 const BUILD_LIMIT_SECONDS: u64 = 3600;
 const QUERY_LIMIT_SECONDS: u64 = 60;
-const DOCUMENT: &str = "docs/benchmarks.md";
 /// The service that is edited; the one with the most dependencies would do as well.
 const EDITED: &str = "user";
 const CHEF_BASE: &str = "mini-bench/chef:local";
@@ -63,18 +62,16 @@ pub(super) fn measure(context: &Context, write: bool, quick: bool, outcome: &mut
     outcome.evidence.extend(ready.evidence());
     if write {
         let text = document(&rows, &Date::today().to_string(), &machine(&ready));
-        let file = context.project.root.join(DOCUMENT);
-        std::fs::write(&file, text).with_context(|| format!("write {file}"))?;
-        outcome.evidence("written", DOCUMENT);
+        super::write_part(context, super::BUILDS, &text, outcome)?;
     }
     Ok(())
 }
 
 /// A clone of the checkout that is edited and built, with its own target folders.
-struct Bench<'a> {
+pub(super) struct Bench<'a> {
     context: &'a Context,
     ready: &'a Ready,
-    checkout: Utf8PathBuf,
+    pub(super) checkout: Utf8PathBuf,
     shell: Shell,
     /// `--bin mini-user --bin …`
     bins: Vec<String>,
@@ -84,7 +81,7 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn new(context: &'a Context, ready: &'a Ready, quick: bool) -> Result<Self> {
+    pub(super) fn new(context: &'a Context, ready: &'a Ready, quick: bool) -> Result<Self> {
         let shell = Shell::new()?;
         let folder = context.project.out().join("bench");
         let checkout = folder.join("checkout");
@@ -113,7 +110,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Removes the clone and cargo-chef's base, however far the measuring came.
-    fn end(&self) -> Result<()> {
+    pub(super) fn end(&self) -> Result<()> {
         let docker = &self.ready.docker.program;
         // Not there with --quick, nor after an early failure.
         let remove = cmd!(self.shell, "{docker} image rm {CHEF_BASE}");
@@ -286,12 +283,12 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn median(mut seconds: Vec<f64>) -> f64 {
+pub(super) fn median(mut seconds: Vec<f64>) -> f64 {
     seconds.sort_by(f64::total_cmp);
     seconds.get(seconds.len() / 2).copied().unwrap_or_default()
 }
 
-fn machine(ready: &Ready) -> String {
+pub(super) fn machine(ready: &Ready) -> String {
     let read = |path: &str| std::fs::read_to_string(Utf8Path::new(path)).unwrap_or_default();
     let model = read("/proc/cpuinfo");
     let model = model.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
@@ -303,7 +300,7 @@ fn document(rows: &[Row], date: &str, machine: &str) -> String {
     let whole = rows.iter().any(|row| row.beside.contains("cargo-chef"));
     let quick = if whole { "" } else { " --quick" };
     let mut text = format!(
-        "# Build times\n\nMeasured on {date} by `cargo xtask bench build{quick} --write`, one run on {machine}. Ratios are what counts; seconds are this machine's.\n\n\
+        "Measured on {date} by `cargo xtask bench build{quick} --write`, one run on {machine}. Ratios are what counts; seconds are this machine's.\n\n\
          | what | seconds | beside | seconds | ratio | to reach |\n|---|---|---|---|---|---|\n"
     );
     for row in rows {

@@ -193,7 +193,7 @@ fn down_finds_the_stack_by_its_label_when_there_is_no_env_file() {
     );
     let calls = workspace.calls();
     let (stop, remove) =
-        (calls.find("docker stop --time 20 c1").unwrap(), calls.find("docker rm --force --volumes c1").unwrap());
+        (calls.find("docker stop -t 20 c1").unwrap(), calls.find("docker rm --force --volumes c1").unwrap());
     assert!(stop < remove && calls.contains("docker network rm n1") && !calls.contains("docker volume rm"), "{calls}");
     let ended = workspace.xtask(&["down", "--volumes"]);
     assert!(ended.stdout.contains("1 volumes removed"), "{}", ended.stdout);
@@ -222,7 +222,7 @@ fn clean_leaves_the_stack_of_up_alone_and_names_it() {
     let ended = workspace.xtask(&["clean", "--all"]);
     assert_eq!(ended.code, 0, "{}", ended.all());
     let calls = workspace.calls();
-    assert!(calls.contains("docker stop --time 20 c1") && !calls.contains("docker volume rm"), "{calls}");
+    assert!(calls.contains("docker stop -t 20 c1") && !calls.contains("docker volume rm"), "{calls}");
 }
 
 #[test]
@@ -236,4 +236,128 @@ fn two_first_ups_at_once_both_work_with_one_set_of_secrets() {
         }
     });
     assert_eq!(workspace.calls().matches(" keygen").count(), 1, "{}", workspace.calls());
+}
+
+#[test]
+fn what_one_strategy_built_is_what_the_next_commands_take_and_name() {
+    let workspace = workspace();
+    workspace.stub(&cases(&one_container("", 0, RUNNING)));
+    let taken = |arguments: &[&str]| {
+        let ended = workspace.xtask(arguments);
+        assert_eq!(ended.code, 0, "{arguments:?}: {}", ended.all());
+        ended.stdout
+    };
+    assert!(taken(&["up"]).contains("images: user by container"));
+    // As an earlier build by the host left it. The host's compiler tells that it was called, and goes no further.
+    workspace.write("target/xtask/built/user.strategy", "host");
+    let auditable =
+        "#!/bin/sh\n[ \"$*\" = 'auditable --version' ] && { echo 'cargo-auditable 0.7.7'; exit; }\nexit 1\n";
+    workspace.stub_program("cargo-auditable", auditable);
+    let before = workspace.calls().matches(" bake ").count();
+    let ended = workspace.xtask(&["up"]);
+    assert!(ended.code == 1 && ended.stderr.contains("auditable build --release"), "{}", ended.all());
+    assert_eq!(workspace.calls().matches(" bake ").count(), before, "{}", ended.all());
+    // Said outright, the container has it back, for later commands as well.
+    taken(&["build-images", "--strategy", "container"]);
+    assert_eq!(workspace.read("target/xtask/built/user.strategy"), "container");
+    assert!(taken(&["up"]).contains("images: user by container"));
+}
+
+#[test]
+fn what_the_dev_profile_built_is_for_up_alone() {
+    let workspace = workspace();
+    workspace.stub(&cases(&one_container("", 0, RUNNING)));
+    workspace.write("target/xtask/built/user.strategy", "dev");
+    let ended = workspace.xtask(&["audit-env"]);
+    assert!(ended.stdout.contains("images: user by container"), "{}", ended.all());
+    assert_eq!(workspace.read("target/xtask/built/user.strategy"), "dev", "the next `up` still knows");
+}
+
+#[test]
+fn the_container_has_no_profile_of_this_machine() {
+    let workspace = workspace();
+    for arguments in [&["up", "--strategy", "container", "--profile", "dev"][..], &["up", "nobody"], &["restart"]] {
+        let ended = workspace.xtask(arguments);
+        assert_eq!(ended.code, 2, "{arguments:?}: {}", ended.all());
+    }
+    assert_eq!(workspace.calls(), "");
+}
+
+#[test]
+fn ps_says_how_each_container_is_and_by_what_it_was_built() {
+    let workspace = workspace();
+    workspace.stub(&cases(&one_container("", 3, RUNNING)));
+    workspace.xtask(&["up"]);
+    let ended = workspace.xtask(&["ps"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(ended.stdout.contains("user  running, healthy, 3 restarts so far, built by container"), "{}", ended.stdout);
+}
+
+#[test]
+fn logs_are_in_the_order_of_time_with_their_service_in_front() {
+    let workspace = workspace();
+    let logs = "  \"docker logs --timestamps --tail 100 c1\") printf '2026-01-01T00:00:02Z second\\n2026-01-01T00:00:03Z third\\n'; echo '2026-01-01T00:00:01Z first' >&2 ;;\n";
+    workspace.stub(&cases(&format!("{logs}{}", one_container("", 0, RUNNING))));
+    let ended = workspace.xtask(&["logs", "user"]);
+    assert!(ended.stdout.starts_with("user | first\nuser | second\nuser | third\n"), "{}", ended.all());
+    let unknown = workspace.xtask(&["logs", "usr"]);
+    assert_eq!(unknown.code, 2, "{}", unknown.all());
+    assert!(unknown.stdout.contains("the stack has no service `usr`; its services are user"), "{}", unknown.stdout);
+}
+
+#[test]
+fn followed_logs_go_on_with_the_container_that_replaces_another_and_end_with_the_stack() {
+    let workspace = workspace();
+    // Three looks at the stack: one container, then the one that replaced it, then none.
+    let script = r#"  "docker ps --all --quiet --no-trunc"*)
+    echo look >>"$STATE/looks"
+    case $(wc -l <"$STATE/looks") in 1|2) echo c1 ;; 3|4) echo c2 ;; esac ;;
+  "docker inspect c"*) echo "[{\"Id\":\"$2\",\"State\":{\"Status\":\"running\"},\"Config\":{\"Labels\":{\"com.docker.compose.service\":\"user\"}}}]" ;;
+  "docker logs --follow --tail 100 c1") echo from the first ;;
+  "docker logs --follow --tail all c2") echo from the second ;;
+"#;
+    workspace.stub(&cases(script));
+    let ended = workspace.xtask(&["logs", "--follow"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(ended.stdout.contains("user | from the first\nuser | from the second\n"), "{}", ended.all());
+    assert!(ended.stderr.contains("the stack is down"), "{}", ended.all());
+}
+
+#[test]
+fn restart_restarts_what_is_named_and_waits_until_it_is_ready() {
+    let workspace = workspace();
+    workspace.write(".env", "");
+    workspace.stub(&cases(&one_container("", 2, RUNNING)));
+    let ended = workspace.xtask(&["restart", "user"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    let calls = workspace.calls();
+    let (restarted, probed) =
+        (calls.find("docker restart -t 20 c1").unwrap(), calls.find("docker exec c1 /mini-user healthcheck").unwrap());
+    assert!(restarted < probed, "{calls}");
+}
+
+#[test]
+fn a_watch_answers_an_edit_survives_one_that_does_not_compile_and_ends_cleanly() {
+    let workspace = workspace();
+    let bake = r#"  "docker buildx bake "*) [ -e "$STATE/broken" ] && { echo "ERROR: it does not compile" >&2; exit 1; } ;;
+"#;
+    let states = one_container("", 0, RUNNING);
+    workspace.stub(&cases(&format!("{bake}{states}")));
+    let mut watch = workspace.start(&["up", "--watch"]);
+    let idle = "watch: waiting for edits";
+    watch.until(idle);
+    // What no image is made of changes nothing.
+    workspace.write("services/user/README.md", "words");
+    workspace.write("compose.yaml", "services: {}\n# edited\n");
+    assert!(watch.until(idle).contains("answers with it, "));
+    workspace.write("../../state/broken", "");
+    workspace.write("services/user/src/main.rs", "fn main() { nonsense }\n");
+    let said = watch.until(idle);
+    assert!(
+        said.contains("watch: services/user/src/main.rs changed") && said.contains("the stack goes on as it was"),
+        "{said}"
+    );
+    let (code, said) = watch.interrupt();
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("the watch is over, and the stack goes on; `cargo xtask down` stops it"), "{said}");
 }

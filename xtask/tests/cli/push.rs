@@ -65,7 +65,7 @@ impl Shipping {
     fn verified(&self, but: Value) {
         let mut record = json!({
             "schema": 2, "date": "2026-11-25", "head": self.head, "changes": [],
-            "images": [{ "name": "user", "package": "mini-user", "id": "sha256:user", "revision": "abc", "inputs": "sha256:inputs" }],
+            "images": [{ "name": "user", "package": "mini-user", "id": "sha256:user", "revision": "abc", "inputs": "sha256:inputs", "strategy": "container" }],
             "bases": { "rust": { "reference": "rust:1", "id": "sha256:rust", "made_here": false } },
             "tools": { "trivy": { "version": "0.76.0", "origin": "path" } }, "engine": "20.10.24",
             "database": { "updated": "2026-11-24", "key": "k" }, "checked": [], "unchecked": [],

@@ -1,8 +1,9 @@
 //! A workspace in a temporary folder, and stub tools that log how they were called.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -55,6 +56,37 @@ pub(crate) struct Ended {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+}
+
+/// A run that goes on.
+pub(crate) struct Started {
+    child: Child,
+    lines: BufReader<ChildStderr>,
+}
+
+impl Started {
+    /// What it says on standard error up to the line with these words.
+    pub(crate) fn until(&mut self, words: &str) -> String {
+        let mut said = String::new();
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "it never said `{words}`: {said}");
+            said += &line;
+            if line.contains(words) {
+                return said;
+            }
+        }
+    }
+
+    /// Ctrl-C; its exit code, and what it said at the end.
+    pub(crate) fn interrupt(mut self) -> (i32, String) {
+        let id = self.child.id().to_string();
+        assert!(stub_command("kill").args(["-INT", &id]).status().unwrap().success());
+        let mut said = String::new();
+        self.lines.read_to_string(&mut said).unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        (output.status.code().unwrap_or(-1), said + &String::from_utf8_lossy(&output.stdout))
+    }
 }
 
 impl Ended {
@@ -241,9 +273,10 @@ value_of() {{ wanted=$1; shift; while [ $# -gt 0 ]; do [ "$1" = "$wanted" ] && {
         std::fs::remove_dir_all(&self.stubs).unwrap();
     }
 
-    pub(crate) fn xtask_in(&self, folder: &str, arguments: &[&str]) -> Ended {
+    fn command(&self, folder: &str, arguments: &[&str]) -> Command {
         let inherited = inherited_path();
-        let output = stub_command(env!("CARGO_BIN_EXE_xtask"))
+        let mut command = stub_command(env!("CARGO_BIN_EXE_xtask"));
+        command
             .args(arguments)
             .current_dir(self.root.join(folder))
             .env("PATH", format!("{}:{inherited}", self.stubs.display()))
@@ -251,9 +284,19 @@ value_of() {{ wanted=$1; shift; while [ $# -gt 0 ]; do [ "$1" = "$wanted" ] && {
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("GITHUB_ACTIONS")
             .envs(self.environment.iter().cloned())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts a command that ends when it is told to.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Started {
+        let mut child = self.command(".", arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap());
+        Started { child, lines }
+    }
+
+    pub(crate) fn xtask_in(&self, folder: &str, arguments: &[&str]) -> Ended {
+        let output = self.command(folder, arguments).output().unwrap();
         self.assert_reports_keep_their_schema();
         Ended {
             code: output.status.code().unwrap_or(-1),

@@ -58,7 +58,7 @@ impl Shop {
         self.images.push(id.clone());
         let record = json!({
             "schema": 2, "date": "2026-11-25", "head": self.head(), "changes": [],
-            "images": [{ "name": "user", "package": "mini-user", "id": id, "revision": self.head(), "inputs": "sha256:0" }],
+            "images": [{ "name": "user", "package": "mini-user", "id": id, "revision": self.head(), "inputs": "sha256:0", "strategy": "container" }],
             "bases": { "builder": { "reference": "rust:1", "id": "sha256:1", "made_here": true } },
             "tools": { "trivy": { "version": "0.76.0", "origin": "path" } }, "engine": "20.10.24",
             "database": { "updated": "2026-11-24", "key": "k" },

@@ -105,6 +105,17 @@ impl Records {
         self.folder.join(format!("{name}-{}.json", self.strategy.name()))
     }
 
+    /// The strategy by which an image was built last, whatever it was built by before.
+    pub(crate) fn chosen(project: &Project, name: &str) -> Option<Strategy> {
+        let file = project.out().join("built").join(format!("{name}.strategy"));
+        Strategy::from_name(std::fs::read_to_string(file).ok()?.trim())
+    }
+
+    /// From now on this is the strategy of that image.
+    pub(crate) fn choose(&self, name: &str) -> Result<()> {
+        xtask_process::put(&self.folder.join(format!("{name}.strategy")), self.strategy.name())
+    }
+
     /// What is known of the last build; nothing when the record is missing or of another form.
     pub(crate) fn last(&self, name: &str) -> Option<Built> {
         serde_json::from_slice(&std::fs::read(self.file(name)).ok()?).ok()

@@ -1,4 +1,5 @@
-//! `--strategy host`: one cargo build with the developer's own toolchain, and the programs checked before they go in.
+//! `--strategy host`: one cargo build with the developer's own toolchain, and the programs checked before they go in. With the
+//! dev profile it is cargo's own incremental build.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use xshell::{Shell, cmd};
 
 use super::inputs::content_hash;
-use super::plan::ImagePlan;
+use super::plan::{BuildPlan, Strategy};
 use super::{program, staging};
 use xtask_engine::Toolbox;
 use xtask_outcome::Stop;
@@ -28,26 +29,36 @@ const STATIC_FLAG: &str = "-Ctarget-feature=+crt-static";
 pub(crate) fn compile(
     context: &Context,
     toolbox: &Toolbox<'_>,
-    inputs: &Utf8Path,
     files: &BTreeSet<Utf8PathBuf>,
-    images: &[ImagePlan],
+    plan: &BuildPlan,
 ) -> Result<Utf8PathBuf> {
-    let auditable = toolbox.find_or_fetch("cargo-auditable")?.program;
     let shell = Shell::new()?;
     // The copy that the builder would get: both strategies compile the same files.
-    shell.change_dir(inputs);
+    shell.change_dir(&plan.inputs);
     let target = context.project.out().join("host");
     let triple = host_triple(context, &shell)?;
-    forget_changed_members(context, inputs, files, &target, &triple)?;
+    let compiled = Compiled { target: &target, triple: &triple, profile: Profile::of(plan.strategy) };
+    compiled.forget_changed_members(context, &plan.inputs, files)?;
 
     let mut bins = Vec::new();
-    for image in images {
+    for image in &plan.images {
         bins.extend(["--bin".to_owned(), image.package.clone()]);
     }
-    let mut build =
-        cmd!(shell, "{auditable} auditable build --release --locked {bins...} --target {triple} --target-dir {target}")
-            .env("CARGO_ENCODED_RUSTFLAGS", flags(context)?);
-    for image in images {
+    let mut build = match compiled.profile {
+        Profile::Release => {
+            let auditable = toolbox.find_or_fetch("cargo-auditable")?.program;
+            cmd!(
+                shell,
+                "{auditable} auditable build --release --locked {bins...} --target {triple} --target-dir {target}"
+            )
+        }
+        // Symbols stay for a panic's trace; the rest of the debug information would make the image ten times its size.
+        Profile::Dev => cmd!(shell, "cargo build --locked {bins...} --target {triple} --target-dir {target}")
+            .env("CARGO_PROFILE_DEV_STRIP", "debuginfo")
+            .env("CARGO_INCREMENTAL", "1"),
+    }
+    .env("CARGO_ENCODED_RUSTFLAGS", flags(context)?);
+    for image in &plan.images {
         let prefix = image.package.to_uppercase().replace('-', "_");
         build = build
             .env(format!("{prefix}_REVISION"), &image.revision.id)
@@ -57,15 +68,40 @@ pub(crate) fn compile(
 
     let programs = context.project.out().join("programs");
     shell.create_dir(&programs)?;
-    for image in images {
-        let built = target.join(&triple).join("release").join(&image.package);
+    for image in &plan.images {
+        let built = compiled.folder().join(&image.package);
         let bytes = std::fs::read(&built).with_context(|| format!("read {built}"))?;
-        if let Some(fault) = program::faults(&bytes).first() {
+        let faults = match compiled.profile {
+            Profile::Release => program::faults(&bytes),
+            Profile::Dev => program::start_faults(&bytes),
+        };
+        if let Some(fault) = faults.first() {
             return Err(Stop::Repository(format!("{}: {fault}", image.package)).into());
         }
         staging::put(&programs.join(&image.package), &bytes, 0o755)?;
     }
     Ok(programs)
+}
+
+/// Cargo's profiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Profile {
+    Release,
+    Dev,
+}
+
+impl Profile {
+    fn of(strategy: Strategy) -> Self {
+        if strategy == Strategy::Dev { Self::Dev } else { Self::Release }
+    }
+
+    /// What cargo calls its folder.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dev => "debug",
+        }
+    }
 }
 
 /// What decides a host-built program beside its sources: the compiler, the flags that it is given here, and every
@@ -104,38 +140,51 @@ fn flags(context: &Context) -> Result<String> {
     Ok(flags.join(FLAG_SEPARATOR))
 }
 
-/// Cargo compares file times; an older checkout or a restored file can be newer in truth and older by its time. So what
-/// cargo knows of a member is deleted whenever the member's content is not what the last build compiled.
-fn forget_changed_members(
-    context: &Context,
-    inputs: &Utf8Path,
-    files: &BTreeSet<Utf8PathBuf>,
-    target: &Utf8Path,
-    triple: &str,
-) -> Result<()> {
-    let record = target.join("members.json");
-    let known: BTreeMap<String, u64> =
-        std::fs::read_to_string(&record).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    let mut now = BTreeMap::new();
-    for (folder, member) in &context.project.members {
-        now.insert(member.package.clone(), content_hash(inputs, folder, files)?);
+/// What cargo keeps of one profile.
+struct Compiled<'a> {
+    target: &'a Utf8Path,
+    triple: &'a str,
+    profile: Profile,
+}
+
+impl Compiled<'_> {
+    fn folder(&self) -> Utf8PathBuf {
+        self.target.join(self.triple).join(self.profile.folder())
     }
-    let fingerprints = target.join(triple).join("release/.fingerprint");
-    for (package, hash) in &now {
-        if known.get(package) == Some(hash) || !fingerprints.is_dir() {
-            continue;
+
+    /// Cargo compares file times; an older checkout or a restored file can be newer in truth and older by its time. So what
+    /// cargo knows of a member is deleted whenever the member's content is not what the last build compiled. What the compiler
+    /// keeps for its next incremental run goes by content, and stays.
+    fn forget_changed_members(
+        &self,
+        context: &Context,
+        inputs: &Utf8Path,
+        files: &BTreeSet<Utf8PathBuf>,
+    ) -> Result<()> {
+        let record = self.target.join(format!("members-{}.json", self.profile.folder()));
+        let known: BTreeMap<String, u64> =
+            std::fs::read_to_string(&record).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let mut now = BTreeMap::new();
+        for (folder, member) in &context.project.members {
+            now.insert(member.package.clone(), content_hash(inputs, folder, files)?);
         }
-        let prefix = format!("{package}-");
-        for entry in fingerprints.read_dir_utf8()? {
-            let entry = entry?;
-            if entry.file_name().starts_with(&prefix) {
-                std::fs::remove_dir_all(entry.path())?;
+        let fingerprints = self.folder().join(".fingerprint");
+        for (package, hash) in &now {
+            if known.get(package) == Some(hash) || !fingerprints.is_dir() {
+                continue;
+            }
+            let prefix = format!("{package}-");
+            for entry in fingerprints.read_dir_utf8()? {
+                let entry = entry?;
+                if entry.file_name().starts_with(&prefix) {
+                    std::fs::remove_dir_all(entry.path())?;
+                }
             }
         }
+        std::fs::create_dir_all(self.target)?;
+        // Written before the build: a build that is cut short leaves cargo without fingerprints, which is the safe side.
+        std::fs::write(&record, serde_json::to_string(&now)?).with_context(|| format!("write {record}"))
     }
-    std::fs::create_dir_all(target)?;
-    // Written before the build: a build that is cut short leaves cargo without fingerprints, which is the safe side.
-    std::fs::write(&record, serde_json::to_string(&now)?).with_context(|| format!("write {record}"))
 }
 
 #[cfg(test)]

@@ -44,6 +44,21 @@ pub struct ImageFacts {
     pub program: Option<ProgramFacts>,
 }
 
+impl ImageFacts {
+    /// Of an image that nobody looks into.
+    pub(crate) fn unseen(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            size_bytes: 0,
+            files: Vec::new(),
+            config: Value::Null,
+            history: Vec::new(),
+            program_faults: Vec::new(),
+            program: None,
+        }
+    }
+}
+
 /// What a program says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]

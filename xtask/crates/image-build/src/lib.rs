@@ -29,7 +29,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use xtask_engine::{Bases, Inspected, Ready, Toolbox, inspect};
 use xtask_outcome::{Outcome, Stop};
-use xtask_workspace::Context;
+use xtask_workspace::{Context, Project};
 
 use self::bake::bake;
 pub use self::cache::Cache;
@@ -40,8 +40,8 @@ use self::inputs::Git;
 pub use self::inputs::check_layout;
 use self::ledger::{Builder, demand};
 use self::objection::Objection;
-pub use self::plan::Strategy;
 use self::plan::{BuildPlan, ImagePlan};
+pub use self::plan::{Choice, Strategy};
 
 /// What to build, and how.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub struct Build {
     /// Which images (`user` or `mini-user`); all of them when none is named.
     pub names: Vec<String>,
     /// Where the programs are compiled.
-    pub strategy: Strategy,
+    pub strategy: Choice,
     /// Ask the registry for newer base images.
     pub pull: bool,
     /// Build every step again.
@@ -78,7 +78,9 @@ pub struct BuiltImage {
     pub name: String,
     /// `mini-user`.
     pub package: String,
-    /// What it is.
+    /// How it was built.
+    pub strategy: Strategy,
+    /// What it is; of one of the dev profile no more than its id and configuration.
     pub facts: ImageFacts,
     /// The SHA-256 of everything that it was built from, as `sha256:…`.
     pub inputs: String,
@@ -88,14 +90,16 @@ pub struct BuiltImage {
 struct Proved {
     image: BuiltImage,
     objections: Vec<Objection>,
+    /// It was not there before.
+    is_new: bool,
 }
 
 impl Default for Build {
-    /// Everything, as it ships.
+    /// Everything, by the strategy by which it was built last.
     fn default() -> Self {
         Self {
             names: Vec::new(),
-            strategy: Strategy::Container,
+            strategy: Choice::AsBuilt { dev: false },
             pull: false,
             no_cache: false,
             cache: None,
@@ -128,8 +132,64 @@ impl Build {
         outcome.findings.extend(conformance::stale(&context.project)?);
         inputs::refuse(&outcome.findings)?;
         outcome.evidence.extend(ready.evidence());
-        outcome.evidence("strategy", self.strategy.name());
-        let mut plan = self.plan(context, ready, &git, outcome)?;
+        let (mut built, mut objections, mut new) = (Vec::new(), BTreeMap::new(), 0);
+        for (strategy, names) in self.by_strategy(context)? {
+            let part = Self { names, strategy: Choice::By(strategy), ..self.clone() };
+            for mut one in part.run_by(strategy, context, ready, &git, outcome)? {
+                objections.insert(one.image.name.clone(), std::mem::take(&mut one.objections));
+                new += usize::from(one.is_new);
+                built.push(one.image);
+            }
+        }
+        if self.dry_run || self.verify_reproducible {
+            return Ok(built);
+        }
+        built.sort_by(|a, b| a.name.cmp(&b.name));
+        outcome.checked("images built anew", new);
+        if let Choice::By(strategy) = self.strategy {
+            let records = Records::new(&context.project, strategy);
+            built.iter().try_for_each(|image| records.choose(&image.name))?;
+        }
+        let images = Images::new(context, &ready.docker);
+        let before = |image: &BuiltImage| {
+            images.kept(&Records::new(&context.project, image.strategy).last(&image.name)?.previous?)
+        };
+        let objected = |image: &BuiltImage| objections.remove(&image.name).unwrap_or_default();
+        let judged: Vec<_> = built.iter().filter(|image| image.strategy != Strategy::Dev).cloned().collect();
+        conformance::judge(&context.project, &judged, objected, before, outcome)?;
+        outcome.checked("images proved", judged.len());
+        if matches!(self.strategy, Choice::AsBuilt { .. }) {
+            outcome.note(format!("images: {}", origins(&built)));
+        }
+        Ok(built)
+    }
+
+    /// The images by the strategy that each is built by.
+    fn by_strategy(&self, context: &Context) -> Result<BTreeMap<Strategy, Vec<String>>> {
+        let mut groups: BTreeMap<Strategy, Vec<String>> = BTreeMap::new();
+        for image in context.project.select(&self.names)? {
+            let strategy = match (self.strategy, Records::chosen(&context.project, image.name())) {
+                (Choice::By(strategy), _) => strategy,
+                (Choice::AsBuilt { dev: false }, Some(Strategy::Dev)) | (Choice::AsBuilt { .. }, None) => {
+                    Strategy::Container
+                }
+                (Choice::AsBuilt { .. }, Some(strategy)) => strategy,
+            };
+            groups.entry(strategy).or_default().push(image.name().to_owned());
+        }
+        Ok(groups)
+    }
+
+    /// Builds the images of one strategy.
+    fn run_by(
+        &self,
+        strategy: Strategy,
+        context: &Context,
+        ready: &Ready,
+        git: &Git,
+        outcome: &mut Outcome,
+    ) -> Result<Vec<Proved>> {
+        let mut plan = self.plan(strategy, context, ready, git, outcome)?;
         if self.cache.is_some() || self.platform.is_some() || self.dry_run || self.verify_reproducible {
             self.use_builder(context, &Builder::ask(context, ready)?, &mut plan, outcome)?;
         }
@@ -141,19 +201,10 @@ impl Build {
             return Ok(Vec::new());
         }
         if self.verify_reproducible {
-            reproducible::verify(context, ready, &git, &plan, outcome)?;
+            reproducible::verify(context, ready, git, &plan, outcome)?;
             return Ok(Vec::new());
         }
-        let mut proved = self.build_changed(context, ready, &git, plan, outcome)?;
-        let mut objections: BTreeMap<_, _> =
-            proved.iter_mut().map(|one| (one.image.name.clone(), std::mem::take(&mut one.objections))).collect();
-        let built: Vec<_> = proved.into_iter().map(|one| one.image).collect();
-        let (images, records) = (Images::new(context, &ready.docker), Records::new(&context.project, self.strategy));
-        let before = |image: &BuiltImage| images.kept(&records.last(&image.name)?.previous?);
-        let objected = |image: &BuiltImage| objections.remove(&image.name).unwrap_or_default();
-        conformance::judge(&context.project, &built, objected, before, outcome)?;
-        outcome.checked("images proved", built.len());
-        Ok(built)
+        self.build_changed(context, ready, git, plan, outcome)
     }
 
     /// Builds the images whose inputs changed since their last build, and takes the others as they are.
@@ -182,7 +233,7 @@ impl Build {
                 if here[&image.tag].as_ref().is_none_or(|tagged| tagged.id != last.id) {
                     images.tag(&last.id, &image.tag)?;
                 }
-                proved.push(prove(&images, image, &last.id, &fingerprints)?);
+                proved.push(prove(&images, image, plan.strategy, &last.id, &fingerprints)?);
             }
             reasons.insert(image.name.clone(), reason);
         }
@@ -202,9 +253,8 @@ impl Build {
             // The builder answers while the host compiles: only the bake has to know what it can do.
             let builder = thread::scope(|scope| {
                 let builder = scope.spawn(|| Builder::ask(context, ready));
-                if plan.strategy == Strategy::Host {
-                    let toolbox = Toolbox::new(&context.project, &context.runner)?;
-                    host::compile(context, &toolbox, &plan.inputs, &files, &plan.images)?;
+                if plan.strategy != Strategy::Container {
+                    host::compile(context, &Toolbox::new(&context.project, &context.runner)?, &files, &plan)?;
                 }
                 image::joined(builder)
             })?;
@@ -214,11 +264,10 @@ impl Build {
                 let name = &one.image.name;
                 let id = one.image.facts.id.clone();
                 records.store(name, &Built::after(records.last(name), fingerprints[name].clone(), id))?;
-                proved.push(one);
+                proved.push(Proved { is_new: true, ..one });
             }
         }
         proved.sort_by(|a, b| a.image.name.cmp(&b.image.name));
-        outcome.checked("images built anew", plan.images.len());
         Ok(proved)
     }
 
@@ -235,7 +284,14 @@ impl Build {
         here[&last.id].is_none().then(|| format!("{} is gone from the engine", last.id))
     }
 
-    fn plan(&self, context: &Context, ready: &Ready, git: &Git, outcome: &mut Outcome) -> Result<BuildPlan> {
+    fn plan(
+        &self,
+        strategy: Strategy,
+        context: &Context,
+        ready: &Ready,
+        git: &Git,
+        outcome: &mut Outcome,
+    ) -> Result<BuildPlan> {
         let project = &context.project;
         let origin = inputs::origin(project, &context.runner)?;
         let mut images = Vec::new();
@@ -258,10 +314,10 @@ impl Build {
             outcome.note(format!("--pull is off: {reference} was made on this machine, no registry has it"));
         }
         Ok(BuildPlan {
-            strategy: self.strategy,
-            context: match self.strategy {
+            strategy,
+            context: match strategy {
                 Strategy::Container => project.out().join("context"),
-                Strategy::Host => project.out().join("programs"),
+                Strategy::Host | Strategy::Dev => project.out().join("programs"),
             },
             inputs: project.out().join("context"),
             images,
@@ -273,6 +329,7 @@ impl Build {
             cache: self.cache.clone(),
             cache_read_only: self.cache_read_only,
             platform: self.platform.clone(),
+            builder_asked: false,
             provenance: false,
             fixed_times: false,
         })
@@ -286,6 +343,10 @@ impl Build {
         plan: &mut BuildPlan,
         outcome: &mut Outcome,
     ) -> Result<()> {
+        if plan.builder_asked {
+            return Ok(());
+        }
+        plan.builder_asked = true;
         if let Some(cache) = &self.cache {
             demand("--cache", builder.cache().and_then(|()| cache.open(context.project.environment.actions_cache)))?;
         }
@@ -307,7 +368,7 @@ fn fingerprints(
 ) -> Result<BTreeMap<String, Fingerprint>> {
     let compiler = match plan.strategy {
         Strategy::Container => ready.builder.id.clone(),
-        Strategy::Host => host::compiler(context)?,
+        Strategy::Host | Strategy::Dev => host::compiler(context)?,
     };
     let mut fingerprints = BTreeMap::new();
     for image in &plan.images {
@@ -339,7 +400,8 @@ fn prove_all(
     fingerprints: &BTreeMap<String, Fingerprint>,
 ) -> Result<Vec<Proved>> {
     thread::scope(|scope| {
-        let look = |image| scope.spawn(move || prove(images, image, &made(images, image, said)?, fingerprints));
+        let look =
+            |image| scope.spawn(move || prove(images, image, plan.strategy, &made(images, image, said)?, fingerprints));
         let threads: Vec<_> = plan.images.iter().map(look).collect();
         threads.into_iter().map(image::joined).collect()
     })
@@ -367,11 +429,28 @@ fn made(images: &Images<'_>, image: &ImagePlan, said: &BTreeMap<String, String>)
 fn prove(
     images: &Images<'_>,
     image: &ImagePlan,
+    strategy: Strategy,
     id: &str,
     fingerprints: &BTreeMap<String, Fingerprint>,
 ) -> Result<Proved> {
-    let mut facts = images.facts(&image.package, id)?;
     let mut objections = Vec::new();
+    let facts = match strategy {
+        // It is for one person's eyes, seconds after an edit.
+        Strategy::Dev => ImageFacts::unseen(id),
+        Strategy::Container | Strategy::Host => {
+            let facts = seen(images, image, id, &mut objections)?;
+            objections.extend(conformance::other_labels(image, &facts));
+            facts
+        }
+    };
+    objections.extend(facts.program.as_ref().and_then(|program| other_program(image, program)));
+    let inputs = fingerprints[&image.name].digest();
+    let image = BuiltImage { name: image.name.clone(), package: image.package.clone(), strategy, facts, inputs };
+    Ok(Proved { image, objections, is_new: false })
+}
+
+fn seen(images: &Images<'_>, image: &ImagePlan, id: &str, objections: &mut Vec<Objection>) -> Result<ImageFacts> {
+    let mut facts = images.facts(&image.package, id)?;
     if facts.program.is_none() && !conformance::cannot_start(&facts) {
         match images.program(&image.package, id)? {
             Ok(program) => {
@@ -381,11 +460,23 @@ fn prove(
             Err(objection) => objections.push(objection),
         }
     }
-    objections.extend(facts.program.as_ref().and_then(|program| other_program(image, program)));
-    objections.extend(conformance::other_labels(image, &facts));
-    let inputs = fingerprints[&image.name].digest();
-    let image = BuiltImage { name: image.name.clone(), package: image.package.clone(), facts, inputs };
-    Ok(Proved { image, objections })
+    Ok(facts)
+}
+
+/// By which strategy each image was built, in words: `user by host; gateway, order by container`.
+pub fn origins(images: &[BuiltImage]) -> String {
+    let of = |strategy: Strategy| {
+        let names: Vec<_> =
+            images.iter().filter(|image| image.strategy == strategy).map(|image| image.name.as_str()).collect();
+        (!names.is_empty()).then(|| format!("{} by {}", names.join(", "), strategy.name()))
+    };
+    Strategy::all().into_iter().filter_map(of).collect::<Vec<_>>().join("; ")
+}
+
+/// The strategy that made an image, as far as this checkout knows it.
+pub fn strategy_of(project: &Project, name: &str, id: &str) -> Option<Strategy> {
+    let made = |strategy: &Strategy| Records::new(project, *strategy).last(name).is_some_and(|built| built.id == id);
+    Strategy::all().into_iter().find(made)
 }
 
 /// The images for a report: name, id, size, and what the program says of itself.
@@ -394,6 +485,7 @@ pub fn evidence(images: &[BuiltImage]) -> Value {
         json!({
             "name": image.name,
             "id": image.facts.id,
+            "strategy": image.strategy.name(),
             "bytes": image.facts.size_bytes,
             "program": image.facts.program.as_ref().map(|program| program.version_line.as_str()),
         })

@@ -8,23 +8,56 @@ use serde_json::{Value, json};
 use super::cache::Cache;
 use super::inputs::Revision;
 
-/// Where the program is compiled. Both end in the same runtime stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where the program is compiled. All end in the same runtime stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strategy {
     /// Inside the builder image: what ships.
     Container,
     /// With the developer's own cargo: seconds after an edit.
     Host,
+    /// The same with cargo's dev profile, which compiles incrementally: for `up` alone. Such an image is not judged.
+    Dev,
 }
 
 impl Strategy {
-    /// `container` or `host`.
+    const ALL: [Self; 3] = [Self::Container, Self::Host, Self::Dev];
+
+    /// `container`, `host` or `dev`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Container => "container",
             Self::Host => "host",
+            Self::Dev => "dev",
         }
     }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|strategy| strategy.name() == name)
+    }
+
+    pub(crate) fn all() -> [Self; 3] {
+        Self::ALL
+    }
+
+    /// The Dockerfiles' build argument.
+    fn argument(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Host | Self::Dev => "host",
+        }
+    }
+}
+
+/// Which strategy an image is built by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// This one, and from now on by everybody who takes what is built.
+    By(Strategy),
+    /// The one by which it was built last; the container's for one that never was.
+    AsBuilt {
+        /// Also what the dev profile built. Without it such an image is built by the container.
+        dev: bool,
+    },
 }
 
 /// One image to build.
@@ -67,6 +100,8 @@ pub(crate) struct BuildPlan {
     pub(crate) cache_read_only: bool,
     /// `linux/arm64`; `None` is the builder's own.
     pub(crate) platform: Option<String>,
+    /// What follows is what the builder can do.
+    pub(crate) builder_asked: bool,
     /// A statement of how the image was made goes beside it.
     pub(crate) provenance: bool,
     /// All times in the image are the revision's: the same inputs give the same image id.
@@ -93,7 +128,7 @@ impl BuildPlan {
     fn target(&self, image: &ImagePlan) -> Value {
         let mut arguments = BTreeMap::from([
             (self.base.0.clone(), self.base.1.clone()),
-            ("STRATEGY".to_owned(), self.strategy.name().to_owned()),
+            ("STRATEGY".to_owned(), self.strategy.argument().to_owned()),
             ("IMAGE_REVISION".to_owned(), image.revision.id.clone()),
             ("IMAGE_CREATED".to_owned(), image.revision.created.clone()),
             ("IMAGE_VERSION".to_owned(), image.version.clone()),
@@ -184,6 +219,7 @@ pub(super) mod tests {
             cache: None,
             cache_read_only: false,
             platform: None,
+            builder_asked: false,
             provenance: false,
             fixed_times: false,
         }

@@ -9,6 +9,18 @@ const AUDITABLE_SECTION: &str = ".dep-v0";
 
 /// Why the program would not start in an image that holds nothing else, and why no scanner could see what it is made of.
 pub(crate) fn faults(bytes: &[u8]) -> Vec<String> {
+    let mut faults = start_faults(bytes);
+    let elf = ElfBytes::<AnyEndian>::minimal_parse(bytes).ok();
+    if elf.is_some_and(|elf| !matches!(elf.section_header_by_name(AUDITABLE_SECTION), Ok(Some(_)))) {
+        faults.push(format!(
+            "the program has no {AUDITABLE_SECTION} section: built without cargo-auditable, a scanner sees nothing in it"
+        ));
+    }
+    faults
+}
+
+/// Why the program would not start in an image that holds nothing else.
+pub(crate) fn start_faults(bytes: &[u8]) -> Vec<String> {
     if bytes.is_empty() {
         return vec!["the program is empty: an empty stand-in was compiled in its place".to_owned()];
     }
@@ -34,11 +46,6 @@ pub(crate) fn faults(bytes: &[u8]) -> Vec<String> {
             }
         }
         Err(error) => faults.push(format!("the program has an unreadable dynamic section: {error}")),
-    }
-    if !matches!(elf.section_header_by_name(AUDITABLE_SECTION), Ok(Some(_))) {
-        faults.push(format!(
-            "the program has no {AUDITABLE_SECTION} section: built without cargo-auditable, a scanner sees nothing in it"
-        ));
     }
     faults
 }

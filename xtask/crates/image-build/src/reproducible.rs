@@ -105,7 +105,7 @@ fn copied(plan: &BuildPlan, root: &Utf8Path, name: &str) -> BuildPlan {
     }
     plan.context = match plan.strategy {
         Strategy::Container => root.to_owned(),
-        Strategy::Host => root.join("target/xtask/programs"),
+        Strategy::Host | Strategy::Dev => root.join("target/xtask/programs"),
     };
     plan.inputs = root.to_owned();
     plan.no_cache = true;
@@ -130,8 +130,8 @@ fn build(
     };
     stage_copy(&context.project, files, plan, root)?;
     let plan = BuildPlan { ca_file: copy_ca_file(&copy)?, ..plan.clone() };
-    if plan.strategy == Strategy::Host {
-        host::compile(&copy, &Toolbox::new(&context.project, &context.runner)?, root, files, &plan.images)?;
+    if plan.strategy != Strategy::Container {
+        host::compile(&copy, &Toolbox::new(&context.project, &context.runner)?, files, &plan)?;
     }
     bake(&copy, ready, &plan)?;
     let mut made = BTreeMap::new();

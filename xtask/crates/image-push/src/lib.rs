@@ -34,7 +34,7 @@ use self::signing::{Attestation, Cosign};
 pub use self::signing::{Signer, Trusted};
 use self::standing::{Digest, Standing};
 pub use self::tree::Tree;
-pub use self::verified::{Verified, forget};
+pub use self::verified::{Verified, forget, made_on_the_host};
 
 /// Who built, where no workflow says so.
 const LOCAL_BUILDER: &str = "urn:xtask:local";

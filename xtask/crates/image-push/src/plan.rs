@@ -8,6 +8,9 @@ use super::tree::Tree;
 use super::verified::Verified;
 use xtask_outcome::Stop;
 
+/// The strategy whose images may be pushed.
+const SHIPS: &str = "container";
+
 /// One image and what it is called in the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ImagePush {
@@ -139,6 +142,14 @@ pub(super) fn admit(verified: &Verified, now: &Tree, allow_incomplete: bool) -> 
             "the work tree was verified with changes ({then}); next: `cargo xtask verify` of the commit itself"
         ));
     }
+    let by_host: Vec<_> =
+        verified.images.iter().filter(|image| image.strategy != SHIPS).map(|image| image.name.as_str()).collect();
+    if !by_host.is_empty() {
+        return refused(format!(
+            "{} was compiled on this machine and not by the container, which is what ships; next: `cargo xtask build-images`, then `cargo xtask verify`",
+            by_host.join(", ")
+        ));
+    }
     if !verified.unchecked.is_empty() && !allow_incomplete {
         let missing: Vec<_> = verified.unchecked.iter().map(|u| format!("{} ({})", u.what, u.reason)).collect();
         return refused(format!(
@@ -160,8 +171,8 @@ mod tests {
         serde_json::from_value(json!({
             "schema": 2, "date": "2026-11-25", "head": "0123456789abcdef", "changes": [],
             "images": [
-                { "name": "gateway", "package": "mini-gateway", "id": "sha256:g", "revision": "r", "inputs": "sha256:i" },
-                { "name": "user", "package": "mini-user", "id": "sha256:u", "revision": "r", "inputs": "sha256:i" },
+                { "name": "gateway", "package": "mini-gateway", "id": "sha256:g", "revision": "r", "inputs": "sha256:i", "strategy": "container" },
+                { "name": "user", "package": "mini-user", "id": "sha256:u", "revision": "r", "inputs": "sha256:i", "strategy": "container" },
             ],
             "bases": {}, "tools": {}, "engine": "20.10.24", "database": null, "checked": [], "unchecked": [],
         }))
@@ -256,6 +267,17 @@ mod tests {
         assert!(why(&verified(), &other).contains("fedcba is checked out and 0123456789abcdef was verified"));
         let then = Verified { changes: vec!["M Cargo.lock".into()], ..verified() };
         assert!(why(&then, &tree()).contains("verified with changes (M Cargo.lock)"));
+    }
+
+    #[test]
+    fn an_image_that_this_machine_compiled_is_refused_by_name() {
+        let mut by_host = verified();
+        by_host.images[1].strategy = "host".into();
+        let why = why(&by_host, &tree());
+        assert!(
+            why.starts_with("refused: user was compiled on this machine") && why.contains("`cargo xtask build-images`"),
+            "{why}"
+        );
     }
 
     #[test]

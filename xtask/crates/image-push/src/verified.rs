@@ -10,7 +10,7 @@ use super::sbom;
 use super::tree::Tree;
 use xtask_engine::Base;
 use xtask_engine::Ready;
-use xtask_image_build::BuiltImage;
+use xtask_image_build::{BuiltImage, Strategy};
 use xtask_outcome::{Checked, Date, Outcome, Stop, Unchecked};
 use xtask_process::put;
 use xtask_workspace::Project;
@@ -52,6 +52,8 @@ pub(super) struct VerifiedImage {
     pub(super) revision: String,
     /// The SHA-256 of everything that it was built from.
     pub(super) inputs: String,
+    /// How it was built; only `container` ships.
+    pub(super) strategy: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,6 +82,7 @@ impl Verified {
             id: image.facts.id.clone(),
             revision: image.facts.config.pointer(REVISION_LABEL).and_then(Value::as_str).unwrap_or_default().to_owned(),
             inputs: image.inputs.clone(),
+            strategy: image.strategy.name().to_owned(),
         };
         let base = |base: &Base| VerifiedBase {
             reference: base.reference.clone(),
@@ -141,6 +144,11 @@ impl Verified {
         }
         Ok(verified)
     }
+}
+
+/// The images that do not ship because this machine's own compiler made them, by name.
+pub fn made_on_the_host(images: &[BuiltImage]) -> Vec<&str> {
+    images.iter().filter(|image| image.strategy != Strategy::Container).map(|image| image.name.as_str()).collect()
 }
 
 /// What an earlier `verify` found no longer counts: a new one has begun.

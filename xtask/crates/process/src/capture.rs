@@ -72,7 +72,20 @@ pub(crate) struct Text {
 
 impl Stream {
     /// Reads a stream to its end, however much comes, so that a talkative program never blocks on a full pipe.
-    pub(crate) fn read(mut stream: impl Read + Send + 'static, mut on_line: impl FnMut(&str) + Send + 'static) -> Self {
+    pub(crate) fn read(stream: impl Read + Send + 'static, on_line: impl FnMut(&str) + Send + 'static) -> Self {
+        Self::read_keeping(CAPTURE_LIMIT_BYTES, stream, on_line)
+    }
+
+    /// As [`Stream::read`], for one that has no end: its lines are handed on, and only the last are kept.
+    pub(crate) fn follow(stream: impl Read + Send + 'static, on_line: impl FnMut(&str) + Send + 'static) -> Self {
+        Self::read_keeping(ERROR_TAIL_BYTES, stream, on_line)
+    }
+
+    fn read_keeping(
+        limit_bytes: usize,
+        mut stream: impl Read + Send + 'static,
+        mut on_line: impl FnMut(&str) + Send + 'static,
+    ) -> Self {
         let kept = Arc::new(Mutex::new(Kept::default()));
         let (sender, at_end) = channel();
         let shared = Arc::clone(&kept);
@@ -87,7 +100,7 @@ impl Stream {
                     Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                     Err(_) => break,
                 };
-                keep(&shared, &chunk[..read]);
+                keep(&shared, &chunk[..read], limit_bytes);
                 for piece in chunk[..read].split_inclusive(|byte| *byte == b'\n') {
                     line.extend_from_slice(piece);
                     if piece.ends_with(b"\n") || line.len() >= LINE_LIMIT_BYTES {
@@ -147,12 +160,12 @@ impl Stream {
     }
 }
 
-fn keep(shared: &Mutex<Kept>, bytes: &[u8]) {
+fn keep(shared: &Mutex<Kept>, bytes: &[u8], limit_bytes: usize) {
     let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
     kept.bytes.extend_from_slice(bytes);
-    if kept.bytes.len() > CAPTURE_LIMIT_BYTES {
+    if kept.bytes.len() > limit_bytes {
         // Half at a time, so that each byte is moved once. The end is kept: errors stand there.
-        let dropped = kept.bytes.len() - CAPTURE_LIMIT_BYTES / 2;
+        let dropped = kept.bytes.len() - limit_bytes / 2;
         kept.bytes.drain(..dropped);
         kept.dropped_bytes += dropped;
     }

@@ -96,6 +96,28 @@ impl Runner {
         self.collect(Command::from(cmd), limit_seconds, on_stderr)
     }
 
+    /// Runs a program that ends when it likes, and hands each line of both its streams on. An interrupt is its ordinary end.
+    ///
+    /// # Errors
+    /// [`Stop::Broken`] when it fails or cannot be started, [`Stop::Absent`] when it is not there.
+    pub fn follow(&self, cmd: Cmd<'_>, on_line: impl FnMut(&str) + Clone + Send + 'static) -> Result<()> {
+        let mut command = Command::from(cmd);
+        let line = pasteable(&command);
+        self.prepare(&mut command, false);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = spawn(&mut command, &line)?;
+        let stdout = Stream::follow(child.stdout.take().context("a child has a stdout")?, on_line.clone());
+        let stderr = Stream::follow(child.stderr.take().context("a child has a stderr")?, on_line);
+        let ended = self.wait(&mut child, &line, u64::MAX, || stderr.last_lines());
+        stdout.finish();
+        match ended {
+            Err(error) if Stop::is_interrupt(&error) => Ok(()),
+            Err(error) => Err(error),
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(Stop::Broken(format!("`{line}` failed with {status}: {}", stderr.finish().text)).into()),
+        }
+    }
+
     fn collect(
         &self,
         mut command: Command,
@@ -340,6 +362,23 @@ mod tests {
         let error = runner.capture(shell("sleep 60.105"), 30).unwrap_err();
         assert!(Stop::is_interrupt(&error), "{error}");
         assert_eq!(runner.for_clean_up().read(shell("echo cleaned"), 5).unwrap(), "cleaned");
+    }
+
+    #[test]
+    fn a_followed_program_hands_both_streams_on_and_ends_with_an_interrupt() {
+        let (sender, lines) = std::sync::mpsc::channel();
+        let interrupt = Interrupt::default();
+        let runner = Runner::new(interrupt.clone(), false);
+        let handed = move |line: &str| {
+            sender.send(line.to_owned()).unwrap();
+            interrupt.raise(2);
+        };
+        runner.follow(shell("echo said; sleep 60.106"), handed.clone()).unwrap();
+        assert_eq!(lines.recv().unwrap(), "said");
+        assert!(!is_alive("60.106"));
+        let error = runner.for_clean_up().follow(shell("echo why >&2; exit 3"), handed).unwrap_err();
+        assert!(matches!(Stop::of(&error), Some(Stop::Broken(text)) if text.contains("why")), "{error}");
+        assert_eq!(lines.recv().unwrap(), "why");
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Leftovers {
             return Ok(());
         }
         let (shell, docker, ids) = (Shell::new()?, &docker.program, &self.containers);
-        let stop = cmd!(shell, "{docker} stop --time {STOP_SECONDS} {ids...}");
+        let stop = cmd!(shell, "{docker} stop -t {STOP_SECONDS} {ids...}");
         context.runner.for_clean_up().read(stop, REMOVE_LIMIT_SECONDS).map(drop)
     }
 

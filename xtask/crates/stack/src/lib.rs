@@ -14,9 +14,10 @@ mod secrets;
 mod stack;
 mod test;
 
-pub use self::daily::{down, tell_of, up};
+pub use self::daily::{Logs, Up, down, logs, ps, restart, tell_of, watch};
 pub use self::deployment::test_deployment;
 pub use self::faults::{ALL as ALL_FAULTS, select as select_faults};
+pub use self::measure::{VisibleEdit, edit_to_answer};
 use self::readiness::wait_until_ready;
 pub use self::run::remove_runs;
 use self::stack::Stack;

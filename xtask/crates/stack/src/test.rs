@@ -201,7 +201,7 @@ fn check_identities(file: &str, containers: &[ContainerState], images: &[BuiltIm
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xtask_image_build::{ImageFacts, ProgramFacts};
+    use xtask_image_build::{ImageFacts, ProgramFacts, Strategy};
 
     fn built() -> BuiltImage {
         let facts = ImageFacts {
@@ -213,7 +213,13 @@ mod tests {
             program_faults: vec![],
             program: Some(ProgramFacts { version_line: String::new(), contract: Value::Null }),
         };
-        BuiltImage { name: "user".into(), package: "mini-user".into(), facts, inputs: String::new() }
+        BuiltImage {
+            name: "user".into(),
+            package: "mini-user".into(),
+            strategy: Strategy::Container,
+            facts,
+            inputs: String::new(),
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use xtask_process::Runner;
 use crate::Project;
 
 /// What every subcommand is given.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Context {
     /// What is worked on.
     pub project: Project,

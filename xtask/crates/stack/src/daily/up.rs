@@ -4,7 +4,7 @@ use anyhow::{Error, Result};
 use camino::Utf8PathBuf;
 use serde_json::{Value, json};
 use xtask_engine::Ready;
-use xtask_image_build::{BuiltImage, evidence};
+use xtask_image_build::{Build, BuiltImage, Choice};
 use xtask_outcome::{Outcome, Stop};
 use xtask_workspace::Context;
 
@@ -13,15 +13,67 @@ use super::ports;
 use crate::readiness::ContainerState;
 use crate::{Stack, secrets, wait_until_ready};
 
-const READY_LIMIT_SECONDS: u64 = 120;
+pub(super) const READY_LIMIT_SECONDS: u64 = 120;
 
-/// Starts what does not run as it should, waits until it answers, and says how to reach it.
-///
-/// # Errors
-/// [`Stop::Absent`] when it is refused, and nothing was started: a port is taken, or the secrets are gone and the databases
-/// that were made with them are not. [`Stop::Repository`] and [`Stop::TimedOut`] when a service does not come up; the stack is
-/// then left as it is, to be looked at.
-pub fn up(context: &Context, ready: &Ready, images: &[BuiltImage], outcome: &mut Outcome) -> Result<()> {
+/// What is built for the stack; it takes the rest as it is.
+#[derive(Debug, Clone)]
+pub struct Up {
+    /// Which services; all of them when none is named.
+    pub names: Vec<String>,
+    /// By which strategy those are built.
+    pub strategy: Choice,
+}
+
+impl Up {
+    /// Builds what changed, starts what does not run as it should, waits until it answers, and says how to reach it.
+    ///
+    /// # Errors
+    /// [`Stop::Absent`] when it is refused, and nothing was started: a port is taken, or the secrets are gone and the databases
+    /// that were made with them are not. [`Stop::Repository`] and [`Stop::TimedOut`] when a service does not come up; the stack
+    /// is then left as it is, to be looked at.
+    pub fn run(&self, context: &Context, ready: &Ready, outcome: &mut Outcome) -> Result<Vec<BuiltImage>> {
+        let images = self.build(context, ready, outcome)?;
+        let raised = raise(context, ready, &images)?;
+        outcome.checked("services ready", raised.ready.len());
+        outcome.evidence("project", raised.project.as_str());
+        let ready_after = |(name, seconds): &(String, f64)| json!({ "service": name, "seconds": seconds });
+        outcome.evidence("ready_after", raised.ready.iter().map(ready_after).collect::<Value>());
+        invite(context, &raised.url, outcome);
+        Ok(images)
+    }
+
+    /// Builds what is named, and what the stack needs beside it and does not run.
+    pub(super) fn build(&self, context: &Context, ready: &Ready, outcome: &mut Outcome) -> Result<Vec<BuiltImage>> {
+        let build = |names: Vec<String>, strategy, outcome: &mut Outcome| {
+            Build { names, strategy, ..Build::default() }.run(context, ready, outcome)
+        };
+        // Whose stack it is comes first: nothing is built for one that is another checkout's.
+        let project = own::project(context, &ready.docker)?;
+        let running = own::containers(context, &ready.docker, &project)?;
+        let mut images = build(self.names.clone(), self.strategy, outcome)?;
+        let is_there = |name: &str| {
+            images.iter().any(|image| image.name == name) || running.iter().any(|container| container.service == name)
+        };
+        let needed = context.project.images.iter().map(|image| image.name().to_owned());
+        let missing: Vec<_> = needed.filter(|name| !is_there(name)).collect();
+        if !missing.is_empty() {
+            images.extend(build(missing, Choice::AsBuilt { dev: true }, outcome)?);
+        }
+        Ok(images)
+    }
+}
+
+/// A stack that answers.
+#[derive(Debug)]
+pub(super) struct Raised {
+    pub(super) project: String,
+    pub(super) url: String,
+    /// The seconds until each service was ready.
+    pub(super) ready: Vec<(String, f64)>,
+}
+
+/// Brings the stack up on these images.
+pub(super) fn raise(context: &Context, ready: &Ready, images: &[BuiltImage]) -> Result<Raised> {
     let own = Own::take(context, &ready.docker)?;
     make_secrets(context, ready, images, &own)?;
     let mut stack = Stack::new(context, ready, own.project.clone(), own::env_file(context), images)?;
@@ -30,12 +82,7 @@ pub fn up(context: &Context, ready: &Ready, images: &[BuiltImage], outcome: &mut
     ports::check(&stack, &ready.docker)?;
     stack.up().map_err(|error| undo(context, ready, &own, error))?;
     let seconds = wait_until_ready(&stack, READY_LIMIT_SECONDS).map_err(|error| explain(&stack, ready, &own, error))?;
-    outcome.checked("services ready", seconds.len());
-    outcome.evidence("images", evidence(images));
-    outcome.evidence("project", own.project.as_str());
-    let ready_after = |(name, seconds): &(String, f64)| json!({ "service": name, "seconds": seconds });
-    outcome.evidence("ready_after", seconds.iter().map(ready_after).collect::<Value>());
-    invite(&stack, outcome)
+    Ok(Raised { url: stack.entrance_url()?, project: own.project, ready: seconds })
 }
 
 /// Secrets are made once, and never beside databases that were made with others.
@@ -89,7 +136,7 @@ fn undo(context: &Context, ready: &Ready, own: &Own, error: Error) -> Error {
 }
 
 /// Shows the guilty container and the end of its log, and says where the rest is.
-fn explain(stack: &Stack<'_>, ready: &Ready, own: &Own, error: Error) -> Error {
+pub(super) fn explain(stack: &Stack<'_>, ready: &Ready, own: &Own, error: Error) -> Error {
     let Some(stop) = Stop::of(&error).filter(|stop| !matches!(stop, Stop::Interrupted(_))) else {
         return undo(stack.context, ready, own, error);
     };
@@ -109,13 +156,11 @@ fn logs_file(context: &Context) -> Utf8PathBuf {
 }
 
 /// What to try, where the password is, how to stop.
-fn invite(stack: &Stack<'_>, outcome: &mut Outcome) -> Result<()> {
-    let policy = &stack.context.project.stack;
-    let url = stack.entrance_url()?;
+fn invite(context: &Context, url: &str, outcome: &mut Outcome) {
+    let policy = &context.project.stack;
     outcome.note(format!("the stack answers on {url}; try: curl -s {url}{}", policy.entrance.example));
     if let Some(name) = &policy.secrets.administrator {
         outcome.note(format!("the administrator's password is {name} in .env"));
     }
     outcome.note("stop it with `cargo xtask down`; `cargo xtask down --volumes` deletes the databases, too");
-    Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod baseline;
 mod document;
+mod edits;
 mod memory;
 mod start;
 
@@ -13,6 +14,7 @@ use anyhow::Result;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+pub use self::edits::{VisibleEdit, edit_to_answer};
 pub(super) use self::memory::{IDLE, PEAK, resident};
 pub(super) use self::start::start_ups;
 use xtask_engine::Ready;

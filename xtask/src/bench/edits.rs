@@ -1,0 +1,65 @@
+//! `cargo xtask bench loop`: from an edit to the answer of the running stack.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result};
+use camino::Utf8PathBuf;
+use serde_json::json;
+use xtask_engine::{Ready, ready};
+use xtask_outcome::{Date, Outcome};
+use xtask_stack::{VisibleEdit, edit_to_answer};
+use xtask_workspace::Context;
+
+use super::build::{Bench, machine, median};
+
+const EDITS: usize = 5;
+const EDIT: VisibleEdit = VisibleEdit {
+    service: "product",
+    file: "services/product/src/routes.rs",
+    words: "there is no such product",
+    path: "/products/00000000-0000-4000-8000-000000000000",
+};
+/// Each profile, and the seconds to reach.
+const PROFILES: [(&str, f64); 2] = [("dev", 5.0), ("release", 15.0)];
+
+pub(super) fn measure(context: &Context, write: bool, outcome: &mut Outcome) -> Result<()> {
+    eprintln!(
+        "bench loop: a clone's stack with the dev profile and with release, {EDITS} edits each; about 10 minutes. Keep the machine quiet"
+    );
+    let ready = ready(context)?;
+    let bench = Bench::new(context, &ready, true)?;
+    let program = Utf8PathBuf::try_from(std::env::current_exe().context("find this program's own file")?)?;
+    let timed = |profile: &str| edit_to_answer(context, &program, &bench.checkout, profile, &EDIT, EDITS);
+    let rows =
+        PROFILES.iter().map(|(profile, reach)| Ok((*profile, timed(profile)?, *reach))).collect::<Result<Vec<_>>>();
+    let ended = bench.end();
+    let rows = rows?;
+    ended?;
+    outcome.checked("edits answered", rows.iter().map(|(_, seconds, _)| seconds.len()).sum());
+    for (profile, seconds, reach) in &rows {
+        outcome.evidence(*profile, json!({ "seconds": seconds, "reach": reach }));
+        outcome.note(format!("{profile}: {:.1} s from an edit to its answer", median(seconds.clone())));
+    }
+    if write {
+        super::write_part(context, super::LOOP, &document(&rows, &ready), outcome)?;
+    }
+    Ok(())
+}
+
+fn document(rows: &[(&str, Vec<f64>, f64)], ready: &Ready) -> String {
+    let (date, service) = (Date::today(), EDIT.service);
+    let mut text = format!(
+        "Measured on {date} by `cargo xtask bench loop --write`, one run on {}. One line of `{service}` is edited under `cargo xtask up \
+         {service} --watch`, and the time is from the file being written to the first answer through the gateway that shows the edit.\n\n\
+         | profile | median of {EDITS} | fastest | slowest | to reach |\n|---|---|---|---|---|\n",
+        machine(ready)
+    );
+    for (profile, seconds, reach) in rows {
+        let (fastest, slowest) = seconds.iter().fold((f64::MAX, 0.0_f64), |(low, high), s| (low.min(*s), high.max(*s)));
+        let middle = median(seconds.clone());
+        let verdict = if middle <= *reach { "reached" } else { "missed" };
+        let _ =
+            writeln!(text, "| {profile} | {middle:.1} s | {fastest:.1} s | {slowest:.1} s | ≤ {reach} s: {verdict} |");
+    }
+    text
+}
