@@ -45,6 +45,43 @@ fn no_dockerfile_names_another_package_of_the_workspace() {
     }
 }
 
+/// Whoever scans the gateway's image reads and patches what it links. The kit that it is built on is kept as small as it is.
+#[test]
+fn the_gateway_links_no_web_framework_no_database_and_no_tokens() {
+    let dependencies = |path: &str| {
+        let text = read(path);
+        let rest = text.split_once("[dependencies]\n").unwrap().1.to_owned();
+        rest.split("\n[").next().unwrap().to_owned()
+    };
+    let linked = |manifest: &str, package: &str| {
+        dependencies(manifest).lines().any(|line| line.split(['.', ' ']).next() == Some(package))
+    };
+    for package in ["axum", "sqlx", "ed25519-dalek", "argon2", "url", "mini-kit-api"] {
+        for manifest in ["gateway/Cargo.toml", "services/kit/Cargo.toml"] {
+            assert!(!linked(manifest, package), "{manifest} names {package}");
+        }
+    }
+    // The positive control: this is how they would be found.
+    assert!(linked("services/kit-api/Cargo.toml", "sqlx") && linked("gateway/Cargo.toml", "mini-kit"));
+}
+
+/// Every variable that limits something has a line that says how its limit looks from outside.
+#[test]
+fn the_effect_of_every_limit_is_documented() {
+    let (variables, operations) = (read("docs/deployment.md"), read("docs/operations.md"));
+    let mut limits = Vec::new();
+    for line in variables.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = line.split(" | ").collect();
+        if cells.get(1).is_some_and(|kind| ["integer", "duration"].contains(kind)) {
+            limits.push(cells[0].trim_start_matches("| "));
+        }
+    }
+    assert!(limits.len() > 20, "the tables of docs/deployment.md have another form: {limits:?}");
+    for limit in limits {
+        assert!(operations.contains(limit), "docs/operations.md does not say what a client sees of {limit}");
+    }
+}
+
 #[test]
 fn no_cache_mount_holds_compiled_code() {
     for path in DOCKERFILES {
