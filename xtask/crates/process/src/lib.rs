@@ -1,5 +1,6 @@
 //! Programs, signals and files: everything that the engine does to the machine goes through here.
 
+mod background;
 mod capture;
 mod files;
 mod interrupt;
@@ -8,6 +9,7 @@ mod random;
 mod run_folder;
 mod runner;
 
+pub use self::background::Background;
 pub use self::capture::Captured;
 pub use self::files::{put, put_new_secret};
 pub use self::interrupt::Interrupt;

@@ -1,5 +1,6 @@
 //! The one place that spawns programs: argv only, echoed, limited in time and output, ended when somebody interrupts.
 
+use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -12,12 +13,13 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use xshell::Cmd;
 use xtask_outcome::Stop;
 
+use crate::background::Background;
 use crate::capture::{Captured, Stream};
 use crate::interrupt::Interrupt;
 
 /// An interrupted or late child gets this long between SIGTERM and SIGKILL.
 const GRACE_SECONDS: u64 = 10;
-const POLL_MILLISECONDS: u64 = 5;
+pub(crate) const POLL_MILLISECONDS: u64 = 5;
 
 /// Runs programs for one command.
 #[derive(Debug, Clone)]
@@ -83,6 +85,26 @@ impl Runner {
         self.collect(Command::from(cmd), limit_seconds, |_| {})
     }
 
+    /// As [`Runner::capture`], with something to read on standard input: where a secret travels that no argument may hold.
+    ///
+    /// # Errors
+    /// As [`Runner::capture`].
+    pub fn feed(&self, cmd: Cmd<'_>, input: &[u8], limit_seconds: u64) -> Result<Captured> {
+        self.collect_fed(Command::from(cmd), Some(input), limit_seconds, |_| {})
+    }
+
+    /// Starts a program that goes on until the result is dropped, or it ends by itself.
+    ///
+    /// # Errors
+    /// [`Stop::Absent`] when it is not there, [`Stop::Broken`] when it cannot be started.
+    pub fn start(&self, cmd: Cmd<'_>) -> Result<Background> {
+        let mut command = Command::from(cmd);
+        let line = pasteable(&command);
+        self.prepare(&mut command, false);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Background::new(spawn(&mut command, &line)?, line, self.interrupt.clone())
+    }
+
     /// As [`Runner::capture`], and hands every stderr line on while the program runs.
     ///
     /// # Errors
@@ -120,14 +142,31 @@ impl Runner {
 
     fn collect(
         &self,
+        command: Command,
+        limit_seconds: u64,
+        on_stderr: impl FnMut(&str) + Send + 'static,
+    ) -> Result<Captured> {
+        self.collect_fed(command, None, limit_seconds, on_stderr)
+    }
+
+    fn collect_fed(
+        &self,
         mut command: Command,
+        input: Option<&[u8]>,
         limit_seconds: u64,
         on_stderr: impl FnMut(&str) + Send + 'static,
     ) -> Result<Captured> {
         let line = pasteable(&command);
         self.prepare(&mut command, false);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawn(&mut command, &line)?;
+        if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
+            let input = input.to_vec();
+            // A thread of its own: a program that prints before it has read everything must not wait for itself. One that
+            // ends without reading is judged by its exit status.
+            thread::spawn(move || stdin.write_all(&input));
+        }
         let stdout = Stream::read(child.stdout.take().context("a child has a stdout")?, |_| {});
         let stderr = Stream::read(child.stderr.take().context("a child has a stderr")?, on_stderr);
         let status = self.wait(&mut child, &line, limit_seconds, || stderr.last_lines())?;
@@ -182,14 +221,15 @@ impl Runner {
 }
 
 /// The process group that a child leads.
-struct Group(Pid);
+#[derive(Debug)]
+pub(crate) struct Group(Pid);
 
 impl Group {
-    fn of(child: &Child) -> Result<Self> {
+    pub(crate) fn of(child: &Child) -> Result<Self> {
         i32::try_from(child.id()).ok().and_then(Pid::from_raw).map(Self).context("a child has a process id")
     }
 
-    fn leader_has_ended(&self) -> Result<bool> {
+    pub(crate) fn leader_has_ended(&self) -> Result<bool> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         Ok(waitid(WaitId::Pid(self.0), options).context("ask for the state of a child")?.is_some())
     }
@@ -200,7 +240,7 @@ impl Group {
     }
 
     /// SIGTERM to the whole group, then SIGKILL for what is left of it.
-    fn end(&self, child: &mut Child) {
+    pub(crate) fn end(&self, child: &mut Child) {
         self.signal(Signal::TERM);
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(GRACE_SECONDS) && matches!(self.leader_has_ended(), Ok(false)) {
@@ -341,6 +381,36 @@ mod tests {
         assert!(matches!(Stop::of(&error), Some(Stop::Broken(text)) if text.contains("why")), "{error}");
         let error = runner().read(cmd!(sh, "/"), 5).unwrap_err();
         assert!(matches!(Stop::of(&error), Some(Stop::Broken(_))), "{error}");
+    }
+
+    #[test]
+    fn what_a_program_is_fed_reaches_it_whole_and_one_that_does_not_read_is_judged_by_its_exit_status() {
+        let megabytes = vec![b'x'; 3_000_000];
+        let captured = runner().feed(shell("cat"), &megabytes, 30).unwrap();
+        assert_eq!(captured.stdout.len(), megabytes.len());
+        assert_eq!(runner().feed(shell("exit 3"), &megabytes, 30).unwrap().status.code(), Some(3));
+    }
+
+    #[test]
+    fn a_program_in_the_background_says_its_line_and_ends_with_its_owner() {
+        let port = |line: &str| line.strip_prefix("port ").map(ToOwned::to_owned);
+        let mut program = runner().start(shell("echo hello; echo port 7; exec sleep 60.106")).unwrap();
+        assert_eq!(program.wait_for_line(port, 30).unwrap(), "7");
+        assert!(is_alive("60.106"));
+        drop(program);
+        assert!(!is_alive("60.106"));
+        let mut program = runner().start(shell("echo refused >&2; exit 1")).unwrap();
+        let error = program.wait_for_line(port, 30).unwrap_err().to_string();
+        assert!(error.contains("ended before") && error.contains("refused"), "{error}");
+    }
+
+    #[test]
+    fn a_program_in_the_background_that_ends_by_itself_gives_all_it_printed() {
+        let ended = runner().start(shell("echo one; echo two")).unwrap().finish(30).unwrap();
+        assert_eq!(ended.stdout, "one\ntwo\n");
+        let error = runner().start(shell("exec sleep 60.107")).unwrap().finish(1).unwrap_err();
+        assert!(matches!(Stop::of(&error), Some(Stop::TimedOut(_))), "{error}");
+        assert!(!is_alive("60.107"));
     }
 
     #[test]
