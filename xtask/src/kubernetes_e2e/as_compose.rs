@@ -50,6 +50,7 @@ pub(super) fn render(
             reached == container.ports,
             Stop::Repository(format!("the Service {} maps its port, which only a cluster does", deployment.name))
         );
+        instead.extend(left_out(container, &deployment.name));
         let mut service = service(container, deployment, secrets);
         let name = deployment.repository().rsplit('/').next().unwrap_or_default().to_owned();
         if packages.contains(&name.as_str()) {
@@ -68,11 +69,11 @@ pub(super) fn render(
         for network in &deployment.networks {
             networks.insert(network.clone(), json!({ "internal": true }));
         }
-        for path in deployment.writable.iter().filter(|path| !container.memory.contains_key(*path)) {
-            let volume = format!("{}-{}", deployment.name, path.rsplit('/').next().unwrap_or_default());
-            service["volumes"] = json!([format!("{volume}:{path}")]);
-            volumes.insert(volume, json!({}));
-        }
+        let kept = deployment.writable.iter().filter(|path| !container.memory.contains_key(*path));
+        let mounted =
+            kept.map(|path| (format!("{}{}", deployment.name, path.replace('/', "-")), path)).collect::<Vec<_>>();
+        service["volumes"] = mounted.iter().map(|(volume, path)| format!("{volume}:{path}")).collect();
+        volumes.extend(mounted.into_iter().map(|(volume, _)| (volume, json!({}))));
         services.insert(deployment.name.clone(), service);
     }
     if let Some(gateway) = services.get_mut(&entrance.service) {
@@ -115,6 +116,15 @@ fn service(container: &Container, deployment: &Deployment, secrets: &Secrets) ->
         "tmpfs": temporary,
         "stop_grace_period": format!("{}s", container.grace_seconds),
     });
+    // A `$` of Kubernetes is one of Compose only when it is doubled.
+    let words = |words: &[String]| words.iter().map(|word| word.replace('$', "$$")).collect::<Value>();
+    if let Some(command) = &container.command {
+        service["entrypoint"] = words(command);
+        // An entrypoint of its own takes the image's command away, in Kubernetes and in Compose.
+    }
+    if let Some(args) = &container.args {
+        service["command"] = words(args);
+    }
     if let Some(size) = container.memory.get(SHARED_MEMORY) {
         service["shm_size"] = engine_size(size).into();
     }
@@ -129,6 +139,21 @@ fn service(container: &Container, deployment: &Deployment, secrets: &Secrets) ->
         service["healthcheck"] = json!({ "test": test, "interval": "5s", "timeout": "3s", "start_period": "60s" });
     }
     service
+}
+
+/// What the engine does not do, in a sentence each.
+fn left_out(container: &Container, name: &str) -> Vec<String> {
+    let mut left = Vec::new();
+    if container.has_post_start {
+        left.push(format!("nothing for the postStart of {name}"));
+    }
+    if let Some(words) = &container.pre_stop {
+        left.push(format!("the engine's stop signal for the preStop `{}` of {name}", words.join(" ")));
+    }
+    left.extend(
+        container.fixed.iter().map(|(path, volume)| format!("nothing for the volume {volume} at {path} of {name}")),
+    );
+    left
 }
 
 fn user(container: &Container) -> String {
@@ -187,11 +212,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_carried_out_is_named() {
+        let instead = rendered(false).instead;
+        let wanted = "the engine's stop signal for the preStop `pg_ctl stop --mode fast --no-wait` of user-db";
+        assert!(instead.iter().any(|line| line == wanted), "{instead:?}");
+        let container = Container {
+            has_post_start: true,
+            fixed: [("/etc/x".to_owned(), "settings".to_owned())].into(),
+            ..Container::default()
+        };
+        assert_eq!(left_out(&container, "user").len(), 2);
+    }
+
+    #[test]
     fn a_database_keeps_its_volume_and_its_user_unless_the_base_is_home_made() {
         let (official, own) = (rendered(false), rendered(true));
         let database = &official.file["services"]["user-db"];
         assert_eq!((&database["user"], &database["shm_size"]), (&"999:999".into(), &"64m".into()));
-        assert_eq!(database["volumes"], json!(["user-db-data:/var/lib/postgresql/data"]));
+        assert_eq!(database["volumes"], json!(["user-db-var-lib-postgresql-data:/var/lib/postgresql/data"]));
         assert_eq!(own.file["services"]["user-db"]["user"], "postgres");
         assert!(own.instead.len() > official.instead.len());
     }

@@ -6,6 +6,7 @@ use super::mutations::repository;
 use super::places::Places;
 use super::rules;
 use super::view::View;
+use super::yaml::Node;
 
 const CANARY: &str = "S3CR3T-c4n4ry";
 
@@ -363,4 +364,38 @@ fn q12_a_service_that_is_not_rolled_out_like_its_neighbours_is_found() {
     });
     assert_found(&claim, "k8s/base/order-db.yaml:", "no-storage-class", "the claim data of order-db");
     assert_eq!(claim.len(), 2, "{claim:#?}");
+}
+
+#[test]
+fn a_database_that_sigterm_alone_does_not_end_is_found() {
+    for lifecycle in
+        [json!(null), json!({ "preStop": { "exec": { "command": ["pg_ctl", "stop", "--mode", "smart"] } } })]
+    {
+        let found = found(|places| {
+            let pod = &mut object(places, "StatefulSet", "order-db")["spec"]["template"]["spec"];
+            pod["containers"][0]["lifecycle"] = lifecycle.clone();
+        });
+        let words = "order-db waits for its clients when it is to end, until it is killed";
+        assert_found(&found, "k8s/base/order-db.yaml", "slow-end", words);
+        assert_eq!(found.len(), 1, "{found:#?}");
+    }
+}
+
+#[test]
+fn an_object_in_the_file_of_the_namespace_is_found_since_that_file_is_applied_by_itself() {
+    let plant = |more: &str| {
+        found(|places| {
+            let mut sources = places.kubernetes[0].sources.to_vec();
+            let file = sources.iter_mut().find(|source| source.file == "k8s/base/namespace.yaml").unwrap();
+            file.text = format!("{}---\n{more}", file.text);
+            file.documents = Node::parse_all(&file.text).unwrap();
+            places.kubernetes[0].sources = sources.into();
+        })
+    };
+    let loose = plant("apiVersion: v1\nkind: ConfigMap\nmetadata: { name: shop }\n");
+    let words = "makes the ConfigMap shop in whatever namespace is the current one";
+    assert_found(&loose, "k8s/base/namespace.yaml", "loose-object", words);
+    assert_eq!(loose.len(), 1, "{loose:#?}");
+    let told = plant("apiVersion: v1\nkind: ConfigMap\nmetadata: { name: shop, namespace: mini }\n");
+    assert_eq!(told, Vec::<String>::new());
 }

@@ -43,6 +43,9 @@ pub(crate) struct ForeignImage {
     /// The variable that says where it keeps its data.
     #[serde(default)]
     pub data: Option<String>,
+    /// What ends it at once and cleanly, where SIGTERM alone does not.
+    #[serde(default)]
+    pub stop: Vec<String>,
     variables: Vec<Variable>,
 }
 
@@ -155,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_document_tells_how_every_secret_of_the_cluster_is_made() {
-        let document = std::fs::read_to_string(crate::repository::root().join("docs/deployment.md")).unwrap();
+        let document = std::fs::read_to_string(crate::repository::root().join("docs/kubernetes.md")).unwrap();
         for (secret, keys) in crate::repository::policy().kubernetes.secrets {
             for (key, variable) in keys {
                 let line = format!("\nsecret {secret} {key} \"${variable}\"\n");

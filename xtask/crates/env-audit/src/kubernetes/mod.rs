@@ -52,6 +52,16 @@ pub struct Container {
     pub(crate) service_links: bool,
     /// How long it may take to end.
     pub grace_seconds: u64,
+    /// What it runs instead of its image's entrypoint.
+    pub command: Option<Vec<String>>,
+    /// What it runs instead of its image's command.
+    pub args: Option<Vec<String>>,
+    /// Whether something is run in it right after its start.
+    pub has_post_start: bool,
+    /// Paths of what is mounted and cannot be written: ConfigMaps, Secrets and the like, each with its volume's name.
+    pub fixed: BTreeMap<String, String>,
+    /// What is run in it before it is told to end.
+    pub pre_stop: Option<Vec<String>>,
     /// The ports that it names.
     pub ports: Vec<u64>,
     pub(crate) probes: BTreeMap<&'static str, Value>,
@@ -246,6 +256,11 @@ fn read_container(objects: &Objects<'_>, template: &PodTemplate<'_>, container: 
         run_as_group: security("runAsGroup").as_i64(),
         service_links: template.pod["enableServiceLinks"].as_bool().unwrap_or(true),
         grace_seconds: template.pod["terminationGracePeriodSeconds"].as_u64().unwrap_or(DEFAULT_GRACE_SECONDS),
+        command: words(&container["command"]),
+        args: words(&container["args"]),
+        has_post_start: container["lifecycle"]["postStart"].is_object(),
+        fixed: fixed(template, container),
+        pre_stop: exec_words(&container["lifecycle"]["preStop"]),
         ports: list(&container["ports"]).filter_map(|port| port["containerPort"].as_u64()).collect(),
         probes: PROBES
             .into_iter()
@@ -262,10 +277,23 @@ fn read_container(objects: &Objects<'_>, template: &PodTemplate<'_>, container: 
 fn writable<'a>(template: &'a PodTemplate<'_>, container: &'a Value) -> impl Iterator<Item = (String, &'a Value)> {
     list(&container["volumeMounts"]).filter_map(|mount| {
         let volume = template.volume(mount["name"].as_str()?);
-        let is_fixed = ["configMap", "secret", "projected", "downwardAPI"].iter().any(|kind| volume[kind].is_object());
-        let is_read_only = is_fixed || mount["readOnly"].as_bool().unwrap_or_default();
-        (!is_read_only).then_some((mount["mountPath"].as_str()?.to_owned(), volume))
+        (!is_fixed(mount, volume)).then_some((mount["mountPath"].as_str()?.to_owned(), volume))
     })
+}
+
+/// The paths that a container may only read, each with its volume's name.
+fn fixed(template: &PodTemplate<'_>, container: &Value) -> BTreeMap<String, String> {
+    let mounts = list(&container["volumeMounts"]);
+    let of = |mount: &Value| Some((mount["mountPath"].as_str()?.to_owned(), mount["name"].as_str()?.to_owned()));
+    mounts
+        .filter(|mount| is_fixed(mount, template.volume(mount["name"].as_str().unwrap_or_default())))
+        .filter_map(of)
+        .collect()
+}
+
+fn is_fixed(mount: &Value, volume: &Value) -> bool {
+    let is_made = ["configMap", "secret", "projected", "downwardAPI"].iter().any(|kind| volume[kind].is_object());
+    is_made || mount["readOnly"].as_bool().unwrap_or_default()
 }
 
 /// Secrets that are mounted as files, by path.
@@ -286,8 +314,11 @@ fn mounted_secrets(template: &PodTemplate<'_>, container: &Value) -> BTreeMap<St
 
 /// The command of an `exec` probe.
 pub fn exec_words(probe: &Value) -> Option<Vec<String>> {
-    let words = probe["exec"]["command"].as_array()?;
-    Some(words.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect())
+    words(&probe["exec"]["command"])
+}
+
+fn words(list: &Value) -> Option<Vec<String>> {
+    Some(list.as_array()?.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect())
 }
 
 pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {

@@ -158,7 +158,9 @@ fn workload(mutants: &mut Mutants<'_>, at: usize, name: &str) {
         mounts.push(json!({ "name": "more", "mountPath": "/more" }));
         container["volumeMounts"] = mounts.into();
     });
-    if !name.ends_with("-db") {
+    if name.ends_with("-db") {
+        set("delete the preStop", &|pod| drop(pod["containers"][0].as_object_mut().unwrap().remove("lifecycle")));
+    } else {
         set("change runAsUser", &|pod| pod["securityContext"]["runAsUser"] = 1000.into());
         set("shorten the grace", &|pod| pod["terminationGracePeriodSeconds"] = 15.into());
         set("restart when not ready", &|pod| {

@@ -1,10 +1,13 @@
 //! What the manifests say on their own: sources that exist, users that are provably not root, probes, Services.
 
+use std::collections::BTreeMap;
+
 use super::addresses::listening;
 use crate::kubernetes::{Cluster, Container, exec_words, is_link};
 use crate::places::{Deployment, ImagePlace};
 use crate::value_type::milliseconds;
 use crate::view::{About, Findings, View};
+use crate::yaml::Node;
 use xtask_image_config::{ImageGroup, ImageUser};
 use xtask_outcome::Place;
 
@@ -19,6 +22,7 @@ const READY: &str = "/readyz";
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     users_of_images(view, findings);
+    files(view, findings);
     for cluster in &view.clusters {
         for problem in &cluster.problems {
             let about = About { place: &problem.place, service: &problem.service, variable: &problem.variable };
@@ -32,6 +36,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
             subject.user(findings);
             subject.service_links(cluster, findings);
             subject.data(findings);
+            subject.end(findings);
             if subject.image.is_some() && !container.is_init {
                 subject.probes(findings);
                 subject.drain(findings);
@@ -60,6 +65,36 @@ fn users_of_images(view: &View<'_>, findings: &mut Findings) {
                 findings.notes.push(format!("the image of {service} runs in root's group"));
             }
             ImageUser::Number { .. } => {}
+        }
+    }
+}
+
+/// A namespace is made before everything else, so its file is applied by itself, without the kustomization that gives the others
+/// their namespace.
+fn files(view: &View<'_>, findings: &mut Findings) {
+    let sources: BTreeMap<_, _> = view
+        .places
+        .kubernetes
+        .iter()
+        .flat_map(|place| place.sources.iter())
+        .map(|source| (source.file.as_str(), &source.documents))
+        .collect();
+    let kind = |document: &Node| document.get("kind").and_then(Node::text).unwrap_or_default().to_owned();
+    for (file, documents) in sources {
+        if !documents.iter().any(|document| kind(document) == "Namespace") {
+            continue;
+        }
+        for document in documents.iter().filter(|document| kind(document) != "Namespace") {
+            let metadata = document.get("metadata");
+            if metadata.and_then(|metadata| metadata.get("namespace")).is_some() {
+                continue;
+            }
+            let name = metadata.and_then(|metadata| metadata.get("name")).and_then(Node::text).unwrap_or_default();
+            let (kind, place) = (kind(document), Place::new(file));
+            let message =
+                format!("applied by itself, {file} makes the {kind} {name} in whatever namespace is the current one");
+            let about = About { place: &place, service: name, variable: "" };
+            findings.add("loose-object", &about, message, "move it into a file of its own");
         }
     }
 }
@@ -296,6 +331,18 @@ impl Subject<'_> {
             let message = format!("{variable} of {name} is not a folder on a volume that keeps its data");
             findings.add("unkept-data", &about, message, "name a folder below a volume's mountPath");
         }
+    }
+
+    /// Where SIGTERM alone does not end somebody else's program in time, the kubelet has to ask it in its own words first.
+    fn end(&self, findings: &mut Findings) {
+        let Some((image, _)) = self.view.foreign_image(self.deployment) else { return };
+        if image.stop.is_empty() || self.container.pre_stop.as_ref() == Some(&image.stop) {
+            return;
+        }
+        let (name, about) = (&self.deployment.name, self.about("lifecycle"));
+        let message = format!("{name} waits for its clients when it is to end, until it is killed");
+        let words = image.stop.join(", ");
+        findings.add("slow-end", &about, message, format!("add lifecycle.preStop.exec.command: [{words}]"));
     }
 
     /// What the program gets, or takes without it.
