@@ -1,7 +1,7 @@
 use crate::workspace::{CANARY, Workspace};
 
 /// What a stack needs on top of the defaults: facts of the image that were read by an earlier build.
-fn with_known_image(workspace: &Workspace) {
+pub(crate) fn with_known_image(workspace: &Workspace) {
     workspace.know_image(r#"{"service":"mini-user"}"#);
     workspace.write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"services/user\", \"xtask\", \"e2e\"]\n");
     workspace.write("e2e/Cargo.toml", "[package]\nname = \"mini-e2e\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");

@@ -5,6 +5,7 @@
 
 mod audit;
 mod build;
+mod cluster;
 mod daily;
 mod e2e;
 mod general;

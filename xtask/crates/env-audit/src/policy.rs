@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_document_asks_for_the_default_storage_class_that_the_policy_takes_for_granted() {
-        let document = std::fs::read_to_string(crate::repository::root().join("docs/deployment.md")).unwrap();
+        let document = std::fs::read_to_string(crate::repository::root().join("docs/kubernetes.md")).unwrap();
         let is_asked_for = document.contains("`kubectl get storageclass`");
         assert_eq!(crate::repository::policy().kubernetes.default_storage_class, is_asked_for);
     }

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 use xtask_outcome::Stop;
 
 use crate::capture::{Captured, Stream, tail};
+use crate::group::{Group, POLL_MILLISECONDS};
 use crate::interrupt::Interrupt;
-use crate::runner::{Group, POLL_MILLISECONDS};
 
 /// A program that runs beside everything else. Dropping it ends it, with all that it started.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 mod background;
 mod capture;
 mod files;
+mod group;
 mod interrupt;
 mod lock;
 mod random;

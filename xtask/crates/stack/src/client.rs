@@ -9,22 +9,53 @@ use xtask_outcome::Stop;
 use xtask_workspace::Context;
 
 const COMPILE_LIMIT_SECONDS: u64 = 900;
+const RUSTC_LIMIT_SECONDS: u64 = 60;
 const JOURNEY_LIMIT_SECONDS: u64 = 120;
 
 /// The compiled client.
 #[derive(Debug, Clone)]
-pub(crate) struct Client {
+pub struct Client {
     program: Utf8PathBuf,
 }
 
 impl Client {
     /// Compiled before anything is started, so that a compile error leaves nothing to clean up.
-    pub(crate) fn compile(context: &Context) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Stop::Repository`] when it does not compile.
+    pub fn compile(context: &Context) -> Result<Self> {
+        Self::build(context, &[], "")
+    }
+
+    /// As [`Client::compile`], as a program that runs in any image: static, and without what a debugger needs.
+    ///
+    /// # Errors
+    /// As [`Client::compile`].
+    pub fn compile_static(context: &Context) -> Result<Self> {
+        let shell = Shell::new()?;
+        let asked = context.runner.read(cmd!(shell, "rustc --version --verbose"), RUSTC_LIMIT_SECONDS)?;
+        let target = asked.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
+        // With a target of its own the flag reaches the client and no build script.
+        let arguments = ["--target", target, "--config", "profile.dev.strip = true"];
+        Self::build(context, &arguments, "-C target-feature=+crt-static")
+    }
+
+    /// The program's file.
+    pub fn program(&self) -> &Utf8Path {
+        &self.program
+    }
+
+    fn build(context: &Context, arguments: &[&str], flags: &str) -> Result<Self> {
         let shell = Shell::new()?;
         shell.change_dir(&context.project.root);
         let package = &context.project.stack.client.package;
-        let build =
-            cmd!(shell, "cargo build --quiet --locked --package {package} --message-format json-render-diagnostics");
+        let mut build = cmd!(
+            shell,
+            "cargo build --quiet --locked --package {package} --message-format json-render-diagnostics {arguments...}"
+        );
+        if !flags.is_empty() {
+            build = build.env("RUSTFLAGS", flags);
+        }
         let captured = context.runner.capture_lines(build, COMPILE_LIMIT_SECONDS, |line| eprintln!("{line}"))?;
         if !captured.status.success() {
             return Err(Stop::Repository(format!("{package}, the client, does not compile")).into());
@@ -36,7 +67,10 @@ impl Client {
 
     /// Walks the journey and gives its steps, one JSON object per request. Without secrets only the part that changes
     /// nothing.
-    pub(crate) fn journey(&self, context: &Context, url: &str, secrets: Option<&Utf8Path>) -> Result<Vec<Value>> {
+    ///
+    /// # Errors
+    /// [`Stop::Repository`] names the step that was answered otherwise than it should be.
+    pub fn journey(&self, context: &Context, url: &str, secrets: Option<&Utf8Path>) -> Result<Vec<Value>> {
         // The administrator's password reaches the journey by file, as a secret should.
         let how = match secrets {
             Some(file) => ["--secrets", file.as_str()].to_vec(),

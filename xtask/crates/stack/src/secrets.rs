@@ -18,7 +18,7 @@ const PASSWORD_BYTES: usize = 24;
 ///
 /// # Errors
 /// When the file exists already: secrets are never replaced behind somebody's back.
-pub(crate) fn write_env_file(
+pub fn write_env_file(
     context: &Context,
     ready: &Ready,
     images: &[BuiltImage],
@@ -39,12 +39,10 @@ pub(crate) fn write_env_file(
 }
 
 /// The env file's text after each of the two steps of a change of keys.
-pub(crate) fn rotation(
-    context: &Context,
-    ready: &Ready,
-    images: &[BuiltImage],
-    file: &Utf8Path,
-) -> Result<[String; 2]> {
+///
+/// # Errors
+/// When the policy names no keys, or the image makes none.
+pub fn rotation(context: &Context, ready: &Ready, images: &[BuiltImage], file: &Utf8Path) -> Result<[String; 2]> {
     let pair = context.project.stack.secrets.keys.as_ref();
     let pair = pair.context("policy/stack.toml has no [secrets.keys], so there are no keys to change")?;
     let text = std::fs::read_to_string(file).with_context(|| format!("read {file}"))?;

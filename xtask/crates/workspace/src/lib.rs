@@ -9,5 +9,6 @@ pub use self::context::Context;
 pub use self::environment::Environment;
 pub use self::project::{ImagePackage, Member, Project};
 pub use self::stack_policy::{
-    Action, Client, DatabasePolicy, Entrance, Fault, KeyPair, Ledger, Load, Probe, Secrets, StackPolicy, Target,
+    Action, Client, ClusterAction, ClusterFault, ClusterPolicy, DatabasePolicy, Entrance, Fault, KeyPair, Ledger, Load,
+    Probe, Secrets, StackPolicy, Target,
 };

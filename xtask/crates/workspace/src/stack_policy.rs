@@ -30,6 +30,9 @@ pub struct StackPolicy {
     /// What `compose-e2e --faults` can do.
     #[serde(rename = "fault")]
     pub faults: Vec<Fault>,
+    /// What `kubernetes-e2e --context` does to a cluster.
+    #[serde(default)]
+    pub cluster: ClusterPolicy,
 }
 
 /// The one service that the host reaches.
@@ -67,6 +70,10 @@ pub struct DatabasePolicy {
     pub image_variable: String,
     /// What stands behind a service's name in that of its database.
     pub service_suffix: String,
+    /// What its log says when it has ended cleanly.
+    pub clean_end: String,
+    /// The longest that it may take to end.
+    pub end_limit_seconds: u64,
 }
 
 /// What is made for a stack on this machine.
@@ -151,6 +158,48 @@ pub struct Fault {
     /// A subcommand of the client that runs beside the load. A request that it logs with status 0 is a lost one, of which
     /// there may be none.
     pub beside: Option<String>,
+}
+
+/// What `kubernetes-e2e --context` does to a cluster.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterPolicy {
+    /// In the order in which it is done.
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<ClusterFault>,
+}
+
+/// Something done to a cluster under load, with its promise.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterFault {
+    /// Its name.
+    pub name: String,
+    /// What is done.
+    #[serde(rename = "do")]
+    pub action: ClusterAction,
+    /// The error statuses that clients may see; 0 stands for no answer at all.
+    pub allowed: Vec<u16>,
+    /// What clients were promised meanwhile.
+    pub promise: String,
+    /// As in [`Fault`].
+    pub beside: Option<String>,
+}
+
+/// What is done to a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClusterAction {
+    /// Every service in turn gets new pods.
+    RollOut,
+    /// A pod of the service goes at once, without a word to its program.
+    KillPod(String),
+    /// Each database's pod is deleted in turn: it ends cleanly and in time, and its data is there afterwards.
+    DeleteDatabases,
+    /// Every service to so many replicas, and back.
+    Scale(u32),
+    /// The documented change of the token keys.
+    RotateKeys,
 }
 
 /// What is done to the stack.

@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use xtask_workspace::Fault;
-
 /// `UPSTREAM_TIMEOUT` and `REQUEST_TIMEOUT` are 10 s; what is left is for the way.
 const REQUEST_LIMIT_MILLISECONDS: u64 = 12_000;
 /// A client that is slow on purpose is cut off after `HEADER_READ_TIMEOUT` (5 s).
@@ -17,7 +15,7 @@ const SHOWN: usize = 5;
 
 /// One request of a client, as the client writes it.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Record {
+pub struct Record {
     pub(super) kind: String,
     /// The idempotency key of a write.
     pub(super) key: Option<String>,
@@ -35,19 +33,23 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn succeeded(&self) -> bool {
+    /// It was answered as it should be.
+    pub fn succeeded(&self) -> bool {
         matches!(self.status, 200 | 201)
     }
 }
 
 /// Reads a log. While the client still writes, its last line may be half there.
-pub(super) fn parse(text: &str) -> Result<Vec<Record>> {
+///
+/// # Errors
+/// When a whole line is not a record.
+pub fn parse(text: &str) -> Result<Vec<Record>> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole.lines().map(|line| serde_json::from_str(line).with_context(|| format!("read `{line}`"))).collect()
 }
 
 /// Milliseconds from `since` until the last failure of any kind, once every kind has worked steadily; `None` before that.
-pub(super) fn recovered_after(records: &[Record], kinds: &[String], since_unix_ms: u64) -> Option<u64> {
+pub fn recovered_after(records: &[Record], kinds: &[String], since_unix_ms: u64) -> Option<u64> {
     let mut last_failure = since_unix_ms;
     for kind in kinds {
         let of_kind: Vec<_> =
@@ -62,10 +64,11 @@ pub(super) fn recovered_after(records: &[Record], kinds: &[String], since_unix_m
 }
 
 /// A promise that was not kept: the rule, and what shows it.
-pub(super) type Broken = (&'static str, String);
+pub type Broken = (&'static str, String);
 
-/// Holds the log of one case to its promises. `orders` are the rows of the database: idempotency key and id.
-pub(super) fn judge(case: &Fault, records: &[Record], orders: &[(String, String)]) -> Vec<Broken> {
+/// Holds the log of one case to its promises: the error statuses that clients may see, and every write. `orders` are the rows of
+/// the database: idempotency key and id.
+pub fn judge(allowed: &[u16], records: &[Record], orders: &[(String, String)]) -> Vec<Broken> {
     let mut broken = kept_writes(records, orders);
     let mut add = |rule, found: Vec<String>| {
         if !found.is_empty() {
@@ -78,13 +81,13 @@ pub(super) fn judge(case: &Fault, records: &[Record], orders: &[(String, String)
     let late = records.iter().filter(|record| record.ms > limit(record));
     add("request-hung", late.map(|record| format!("{} took {} ms", record.kind, record.ms)).collect());
     let answered = records.iter().filter(|record| record.kind != "slow" && !record.succeeded());
-    let undocumented = answered.filter_map(|record| undocumented(case, record));
+    let undocumented = answered.filter_map(|record| undocumented(allowed, record));
     add("undocumented-error", undocumented.collect());
     broken
 }
 
 /// Requests that got no answer, of clients that may lose none; a log without an answer proves nothing.
-pub(super) fn lost(client: &str, records: &[Record]) -> Option<Broken> {
+pub fn lost(client: &str, records: &[Record]) -> Option<Broken> {
     let lost = records.iter().filter(|record| record.status == 0).count();
     match records.len() - lost {
         0 => Some(("nothing-proven", format!("no request of `{client}` was answered"))),
@@ -129,9 +132,9 @@ fn kept_writes(records: &[Record], orders: &[(String, String)]) -> Vec<Broken> {
     all.into_iter().filter(|(_, found)| !found.is_empty()).map(|(rule, found)| (rule, shown(&found))).collect()
 }
 
-fn undocumented(case: &Fault, record: &Record) -> Option<String> {
+fn undocumented(allowed: &[u16], record: &Record) -> Option<String> {
     let (kind, status) = (&record.kind, record.status);
-    if !case.allowed.contains(&status) {
+    if !allowed.contains(&status) {
         return Some(format!("{kind} was answered with {status}"));
     }
     if status != 0 && !record.problem {

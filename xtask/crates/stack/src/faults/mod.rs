@@ -1,7 +1,7 @@
 //! `compose-e2e --faults`: the stack is broken on purpose under a load, and held to what its clients were promised.
 
 mod inject;
-mod ledger;
+pub mod ledger;
 mod writes;
 
 use std::thread;
@@ -131,7 +131,7 @@ impl Bench<'_> {
             records.extend(read(&slow_log(&log))?);
         }
         let writes = self.writes(case)?;
-        let mut broken = ledger::judge(case, &records, &writes);
+        let mut broken = ledger::judge(&case.allowed, &records, &writes);
         if let Some(beside) = &case.beside {
             broken.extend(ledger::lost(beside, &read(&beside_log(&log))?));
         }

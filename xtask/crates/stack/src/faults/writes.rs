@@ -45,7 +45,7 @@ impl Bench<'_> {
                 self.sql(&statement.replace("{key}", key))?;
             }
         }
-        let found = ledger::judge(case, &records, &self.writes(case)?);
+        let found = ledger::judge(&case.allowed, &records, &self.writes(case)?);
         let rules: Vec<_> = found.iter().map(|(rule, _)| *rule).collect();
         let missed = ["write-lost", "write-twice"].into_iter().filter(|rule| !rules.contains(rule));
         Ok(missed.map(|rule| ("control-failed", format!("the check did not notice a planted {rule}"))).collect())

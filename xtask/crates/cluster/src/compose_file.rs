@@ -1,4 +1,4 @@
-//! A cluster's containers as a Compose file. What the engine has no word for is left out or replaced, and said.
+//! Where there is no cluster: its containers as a Compose file. What the engine has no word for is left out or replaced, and named.
 
 use anyhow::{Result, ensure};
 use serde_json::{Map, Value, json};
@@ -20,19 +20,24 @@ const PROCESSES: u32 = 128;
 
 /// The file, and what is not as the manifests say.
 #[derive(Debug)]
-pub(super) struct Rendered {
-    pub(super) file: Value,
-    pub(super) instead: Vec<String>,
+pub struct ComposeFile {
+    /// The Compose file as JSON.
+    pub file: Value,
+    /// A sentence each: what stands for what, and what nothing stands for.
+    pub instead: Vec<String>,
 }
 
 /// `packages` are the images that are built here; `is_own_base` tells a home-made Postgres image, whose user has another number.
-pub(super) fn render(
+///
+/// # Errors
+/// [`Stop::Repository`] for what cannot be run without a cluster.
+pub fn compose_file(
     cluster: &Cluster,
     packages: &[&str],
     secrets: &Secrets,
     policy: &StackPolicy,
     is_own_base: bool,
-) -> Result<Rendered> {
+) -> Result<ComposeFile> {
     let (entrance, foreign_image) = (&policy.entrance, &policy.database.image_variable);
     let mut instead = vec![
         format!("a published port of {} for the Ingress", entrance.service),
@@ -84,7 +89,7 @@ pub(super) fn render(
         gateway["ports"] = json!([format!("127.0.0.1:${{{}}}:{}", entrance.variable, port.unwrap_or_default())]);
         gateway["networks"][OUTSIDE] = json!({});
     }
-    Ok(Rendered { file: json!({ "services": services, "networks": networks, "volumes": volumes }), instead })
+    Ok(ComposeFile { file: json!({ "services": services, "networks": networks, "volumes": volumes }), instead })
 }
 
 fn service(container: &Container, deployment: &Deployment, secrets: &Secrets) -> Value {
@@ -185,11 +190,11 @@ mod tests {
 
     const PACKAGES: [&str; 4] = ["mini-gateway", "mini-order", "mini-product", "mini-user"];
 
-    fn rendered(is_own_base: bool) -> Rendered {
+    fn rendered(is_own_base: bool) -> ComposeFile {
         let project = Project::load(env!("CARGO_MANIFEST_DIR")).unwrap();
         let secrets = Policy::parse("env.toml", &project.policy("env.toml").unwrap()).unwrap().kubernetes.secrets;
         let cluster = Cluster::read(&kustomize::read_plain(&project.root, "k8s/base").unwrap(), &secrets);
-        render(&cluster, &PACKAGES, &secrets, &project.stack, is_own_base).unwrap()
+        compose_file(&cluster, &PACKAGES, &secrets, &project.stack, is_own_base).unwrap()
     }
 
     #[test]
@@ -216,11 +221,9 @@ mod tests {
         let instead = rendered(false).instead;
         let wanted = "the engine's stop signal for the preStop `pg_ctl stop --mode fast --no-wait` of user-db";
         assert!(instead.iter().any(|line| line == wanted), "{instead:?}");
-        let container = Container {
-            has_post_start: true,
-            fixed: [("/etc/x".to_owned(), "settings".to_owned())].into(),
-            ..Container::default()
-        };
+        let mut container = Container::default();
+        container.has_post_start = true;
+        container.fixed.insert("/etc/x".to_owned(), "settings".to_owned());
         assert_eq!(left_out(&container, "user").len(), 2);
     }
 
