@@ -77,7 +77,7 @@ fn files(project: &Project) -> Vec<String> {
             let path = entry.unwrap().into_path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.extension() != Some("png") {
                 files.push(path.strip_prefix(&project.root).unwrap().to_string());
             }
         }
