@@ -4,11 +4,14 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use xtask_engine::ready;
 use xtask_image_build::{Build, Cache, Choice, check_layout};
-use xtask_outcome::Outcome;
+use xtask_outcome::{Outcome, Stop};
 use xtask_workspace::Context;
 
 /// Build the images of the services, tagged mini-<service>:local.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask build-images\n  cargo xtask build-images order --strategy host      # seconds after an edit\n  cargo xtask build-images --explain      # why each image is built, or not"
+)]
 pub(crate) struct BuildImages {
     /// Which images (`user` or `mini-user`); all of them when none is named.
     names: Vec<String>,
@@ -25,7 +28,7 @@ pub(crate) struct BuildImages {
     #[arg(long, value_name = "REF")]
     cache: Option<Cache>,
     /// Read layers from --cache and write none: for jobs that are not trusted with it.
-    #[arg(long, requires = "cache")]
+    #[arg(long, requires = "cache", conflicts_with = "no_cache")]
     cache_read_only: bool,
     /// Build for another platform than the builder's own, such as linux/arm64, where the builder can.
     #[arg(long, value_name = "OS/ARCH")]
@@ -61,6 +64,11 @@ impl From<Strategy> for xtask_image_build::Strategy {
 
 impl BuildImages {
     pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
+        if let (Strategy::Host, Some(platform)) = (self.strategy, &self.platform) {
+            let text =
+                format!("--platform {platform} is for --strategy container: on the host cargo compiles for the host");
+            return Err(Stop::Usage(text).into());
+        }
         check_layout(&context.project)?;
         context.project.select(&self.names)?;
         let build = Build {

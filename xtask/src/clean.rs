@@ -16,6 +16,9 @@ const REMOVE_LIMIT_SECONDS: u64 = 120;
 /// Remove the stacks that interrupted or kept runs left; with --all also the stack of `up` (its databases stay), the bases and
 /// what was fetched and compiled.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask clean\n  cargo xtask clean --all      # the home-made bases and target/xtask, too"
+)]
 pub(crate) struct Clean {
     /// Remove the stack of `up` but for its databases, the home-made base images and everything under target/xtask, too.
     #[arg(long)]

@@ -11,6 +11,9 @@ use xtask_workspace::Context;
 
 /// Bring the stack up on the hardened images, assert the hardening, run the end-to-end journey, and tear it down.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask compose-e2e\n  cargo xtask compose-e2e --faults=user-killed --keep\n  cargo xtask compose-e2e --base-url http://127.0.0.1:8080"
+)]
 pub(crate) struct ComposeE2e {
     /// Leave the stack running, and say how to reach it and how to end it.
     #[arg(long)]

@@ -91,7 +91,7 @@ fn every_documented_command_line_is_one_that_xtask_takes() {
     let mut wrong = Vec::new();
     let mut places = Vec::new();
     for file in files(&project) {
-        let text = std::fs::read_to_string(project.root.join(&file)).unwrap();
+        let text = String::from_utf8_lossy(&std::fs::read(project.root.join(&file)).unwrap()).into_owned();
         for words in commands(&file, &text) {
             wrong.extend(refusal(&words).map(|why| format!("{file}: cargo xtask {}: {why}", words.join(" "))));
             places.push(file.clone());

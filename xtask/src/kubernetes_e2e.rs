@@ -23,6 +23,9 @@ use crate::audit_env;
 /// read-only roots, mounts, limits, readiness probes and names are those of the rendered manifests, and a network stands for each
 /// flow that the NetworkPolicies allow.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask kubernetes-e2e --overlay k8s/overlays/local\n  cargo xtask kubernetes-e2e --context kind-shop"
+)]
 pub(crate) struct KubernetesE2e {
     /// Which folder to render, such as k8s/overlays/local; without --context all that the policy lists when none is named, with
     /// it the first.
@@ -50,14 +53,15 @@ impl KubernetesE2e {
         if let Some(name) = &self.context {
             return self.on_cluster(context, name, outcome);
         }
+        let policy = audit_env::policy(context)?.kubernetes;
+        let folders = if self.overlay.is_empty() { &policy.overlays } else { &self.overlay };
+        manifests::all_there(&context.project.root, folders, &policy.overlays)?;
         let ready = ready(context)?;
         let Some(images) = outcome.step("build-images", |outcome| Build::default().run(context, &ready, outcome))?
         else {
             return Ok(());
         };
-        let policy = audit_env::policy(context)?.kubernetes;
-        let folders = if self.overlay.is_empty() { &policy.overlays } else { &self.overlay };
-        eprintln!("kubernetes-e2e: {} in turn, 30 s each", folders.join(", "));
+        context.runner.progress().detail(&format!("{} in turn, 30 s each", folders.join(", ")));
         outcome.evidence.extend(ready.evidence());
         for folder in folders {
             outcome.step(folder, |outcome| test(context, &ready, &images, &policy, folder, outcome))?;

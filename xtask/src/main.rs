@@ -6,7 +6,9 @@ mod audit_env;
 mod bench;
 mod build_images;
 mod clean;
+mod completions;
 mod compose_e2e;
+mod face;
 mod kubernetes_e2e;
 mod linters;
 mod panics;
@@ -18,7 +20,6 @@ mod test;
 mod up;
 mod verify;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -26,25 +27,28 @@ use anyhow::{Error, Result};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use xtask_outcome::{Outcome, Report, Stop};
 use xtask_process::{Interrupt, Runner};
-use xtask_workspace::{Context, Project};
+use xtask_workspace::{Context, Environment, Project};
 
-use crate::publish::{Format, Journal};
+use crate::face::Face;
+use crate::publish::Journal;
+
+const EXAMPLES: &str = "Examples:
+  cargo xtask verify                           # the main job
+  cargo xtask test                             # formatting, lints, all tests
+  cargo xtask build-images order --strategy host   # seconds after an edit
+  cargo xtask up                               # the stack to play with";
 
 /// Builds, scans, audits and end-to-end tests the container images of this workspace.
 ///
 /// Exit codes: 0 fine; 1 a finding or the repository's own fault; 2 usage; 3 a tool, base, database or machine is missing or
 /// broken; 4 a time limit; 5 a fault of xtask itself; 130 or 143 interrupted.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 120)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How the result is printed on standard output; progress goes to standard error.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Show every program that runs, also the quiet ones, and all evidence.
-    #[arg(short, long, global = true)]
-    verbose: bool,
+    #[command(flatten)]
+    face: Face,
 }
 
 #[derive(Debug, Subcommand)]
@@ -66,9 +70,19 @@ enum Command {
     Restart(up::Restart),
     Bench(bench::Bench),
     Clean(clean::Clean),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 impl Command {
+    fn about_itself(&self) -> Result<()> {
+        match self {
+            Self::Completions(command) => command.print(&mut Cli::command()),
+            Self::Man(command) => command.write(Cli::command()),
+            _ => Ok(()),
+        }
+    }
+
     fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
         match self {
             Self::Setup(command) => command.run(context, outcome),
@@ -88,20 +102,32 @@ impl Command {
             Self::Restart(command) => command.run(context, outcome),
             Self::Bench(command) => command.run(context, outcome),
             Self::Clean(command) => command.run(context, outcome),
+            Self::Completions(_) | Self::Man(_) => self.about_itself(),
         }
     }
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    let parsed = Cli::command().try_get_matches_from(&arguments).and_then(|matches| {
+    let (as_json, color) = face::asked(&arguments);
+    let parsed = Cli::command().color(color).try_get_matches_from(&arguments).and_then(|matches| {
         let name = matches.subcommand_name().unwrap_or_default().to_owned();
         Ok((name, Cli::from_arg_matches(&matches)?))
     });
     let (name, cli) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => return ExitCode::from(refuse(&error, publish::asks_for_json(&arguments))),
+        Err(error) => return ExitCode::from(refuse(&error, as_json)),
     };
+    if let Command::Completions(_) | Command::Man(_) = cli.command {
+        // About the command line alone: no workspace is read, and no report is left.
+        return cli.command.about_itself().map_or_else(
+            |error| {
+                eprintln!("error: {error:#}");
+                ExitCode::from(3)
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
     let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy()).collect();
     let rerun = shlex::try_join(words.iter().map(AsRef::as_ref)).unwrap_or_default();
     ExitCode::from(run(&cli, &name, &format!("cargo xtask {rerun}")))
@@ -117,49 +143,48 @@ fn refuse(error: &clap::Error, as_json: bool) -> u8 {
     }
     let mut outcome = Outcome::default();
     outcome.fail(&Error::from(Stop::Usage(error.to_string().trim_end().to_owned())));
-    publish::print(&Report::running("", "").ended(outcome, 0.0), Format::Json, false);
+    print!("{}", Report::running("", "").ended(outcome, 0.0).json());
     code
 }
 
 fn run(cli: &Cli, name: &str, rerun: &str) -> u8 {
     let started = Instant::now();
+    let face = &cli.face;
     let mut outcome = Outcome::default();
     let report = Report::running(name, rerun);
-    let context = match begin(cli) {
+    let context = match begin(cli, name) {
         Ok(context) => context,
         Err(error) => {
             outcome.fail(&error);
             let report = report.ended(outcome, started.elapsed().as_secs_f64());
-            publish::print(&report, cli.format, cli.verbose);
+            face.print(&report, &Environment::read(), &[]);
             return report.exit_code();
         }
     };
-    panics::install(&context.project);
-    let journal = Journal::begin(&context.project, report, &mut outcome);
+    let (project, progress) = (&context.project, context.runner.progress());
+    panics::install(project);
+    outcome.progress = progress.clone();
+    let log = publish::keep_log(project, name, progress);
+    let journal = Journal::begin(project, report, &mut outcome);
+    let mut files = journal.files(project).to_vec();
+    files.extend(log.ok().map(|log| ("log", log)));
     outcome.command(|outcome| cli.command.run(&context, outcome));
-    panics::locate(&context.project, &mut outcome);
+    panics::locate(project, &mut outcome);
     let report = journal.end(outcome, started.elapsed().as_secs_f64());
-    publish::print(&report, cli.format, cli.verbose);
-    publish::to_github(&context.project, &report);
+    progress.finish(!face.is_shared());
+    face.print(&report, &project.environment, &files);
+    publish::to_github(project, &report, progress);
     report.exit_code()
 }
 
-fn begin(cli: &Cli) -> Result<Context> {
-    let interrupt = Interrupt::install()?;
+fn begin(cli: &Cli, name: &str) -> Result<Context> {
+    let progress = cli.face.progress(&Environment::read(), name)?;
+    let interrupt = Interrupt::install(progress.clone())?;
     let project = Project::load(env!("CARGO_MANIFEST_DIR"))?;
-    let terminal = std::io::stderr().is_terminal() && !project.environment.ci;
-    Ok(Context { project, runner: Runner::new(interrupt, cli.verbose), terminal })
+    Ok(Context { project, runner: Runner::new(interrupt, progress) })
 }
 
+#[cfg(test)]
+mod command_line;
 #[cfg(test)]
 mod documented;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
-    }
-}

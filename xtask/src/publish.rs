@@ -1,35 +1,13 @@
-//! Where a report goes: standard output, its file, GitHub's job summary and annotations.
+//! Where a report goes: its file, GitHub's job summary and annotations; and the log of what ran.
 
-use std::ffi::OsString;
+use std::fs::File;
 use std::io::Write as _;
 
-use clap::ValueEnum;
-use xtask_outcome::{Outcome, Report, Verdict, github};
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use xtask_outcome::{Outcome, Progress, Report, Verdict, github};
 use xtask_page::Shelf;
 use xtask_workspace::Project;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    Text,
-    Json,
-}
-
-/// Whether a command line that is not understood asks for JSON.
-pub(crate) fn asks_for_json(arguments: &[OsString]) -> bool {
-    let pairs = arguments.windows(2);
-    arguments.iter().any(|word| word == "--format=json")
-        || pairs.into_iter().any(|pair| pair[0] == "--format" && pair[1] == "json")
-}
-
-/// Prints the result on standard output.
-pub(crate) fn print(report: &Report, format: Format, with_evidence: bool) {
-    let shown = match format {
-        Format::Text => report.text(with_evidence),
-        Format::Json => report.json(),
-    };
-    // A closed pipe (`| head`) is the reader's choice and no error.
-    let _ = std::io::stdout().write_all(shown.as_bytes());
-}
 
 /// `target/xtask/reports/<command>.json` and the page beside it: they say `running` from the start, so that no crash leaves an old
 /// verdict behind.
@@ -40,12 +18,18 @@ pub(crate) struct Journal {
 
 impl Journal {
     pub(crate) fn begin(project: &Project, report: Report, outcome: &mut Outcome) -> Self {
-        let file = project.out().join("reports").join(format!("{}.json", report.command));
-        let shelf = Shelf::open(&file);
+        let shelf = Shelf::open(&reports(project).join(format!("{}.json", report.command)));
         if let Err(error) = shelf.put(&report) {
             outcome.broken("report", format!("{error:#}"));
         }
         Self { shelf, report }
+    }
+
+    /// The report and the page, each with its path from the root.
+    pub(crate) fn files(&self, project: &Project) -> [(&'static str, String); 2] {
+        let file = reports(project).join(&self.report.command);
+        [("report", "json"), ("page", "html")]
+            .map(|(what, kind)| (what, from_root(project, &file.with_extension(kind))))
     }
 
     /// Writes the report of the end, and gives it.
@@ -67,8 +51,27 @@ impl Journal {
     }
 }
 
+/// `target/xtask/logs/<command>.log`: every step and every program of this run. Gives its path from the root.
+///
+/// # Errors
+/// When the file cannot be made; nothing else depends on it.
+pub(crate) fn keep_log(project: &Project, command: &str, progress: &Progress) -> Result<String> {
+    let file = project.out().join("logs").join(format!("{command}.log"));
+    std::fs::create_dir_all(file.with_file_name(""))?;
+    progress.keep(File::create(&file).with_context(|| format!("create {file}"))?);
+    Ok(from_root(project, &file))
+}
+
+fn reports(project: &Project) -> Utf8PathBuf {
+    project.out().join("reports")
+}
+
+fn from_root(project: &Project, file: &Utf8Path) -> String {
+    file.strip_prefix(&project.root).unwrap_or(file).to_string()
+}
+
 /// In GitHub Actions: the job summary, and annotations on standard error.
-pub(crate) fn to_github(project: &Project, report: &Report) {
+pub(crate) fn to_github(project: &Project, report: &Report, progress: &Progress) {
     if let Some(file) = &project.environment.github_step_summary {
         let written = std::fs::OpenOptions::new()
             .append(true)
@@ -76,24 +79,12 @@ pub(crate) fn to_github(project: &Project, report: &Report) {
             .open(file)
             .and_then(|mut file| file.write_all(github::summary(report).as_bytes()));
         if let Err(error) = written {
-            eprintln!("the job summary {file} could not be written: {error}");
+            progress.say(&format!("the job summary {file} could not be written: {error}"));
         }
     }
     if project.environment.github_actions {
         for line in github::annotations(report, |name| project.root.join(name).is_file()) {
-            eprintln!("{line}");
+            progress.say(&line);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_is_asked_for_in_both_spellings() {
-        let asks = |words: &[&str]| asks_for_json(&words.iter().map(OsString::from).collect::<Vec<_>>());
-        assert!(asks(&["xtask", "--format", "json", "nope"]) && asks(&["xtask", "nope", "--format=json"]));
-        assert!(!asks(&["xtask", "--format", "text", "json"]) && !asks(&["xtask"]));
     }
 }

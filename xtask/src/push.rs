@@ -13,6 +13,7 @@ use xtask_workspace::Context;
 /// Credentials are those of `docker login`. Every image goes under the commit's short id first; when all are there and
 /// read back, the branch and (on a commit with the git tag `v<version>`) the version follow.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo xtask push ghcr.io/shop --dry-run\n  cargo xtask push ghcr.io/shop")]
 pub(crate) struct Push {
     /// Where to: HOST[:PORT][/FOLDER], such as ghcr.io/shop.
     registry: String,
@@ -44,6 +45,7 @@ impl Push {
 ///
 /// Nothing is pulled or run. Without --key, or --identity and --issuer, signatures and statements are not checked.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo xtask verify-pushed ghcr.io/shop")]
 pub(crate) struct VerifyPushed {
     /// Where to look: the registry that was pushed to, or a copy of it.
     registry: String,

@@ -14,6 +14,9 @@ use crate::audit_env;
 
 /// Scan the built images for vulnerabilities, secrets and misconfigurations, and judge the findings by the policy.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask scan --db DIR      # where no registry is in reach\n  cargo xtask scan --baseline scan.json      # what is new since then"
+)]
 pub(crate) struct ScanImages {
     /// Which images (`user` or `mini-user`); all of them, and what stands beside them, when none is named.
     names: Vec<String>,
@@ -26,7 +29,7 @@ pub(crate) struct ScanImages {
     #[arg(long, value_name = "FILE")]
     baseline: Option<Utf8PathBuf>,
     /// Write what was seen to docs/scans/.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "image")]
     write: bool,
 }
 

@@ -26,6 +26,9 @@ const POLL_MILLISECONDS: u64 = 100;
 
 /// Check formatting and lints and run all tests, API tests against a real Postgres included.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --all      # the suite on the real engine, too; half an hour"
+)]
 pub(crate) struct Test {
     /// Also run the slow suite, which builds images and drives stacks on the real engine.
     #[arg(long)]
@@ -37,10 +40,8 @@ pub(crate) struct Test {
 
 impl Test {
     pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
-        eprintln!(
-            "test: format, lints, tests; 3 to 6 minutes the first time{}",
-            if self.all { ", then the engine suite, 25 minutes" } else { "" }
-        );
+        let suite = if self.all { ", then the engine suite, 25 minutes" } else { "" };
+        context.runner.progress().detail(&format!("format, lints, tests; 3 to 6 minutes the first time{suite}"));
         let folder = self.database_folder()?;
         let ready = ready(context)?;
         outcome.evidence.extend(ready.evidence());

@@ -14,6 +14,7 @@ use crate::build_images::Strategy;
 ///
 /// Without --strategy and --profile each image is built as it was built last, the first time by the container.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo xtask up\n  cargo xtask up user --profile dev --watch")]
 pub(crate) struct Up {
     /// Which services to build; the others go on as they are. All of them when none is named.
     names: Vec<String>,
@@ -39,6 +40,7 @@ enum Profile {
 
 /// Stop this checkout's stack; works without .env, whatever it was started with.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo xtask down\n  cargo xtask down --volumes      # with its data")]
 pub(crate) struct Down {
     /// Delete the databases, too.
     #[arg(long)]
@@ -47,10 +49,12 @@ pub(crate) struct Down {
 
 /// List the containers of this checkout's stack, how each is, and by which strategy its image was built.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo xtask ps")]
 pub(crate) struct Ps {}
 
 /// Print the logs of this checkout's stack in the order of time, each line with its service in front.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo xtask logs user --follow\n  cargo xtask logs --tail 20")]
 pub(crate) struct Logs {
     /// Which services; all of them when none is named.
     names: Vec<String>,
@@ -64,6 +68,7 @@ pub(crate) struct Logs {
 
 /// Stop services as a deployment does, start them again, and wait until the stack is ready.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo xtask restart user")]
 pub(crate) struct Restart {
     /// Which services.
     #[arg(required = true)]

@@ -12,8 +12,14 @@ use xtask_workspace::Context;
 use crate::audit_env;
 use crate::scan::{self, DatabaseArgs};
 
+const NEXT: &str = "cargo xtask up";
+const NEXT_WHEN_READY: &str = "cargo xtask push REGISTRY";
+
 /// Build the images, scan and audit them, and test the stack end to end: the main job.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask verify\n  cargo xtask verify --db DIR      # with a database of vulnerabilities at hand\n  cargo xtask verify --strict      # as workflows do: what was not checked is an error"
+)]
 pub(crate) struct Verify {
     /// A check that could not be made is an error (exit 3); workflows use this.
     #[arg(long)]
@@ -25,13 +31,16 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
         outcome.strict = self.strict;
-        eprintln!(
-            "verify: setup, build-images, scan, audit-env, compose-e2e; 5 to 10 minutes the first time, below one minute when nothing changed"
-        );
+        let text = "setup, build-images, scan, audit-env, compose-e2e; 5 to 10 minutes the first time, below one minute when nothing changed";
+        context.runner.progress().detail(text);
         // Outside a git repository everything can be verified, and nothing shipped.
         let tree = Tree::read(context).ok();
         tree.iter().for_each(|tree| outcome.evidence("commit", tree.evidence()));
-        let ready = ready(context)?;
+        let ready = outcome.needed_step("setup", |outcome| {
+            let ready = ready(context)?;
+            ready.counts().into_iter().for_each(|(what, count)| outcome.checked(what, count));
+            Ok(ready)
+        })?;
         // From here on it is judged again: what the last run found no longer counts.
         forget(&context.project)?;
         outcome.evidence.extend(ready.evidence());
@@ -47,6 +56,7 @@ impl Verify {
         if outcome.findings.is_empty() && outcome.failures.is_empty() {
             let ready_to_push = record(context, tree, &images, &ready, outcome)?;
             outcome.note(format!("ready to push: {ready_to_push}"));
+            outcome.next = Some(if ready_to_push.starts_with("yes") { NEXT_WHEN_READY } else { NEXT }.to_owned());
         }
         Ok(())
     }

@@ -213,6 +213,25 @@ fn xtask_inherits_nothing_and_names_every_version_once() {
     assert_eq!(lints.len(), 1, "the lints of all crates are the same: {lints:#?}");
 }
 
+/// What is redrawn on a terminal and what is printed beside it would overwrite each other.
+#[test]
+fn standard_error_is_written_to_in_one_place() {
+    let mut sources = Vec::new();
+    for manifest in own_manifests() {
+        product_sources(&manifest.parent().unwrap().join("src"), &mut sources);
+    }
+    let writes = |text: &str| ["eprintln!", "eprint!", "stderr()"].iter().any(|way| text.contains(way));
+    // Before there is any progress, and when even a file cannot be written; the progress itself, and what it asks the terminal.
+    let allowed = ["src/main.rs", "src/panics.rs", "src/face.rs", "progress/plain.rs", "progress/live.rs"];
+    let found: Vec<_> = sources
+        .iter()
+        .filter(|(path, text)| writes(text) && !allowed.iter().any(|file| path.ends_with(file)))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(found.is_empty(), "next: say it on `context.runner.progress()`: {found:#?}");
+    assert!(writes("    eprintln!(\"x\");"), "the control: what must be found");
+}
+
 /// Which modules of a crate import which: by the first part of their paths, without tests and comments.
 fn imports(source: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let mut files = Vec::new();

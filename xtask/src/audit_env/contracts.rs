@@ -60,7 +60,7 @@ pub(super) fn without_building(context: &Context, ready: &Ready, outcome: &mut O
         };
         match origin {
             Ok(origin) => {
-                eprintln!("audit-env: the contract of {} comes from {origin}", one.name);
+                context.runner.progress().detail(&format!("the contract of {} comes from {origin}", one.name));
                 origins.insert(one.name.clone(), origin.into());
             }
             Err(why) => {

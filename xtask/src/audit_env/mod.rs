@@ -27,6 +27,9 @@ const POLICY: &str = "env.toml";
 /// example, docs/deployment.md, workflow files. Without kubectl the Kubernetes base alone is read, and the report
 /// says so.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask audit-env\n  cargo xtask audit-env --static      # only compare; seconds\n  cargo xtask audit-env --write      # after a change of a variable"
+)]
 pub(crate) struct AuditEnv {
     /// Which images (`user` or `mini-user`); all of them when none is named.
     names: Vec<String>,
@@ -97,10 +100,7 @@ pub(crate) fn check(
 
 /// Holds the contracts against the places and, where that is asked for, against what the images do.
 fn hold(context: &Context, ready: &Ready, images: &[Audited], options: &Options, outcome: &mut Outcome) -> Result<()> {
-    eprintln!(
-        "audit-env: compare the places (2 s){}",
-        if options.only_static { "" } else { ", then try each new image (20 s)" }
-    );
+    context.runner.progress().now("compares the places that set or document a variable");
     outcome.evidence.extend(ready.evidence());
     let policy = policy(context)?;
     let mut places = gather::places(context, ready, images, &policy)?;
@@ -138,7 +138,7 @@ fn hold(context: &Context, ready: &Ready, images: &[Audited], options: &Options,
     store(context, &matrices)?;
     outcome.evidence("matrix", Matrix::evidence(&matrices));
     if options.show_matrix {
-        matrices.iter().flat_map(Matrix::notes).for_each(|line| outcome.note(line));
+        matrices.iter().map(Matrix::table).for_each(|table| outcome.table(table));
     }
     live
 }

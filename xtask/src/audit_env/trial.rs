@@ -34,6 +34,7 @@ type Observed = BTreeMap<String, Vec<Observation>>;
 /// Starts what has to be started for the services in `wanted` and gives what was seen. Whatever happens, everything that
 /// was started is removed.
 pub(super) fn run(context: &Context, ready: &Ready, plans: &[Plan], wanted: &[String]) -> Result<Observed> {
+    context.runner.progress().now(&format!("tries the images of {}", wanted.join(", ")));
     let mut audit = Audit::begin(context, ready)?;
     context
         .runner
@@ -44,7 +45,7 @@ pub(super) fn run(context: &Context, ready: &Ready, plans: &[Plan], wanted: &[St
     context.runner.interrupt().on_second(None);
     let observed = match (observed, &removed) {
         (Err(first), Err(second)) => {
-            eprintln!("audit-env: the clean-up failed as well: {second:#}");
+            context.runner.progress().say(&format!("audit-env: the clean-up failed as well: {second:#}"));
             return Err(first);
         }
         (observed, _) => observed?,
@@ -58,7 +59,7 @@ pub(crate) fn remove_leftovers(context: &Context, docker: &Tool) -> Result<usize
     let leftovers = RunFolder::leftovers(&folder(context), &prefix(context))?;
     let count = leftovers.len();
     for run in leftovers {
-        eprintln!("removing {}, left by an earlier run", run.name);
+        context.runner.progress().now(&format!("removes {}, left by an earlier run", run.name));
         remove(context, docker, &run.name)?;
         run.end()?;
     }

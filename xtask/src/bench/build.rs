@@ -47,10 +47,10 @@ impl Row {
 
 pub(super) fn measure(context: &Context, write: bool, quick: bool, outcome: &mut Outcome) -> Result<()> {
     let (others, minutes) = if quick { ("", 10) } else { (", by cargo-chef and naively", 25) };
-    eprintln!(
+    context.runner.progress().say(&format!(
         "bench build: cold builds by cargo, in the container, on the host{others}, then edits; about {minutes} minutes. \
          What is committed is measured; keep the machine quiet"
-    );
+    ));
     let ready = ready(context)?;
     let bench = Bench::new(context, &ready, quick)?;
     let rows = bench.rows();
@@ -271,14 +271,14 @@ impl<'a> Bench<'a> {
     /// How long a program runs, in seconds; it has to succeed.
     fn time(&self, command: Cmd<'_>) -> Result<f64> {
         let line = command.to_string();
-        eprintln!("$ {line}");
+        self.context.runner.progress().now(&line);
         let started = Instant::now();
         let captured = self.context.runner.capture(command, BUILD_LIMIT_SECONDS)?;
         let seconds = started.elapsed().as_secs_f64();
         if !captured.status.success() {
             return Err(Stop::Repository(format!("`{line}` failed: {}", captured.tail())).into());
         }
-        eprintln!("  {seconds:.2} s");
+        self.context.runner.progress().detail(&format!("{line} took {seconds:.2} s"));
         Ok(seconds)
     }
 }

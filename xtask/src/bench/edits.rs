@@ -23,9 +23,10 @@ const EDIT: VisibleEdit = VisibleEdit {
 const PROFILES: [(&str, f64); 2] = [("dev", 5.0), ("release", 15.0)];
 
 pub(super) fn measure(context: &Context, write: bool, outcome: &mut Outcome) -> Result<()> {
-    eprintln!(
+    let text = format!(
         "bench loop: a clone's stack with the dev profile and with release, {EDITS} edits each; about 10 minutes. Keep the machine quiet"
     );
+    context.runner.progress().say(&text);
     let ready = ready(context)?;
     let bench = Bench::new(context, &ready, true)?;
     let program = Utf8PathBuf::try_from(std::env::current_exe().context("find this program's own file")?)?;

@@ -17,7 +17,7 @@ const NAIVE_TAG: &str = "mini-naive-user:local";
 const SIZE_FORMAT: &str = "{{.Size}}";
 
 pub(super) fn measure(context: &Context, write: bool, outcome: &mut Outcome) -> Result<()> {
-    eprintln!("bench images: builds the images, then a naive one beside them, about 3 minutes");
+    context.runner.progress().now("builds the images, then a naive one beside them; about 3 minutes");
     let ready = ready(context)?;
     let built = Build::default().run(context, &ready, outcome)?;
     let naive_bytes = naive(context, &ready)?;

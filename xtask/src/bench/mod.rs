@@ -11,6 +11,7 @@ use xtask_workspace::Context;
 
 /// Measure figures beside their alternative.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo xtask bench images\n  cargo xtask bench build --quick")]
 pub(crate) struct Bench {
     #[command(subcommand)]
     what: What,

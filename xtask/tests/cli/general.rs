@@ -10,6 +10,18 @@ fn an_unknown_image_is_a_usage_error_that_lists_the_known_ones_and_starts_nothin
 }
 
 #[test]
+fn what_cannot_be_meant_is_a_usage_error_in_plain_words_and_starts_nothing() {
+    let workspace = Workspace::new();
+    let host = workspace.xtask(&["build-images", "--strategy", "host", "--platform", "linux/arm64"]);
+    assert!(host.code == 2 && host.stdout.contains("is for --strategy container"), "{}", host.all());
+    let overlay = workspace.xtask(&["kubernetes-e2e", "--overlay", "nope"]);
+    assert_eq!(overlay.code, 2, "{}", overlay.all());
+    assert!(overlay.stdout.contains("there is no overlay `nope`: it has no kustomization.yaml"), "{}", overlay.all());
+    assert!(overlay.stdout.contains("the overlays are k8s/overlays/"), "{}", overlay.all());
+    assert_eq!(workspace.calls(), "");
+}
+
+#[test]
 fn calls_are_the_same_from_every_folder_of_a_checkout_with_blanks_in_its_path() {
     let workspace = Workspace::new();
     let calls = |folder: &str| {

@@ -12,4 +12,5 @@ mod general;
 mod outcome;
 mod push;
 mod scan;
+mod terminal;
 mod workspace;

@@ -286,8 +286,8 @@ fn a_system_that_the_database_does_not_know_is_told_and_no_pass() {
     write_database(&scanned.database, 0, &["cargo::RustSec", "debian 12"]);
     let ended = scanned.scan(&[]);
     assert_eq!(ended.code, 3, "{}", ended.all());
-    let last = ended.stdout.lines().last().unwrap();
-    assert!(last.starts_with("INCOMPLETE: vulnerabilities of debian 13.8 in postgres not checked"), "{}", ended.all());
+    assert!(ended.stdout.contains("not checked: vulnerabilities of debian 13.8 in postgres ("), "{}", ended.all());
+    assert!(ended.stdout.contains("INCOMPLETE scan: "), "{}", ended.all());
     let gap = &scanned.report()["evidence"]["covered"]["postgres"]["not_covered"];
     assert_eq!(gap, "debian 13.8: the database has no data for its 1 packages");
     write_database(&scanned.database, 0, &["debian 13"]);
@@ -336,12 +336,8 @@ fn without_a_database_secrets_and_configuration_are_still_checked_and_the_end_is
     scanned.but(fetch_fails);
     let ended = scanned.workspace.xtask(&["scan"]);
     assert_eq!(ended.code, 3, "{}", ended.all());
-    let last = ended.stdout.lines().last().unwrap();
-    assert!(
-        last.starts_with("INCOMPLETE: vulnerabilities not checked (there is no database: no registry in reach"),
-        "{}",
-        ended.all()
-    );
+    let told = "not checked: vulnerabilities (there is no database: no registry in reach";
+    assert!(ended.stdout.contains(told) && ended.stdout.contains("INCOMPLETE scan: "), "{}", ended.all());
     let calls = scanned.workspace.calls();
     assert!(calls.contains("--scanners secret sha256:user") && calls.contains("trivy config"), "{calls}");
     assert!(!calls.contains("vuln"), "{calls}");
@@ -396,7 +392,7 @@ fn a_registry_that_limits_requests_is_asked_again() {
     let ended = scanned.workspace.xtask(&["scan"]);
     assert_eq!(ended.code, 0, "{}", ended.all());
     assert_eq!(scanned.workspace.calls().matches("--download-db-only").count(), 2, "{}", scanned.workspace.calls());
-    assert!(ended.stderr.contains("asking again in 1 s"), "{}", ended.all());
+    assert!(ended.stderr.contains("asks again in 1 s"), "{}", ended.all());
 }
 
 #[test]

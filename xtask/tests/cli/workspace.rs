@@ -273,30 +273,32 @@ value_of() {{ wanted=$1; shift; while [ $# -gt 0 ]; do [ "$1" = "$wanted" ] && {
         std::fs::remove_dir_all(&self.stubs).unwrap();
     }
 
-    fn command(&self, folder: &str, arguments: &[&str]) -> Command {
-        let inherited = inherited_path();
-        let mut command = stub_command(env!("CARGO_BIN_EXE_xtask"));
-        command
-            .args(arguments)
-            .current_dir(self.root.join(folder))
-            .env("PATH", format!("{}:{inherited}", self.stubs.display()))
-            .env("CARGO_MANIFEST_DIR", self.root.join("xtask"))
-            .env_remove("CARGO_TARGET_DIR")
-            .env_remove("GITHUB_ACTIONS")
-            .envs(self.environment.iter().cloned())
-            .stdin(Stdio::null());
-        command
-    }
-
     /// Starts a command that ends when it is told to.
     pub(crate) fn start(&self, arguments: &[&str]) -> Started {
-        let mut child = self.command(".", arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = self.command(env!("CARGO_BIN_EXE_xtask"));
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap());
         Started { child, lines }
     }
 
+    /// A program in this workspace, with the stubs before the machine's own.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = stub_command(program);
+        command
+            .current_dir(&self.root)
+            .env("PATH", format!("{}:{}", self.stubs.display(), inherited_path()))
+            .env("CARGO_MANIFEST_DIR", self.root.join("xtask"))
+            .env_remove("CARGO_TARGET_DIR")
+            .env_remove("GITHUB_ACTIONS")
+            .env_remove("XTASK_PROGRESS")
+            .envs(self.environment.iter().cloned());
+        command
+    }
+
     pub(crate) fn xtask_in(&self, folder: &str, arguments: &[&str]) -> Ended {
-        let output = self.command(folder, arguments).output().unwrap();
+        let mut command = self.command(env!("CARGO_BIN_EXE_xtask"));
+        let output = command.args(arguments).current_dir(self.root.join(folder)).stdin(Stdio::null()).output().unwrap();
         self.assert_reports_keep_their_schema();
         Ended {
             code: output.status.code().unwrap_or(-1),

@@ -150,7 +150,7 @@ fn runs_meet_neither_each_other_nor_leave_anything_whatever_ends_them() {
     }
     assert_eq!(left_behind(), "", "after two runs side by side");
 
-    interrupt_at("compose-e2e: stack up", "INT", 130);
+    interrupt_at("up: creates and starts the containers", "INT", 130);
     assert_eq!(left_behind(), "", "after an interrupt before the stack is up");
     interrupt_at("journey: register:", "INT", 130);
     assert_eq!(left_behind(), "", "after an interrupt in the journey");

@@ -37,9 +37,9 @@ pub(crate) fn run(bench: &Bench<'_>, pod: &ClientPod, secrets: &Names, outcome: 
     let hands = Hands { bench, pod, secrets };
     let (mut done, mut requests, mut last) = (Vec::new(), 0, None);
     for fault in &bench.context.project.stack.cluster.faults {
-        eprintln!("fault {}: {}", fault.name, fault.promise);
+        bench.context.runner.progress().now(&format!("fault {}: {}", fault.name, fault.promise));
         let ended = hands.case(fault).with_context(|| format!("fault {}", fault.name))?;
-        eprintln!("fault {}: {}", fault.name, ended.line());
+        bench.context.runner.progress().say(&format!("fault {}: {}", fault.name, ended.line()));
         requests += ended.requests;
         done.push(ended.evidence(fault));
         outcome.findings.extend(ended.broken.iter().map(|broken| finding(bench, fault, broken)));
@@ -231,7 +231,7 @@ impl Hands<'_> {
             kubectl.read_within(&["delete", "pod", name, "--wait=true"], DELETE_LIMIT_SECONDS)?;
             let seconds = started.elapsed().as_secs_f64();
             let log = log.finish(LOG_LIMIT_SECONDS).map(|ended| ended.stdout).unwrap_or_default();
-            eprintln!("{name} was gone after {seconds:.1} s");
+            self.bench.context.runner.progress().say(&format!("{name} was gone after {seconds:.1} s"));
             let is_clean = log.contains(&policy.clean_end);
             figures
                 .push(json!({ "pod": name, "gone_after_seconds": (seconds * 10.0).round() / 10.0, "clean": is_clean }));

@@ -130,7 +130,7 @@ impl<'a> Images<'a> {
         let docker = &self.ready.docker.program;
         for one in &self.tagged {
             let reference = one.reference();
-            eprintln!("pushing {reference}");
+            self.context.runner.progress().now(&format!("pushes {reference}"));
             let pushed = cmd!(shell, "{docker} push --quiet {reference}");
             self.context.runner.read(pushed, LOAD_LIMIT_SECONDS)?;
         }
@@ -154,7 +154,7 @@ impl<'a> Images<'a> {
             }
         };
         self.need(program, &survey.provider)?;
-        eprintln!("loading {} images with {program}", references.len());
+        self.context.runner.progress().now(&format!("loads {} images with {program}", references.len()));
         if matches!(survey.provider, Provider::Kind(_) | Provider::Minikube(_)) {
             let load = cmd!(shell, "{program} {arguments...} {references...}");
             return runner.read(load, LOAD_LIMIT_SECONDS).map(drop);

@@ -148,7 +148,7 @@ pub(crate) fn remove_leftovers(kubectl: &Kubectl, context: &Context, outcome: &m
     for run in runs.iter().filter(|run| !is_at_work(run)) {
         let of_run = |one: &&Value| one["metadata"]["labels"][RUN_LABEL] == run.as_str();
         let names: Vec<_> = found.iter().filter(of_run).map(|one| text(&one["metadata"]["name"]).to_owned()).collect();
-        eprintln!("removing {}, left by an earlier run", names.join(", "));
+        context.runner.progress().say(&format!("removing {}, left by an earlier run", names.join(", ")));
         removed += names.len();
         remove(kubectl, run, outcome)?;
     }

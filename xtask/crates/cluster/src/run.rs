@@ -86,13 +86,14 @@ impl ClusterTest<'_> {
         outcome: &mut Outcome,
     ) -> Result<()> {
         let Target { kubectl, survey } = target;
-        eprintln!(
+        let plan = format!(
             "kubernetes-e2e: context {}, {}, {} nodes of {}: dry run, apply, ready (up to {READY_LIMIT_SECONDS} s), journey, hardening, network policies, faults under load (4 minutes), tear-down",
             kubectl.context,
             survey.provider.name(),
             survey.nodes,
             survey.version
         );
+        context.runner.progress().say(&plan);
         let client = Client::compile_static(context)?;
         namespace::remove_leftovers(kubectl, context, outcome)?;
         let folder = RunFolder::begin(&parent(context), &prefix(context))?;

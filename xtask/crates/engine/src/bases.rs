@@ -130,14 +130,12 @@ impl<'a> Bases<'a> {
         }
         let policy = &self.policy[name];
         let (docker, remote) = (&self.docker.program, &policy.remote);
-        eprintln!("base {name}: asking the registry for {remote}");
+        self.runner.progress().now(&format!("base {name}: asks the registry for {remote}"));
         let pulled = self.runner.capture(cmd!(self.shell, "{docker} pull --quiet {remote}"), PULL_LIMIT_SECONDS)?;
         if !pulled.status.success() {
-            eprintln!(
-                "base {name}: no registry ({}); making {} from packages, about 40 s",
-                pulled.tail(),
-                policy.local
-            );
+            let (why, local) = (pulled.tail(), &policy.local);
+            let text = format!("base {name}: no registry ({why}); makes {local} from packages, about 40 s");
+            self.runner.progress().now(&text);
             self.make(policy).with_context(|| format!("make base {name}, since {remote} could not be pulled"))?;
         }
         self.here.extend(inspect(self.runner, &self.docker, &[policy.remote.clone(), policy.local.clone()])?);

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
+use xtask_outcome::Table;
 
 use super::contract::Variable;
 use super::places::{Deployment, ImagePlace};
@@ -77,22 +78,18 @@ impl Matrix {
         text + "\n"
     }
 
-    /// By variable, one line each.
-    fn lines(&self) -> Value {
-        let line = |(name, cells): &(String, Vec<String>)| {
-            let cells = self.places.iter().zip(cells).filter(|(_, cell)| !cell.is_empty() && *cell != SAME);
-            let told =
-                cells.map(|(place, cell)| if place == CONTRACT { cell.clone() } else { format!("{place}: {cell}") });
-            (name.clone(), json!(told.collect::<Vec<_>>().join(" · ")))
-        };
-        Value::Object(self.rows.iter().map(line).collect())
-    }
-
-    /// One line per variable, for the screen.
-    pub fn notes(&self) -> Vec<String> {
-        let lines = self.lines();
-        let rows = lines.as_object().into_iter().flatten();
-        rows.map(|(name, told)| format!("{} {name}: {}", self.service, told.as_str().unwrap_or_default())).collect()
+    /// For the screen: the variable, its contract, and the places that say more than the contract does.
+    pub fn table(&self) -> Table {
+        let is_shown =
+            |column: &usize| self.rows.iter().any(|(_, cells)| !matches!(cells[*column].as_str(), "" | SAME));
+        let columns: Vec<_> = (0..self.places.len()).filter(is_shown).collect();
+        let names = columns.iter().map(|column| self.places[*column].as_str());
+        let names: Vec<_> = std::iter::once("variable").chain(names).collect();
+        let mut table = Table::new(&self.service, &names);
+        for (name, cells) in &self.rows {
+            table.row(std::iter::once(name.clone()).chain(columns.iter().map(|column| cells[*column].clone())));
+        }
+        table
     }
 
     /// The same in columns for a terminal.

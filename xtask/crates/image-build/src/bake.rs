@@ -27,7 +27,7 @@ pub(super) fn bake(context: &Context, ready: &Ready, plan: &BuildPlan) -> Result
     shell.write_file(&file, serde_json::to_string_pretty(&plan.bake_file())?)?;
     let (buildx, plugin) = (&ready.buildx.program, &ready.buildx.arguments);
     let command = cmd!(shell, "{buildx} {plugin...} bake --file {file} --metadata-file {metadata} --progress rawjson");
-    let screen = Screen::new(plan.images.iter().map(|image| image.name.clone()).collect(), context.terminal);
+    let screen = Screen::new(plan.images.iter().map(|image| image.name.clone()).collect(), context.runner.progress());
     let built = context.runner.capture_lines(command, BUILD_LIMIT_SECONDS, screen.reader());
     drop(screen);
     let text = shell.read_file(&metadata).unwrap_or_default();

@@ -50,6 +50,20 @@ impl Policy {
         self.limit_bytes.contains_key(name)
     }
 
+    /// A row for people: the image's size, its limit, and how much it grew since the build before on this machine.
+    pub(super) fn row(&self, name: &str, facts: &ImageFacts, before: Option<&ImageFacts>) -> [String; 4] {
+        let megabytes = |bytes: u64| format!("{:.2} MB", bytes as f64 / 1e6);
+        let grown = match before.map(|before| before.size_bytes) {
+            Some(before) if before != facts.size_bytes => {
+                format!("{:+.2} %", (facts.size_bytes as f64 / before.max(1) as f64 - 1.0) * 100.0)
+            }
+            Some(_) => "same".to_owned(),
+            None => String::new(),
+        };
+        let limit = self.limit_bytes.get(name).copied().map(megabytes);
+        [name.to_owned(), megabytes(facts.size_bytes), limit.unwrap_or_default(), grown]
+    }
+
     pub(super) fn judge(&self, name: &str, facts: &ImageFacts, before: Option<&ImageFacts>) -> Vec<Objection> {
         let mut found = Vec::new();
         let mut push = |rule, message: String| found.push(Objection::new(rule, "size", message));

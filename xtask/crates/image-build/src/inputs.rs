@@ -233,7 +233,7 @@ mod tests {
     }
 
     fn git(project: &Project) -> Git {
-        Git::ask(project, &Runner::new(Interrupt::default(), false)).unwrap()
+        Git::ask(project, &Runner::new(Interrupt::default(), xtask_outcome::Progress::default())).unwrap()
     }
 
     #[test]

@@ -121,9 +121,10 @@ impl Build {
     /// [`Stop::Absent`] and [`Stop::Broken`] when the builder or the engine cannot do its part.
     pub fn run(&self, context: &Context, ready: &Ready, outcome: &mut Outcome) -> Result<Vec<BuiltImage>> {
         check_layout(&context.project)?;
+        context.runner.progress().now("compares the inputs with those of the last build");
         let git = Git::ask(&context.project, &context.runner)?;
         if let Some(doubt) = &git.doubt {
-            eprintln!("build: {doubt}");
+            context.runner.progress().say(&format!("build: {doubt}"));
             outcome.evidence("revisions", doubt.as_str());
         }
         for image in context.project.select(&self.names)? {
@@ -145,7 +146,7 @@ impl Build {
             return Ok(built);
         }
         built.sort_by(|a, b| a.name.cmp(&b.name));
-        outcome.checked("images built anew", new);
+        outcome.checked("images rebuilt", new);
         if let Choice::By(strategy) = self.strategy {
             let records = Records::new(&context.project, strategy);
             built.iter().try_for_each(|image| records.choose(&image.name))?;
@@ -239,7 +240,7 @@ impl Build {
         }
         plan.images.retain(|image| reasons[&image.name].is_some());
         for line in plan.describe() {
-            eprintln!("build: {line}");
+            context.runner.progress().detail(&line);
         }
         if self.explain {
             for (name, reason) in &reasons {
@@ -260,6 +261,7 @@ impl Build {
             })?;
             self.use_builder(context, &builder, &mut plan, outcome)?;
             let said = bake(context, ready, &plan)?;
+            context.runner.progress().now("proves what was built");
             for one in prove_all(&images, &plan, &said, &fingerprints)? {
                 let name = &one.image.name;
                 let id = one.image.facts.id.clone();
@@ -420,7 +422,8 @@ fn made(images: &Images<'_>, image: &ImagePlan, said: &BTreeMap<String, String>)
     // An engine with the containerd store calls an image by its index, which the builder's metadata may not name.
     let id = images.id(made)?.unwrap_or_else(|| tagged.clone());
     if id != tagged {
-        eprintln!("build: another build has moved {} to {tagged} meanwhile; this one goes on with {id}", image.tag);
+        let text = format!("another build has moved {} to {tagged} meanwhile; this one goes on with {id}", image.tag);
+        images.context.runner.progress().say(&text);
     }
     Ok(id)
 }

@@ -42,7 +42,8 @@ impl Checkout {
         let mut project = Project::load(env!("CARGO_MANIFEST_DIR")).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let copy = Utf8Path::from_path(folder.path()).unwrap().to_owned();
-        let (shell, runner) = (Shell::new().unwrap(), Runner::new(Interrupt::default(), false));
+        let (shell, runner) =
+            (Shell::new().unwrap(), Runner::new(Interrupt::default(), xtask_outcome::Progress::default()));
         shell.change_dir(&project.root);
         let listed =
             runner.read(cmd!(shell, "git ls-files --cached --others --exclude-standard"), LIMIT_SECONDS).unwrap();
@@ -313,7 +314,7 @@ fn every_file_that_cargo_compiled_into_a_program_is_an_input_of_its_image() {
     let project = Project::load(env!("CARGO_MANIFEST_DIR")).unwrap();
     let shell = Shell::new().unwrap();
     shell.change_dir(&project.root);
-    let runner = Runner::new(Interrupt::default(), false);
+    let runner = Runner::new(Interrupt::default(), xtask_outcome::Progress::default());
     let target = project.root.join("target");
     let build = cmd!(shell, "cargo build --quiet --locked --bins --target-dir {target}");
     runner.run(build, COMPILE_LIMIT_SECONDS).unwrap();

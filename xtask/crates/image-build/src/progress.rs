@@ -63,29 +63,40 @@ impl Step {
     fn running(&self) -> bool {
         self.started.is_some() && self.seconds.is_none()
     }
+
+    /// `user build 3/3`.
+    fn label(&self) -> String {
+        format!("{} {}", self.image.as_deref().unwrap_or("all"), self.title)
+    }
+}
+
+/// Something to say for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Told {
+    /// A step that has ended: for logs.
+    Detail(String),
+    /// A failed step's whole log, a compiler's warnings, and whatever is no progress at all: for everybody.
+    Lasting(String),
 }
 
 /// The state of a bake of these images.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct BakeProgress {
     images: Vec<String>,
-    /// A command that begins is told, too: where nothing is redrawn, a minute of silence looks like a halt.
-    announce: bool,
     steps: BTreeMap<String, Step>,
 }
 
-impl Progress {
-    pub(super) fn new(images: Vec<String>, announce: bool) -> Self {
-        Self { images, announce, steps: BTreeMap::new() }
+impl BakeProgress {
+    pub(super) fn new(images: Vec<String>) -> Self {
+        Self { images, steps: BTreeMap::new() }
     }
 
-    /// Takes in one line of buildx and gives what is worth telling for good: finished steps, a failed step's whole log, a
-    /// compiler's warnings, and whatever is no progress at all.
-    pub(super) fn line(&mut self, line: &str, now: Instant) -> Vec<String> {
+    /// Takes in one line of buildx and gives what is worth telling for good.
+    pub(super) fn line(&mut self, line: &str, now: Instant) -> Vec<Told> {
         if line.trim().is_empty() {
             return Vec::new();
         }
-        let Ok(update) = serde_json::from_str::<Update>(line) else { return vec![line.to_owned()] };
+        let Ok(update) = serde_json::from_str::<Update>(line) else { return vec![Told::Lasting(line.to_owned())] };
         for log in update.logs.unwrap_or_default() {
             let step = self.steps.entry(log.vertex).or_default();
             let piece = BASE64_STANDARD.decode(log.data).unwrap_or_default();
@@ -95,7 +106,7 @@ impl Progress {
         update.vertexes.unwrap_or_default().into_iter().flat_map(|vertex| self.vertex(vertex, now)).collect()
     }
 
-    fn vertex(&mut self, vertex: VertexUpdate, now: Instant) -> Vec<String> {
+    fn vertex(&mut self, vertex: VertexUpdate, now: Instant) -> Vec<Told> {
         let (image, title) = self.title(&vertex.name);
         let step = self.steps.entry(vertex.digest).or_default();
         if !vertex.name.is_empty() {
@@ -105,14 +116,12 @@ impl Progress {
             step.inputs = inputs;
         }
         step.cached |= vertex.cached;
-        let begins = vertex.started.is_some() && step.started.is_none();
-        if begins {
+        if vertex.started.is_some() && step.started.is_none() {
             step.started = Some(now);
         }
-        let label = format!("{} {}", step.image.as_deref().unwrap_or("all"), step.title);
+        let label = step.label();
         if vertex.completed.is_none() || step.seconds.is_some() {
-            let command = begins && vertex.completed.is_none() && vertex.name.contains("] RUN ");
-            return if command && self.announce { vec![format!("build: {label} begins")] } else { Vec::new() };
+            return Vec::new();
         }
         let took = step.started.map_or(Duration::ZERO, |started| now.saturating_duration_since(started));
         step.seconds = Some(took.as_secs_f64());
@@ -121,15 +130,16 @@ impl Progress {
         // The folder of the sources in the builder is the root of the checkout here.
         let log = String::from_utf8_lossy(&step.log).replace("/workspace/", "");
         if step.failed {
-            return vec![format!("build: {label} failed after {:.1} s", took.as_secs_f64()), log.trim_end().to_owned()];
+            let head = format!("build: {label} failed after {:.1} s", took.as_secs_f64());
+            return vec![Told::Lasting(head), Told::Lasting(log.trim_end().to_owned())];
         }
         let mut told = Vec::new();
         if took >= WORTH_A_LINE && !step.cached {
-            told.push(format!("build: {label} {:.1} s", took.as_secs_f64()));
+            told.push(Told::Detail(format!("{label} took {:.1} s", took.as_secs_f64())));
         }
         // The stages before compile empty members, whose warnings are about nothing.
         if step.title.starts_with("build ") && log.lines().any(|line| line.starts_with("warning")) {
-            told.push(log.trim_end().to_owned());
+            told.push(Told::Lasting(log.trim_end().to_owned()));
         }
         told
     }
@@ -153,10 +163,16 @@ impl Progress {
         if let [only] = self.images.as_slice() { Some(only.clone()) } else { None }
     }
 
-    /// One line for each image: what it is at, and for how long.
+    /// For each image what it is at, and for how long.
     pub(super) fn rows(&self, now: Instant) -> Vec<String> {
-        let width = self.images.iter().map(String::len).max().unwrap_or_default();
-        self.images.iter().map(|image| format!("{image:width$}  {}", self.row(image, now))).collect()
+        self.images.iter().map(|image| self.row(image, now)).collect()
+    }
+
+    /// The commands that run, whichever images they are for; `None` between two of them.
+    pub(super) fn under_way(&self) -> Option<String> {
+        let running = self.steps.values().filter(|step| step.running() && !step.title.is_empty());
+        let titles: BTreeSet<_> = running.map(Step::label).collect();
+        (!titles.is_empty()).then(|| titles.into_iter().collect::<Vec<_>>().join(", "))
     }
 
     fn row(&self, image: &str, now: Instant) -> String {
@@ -208,8 +224,12 @@ mod tests {
 
     const START: &str = "2026-01-01T00:00:00Z";
 
-    fn progress(images: &[&str]) -> Progress {
-        Progress::new(images.iter().map(|image| (*image).to_owned()).collect(), false)
+    fn progress(images: &[&str]) -> BakeProgress {
+        BakeProgress::new(images.iter().map(|image| (*image).to_owned()).collect())
+    }
+
+    fn lasting(text: &str) -> Told {
+        Told::Lasting(text.to_owned())
     }
 
     fn step(digest: &str, name: &str, more: &Value) -> String {
@@ -233,13 +253,11 @@ mod tests {
             now,
         );
         let later = now + Duration::from_secs(12);
-        assert_eq!(
-            progress.rows(later),
-            ["gateway  waits for dependencies 9/9 of user, 12 s", "user     dependencies 9/9, 12 s"]
-        );
+        assert_eq!(progress.rows(later), ["waits for dependencies 9/9 of user, 12 s", "dependencies 9/9, 12 s"]);
+        assert_eq!(progress.under_way().as_deref(), Some("user dependencies 9/9"));
         progress.line(&step("d", "[user dependencies 9/9] RUN cargo", &json!({ "completed": START })), later);
         progress.line(&step("r", "[user runtime 1/1] COPY", &json!({ "completed": START })), later);
-        assert_eq!(progress.rows(later), ["gateway  waits", "user     built"]);
+        assert_eq!(progress.rows(later), ["waits", "built"]);
     }
 
     #[test]
@@ -256,8 +274,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                "build: user build 3/3 failed after 0.0 s",
-                "error[E0425]: cannot find value `x`\n  --> services/user/src/main.rs:3:5"
+                lasting("build: user build 3/3 failed after 0.0 s"),
+                lasting("error[E0425]: cannot find value `x`\n  --> services/user/src/main.rs:3:5")
             ]
         );
         assert!(
@@ -267,7 +285,7 @@ mod tests {
         );
         let cancelled = json!({ "completed": START, "error": "context canceled: context canceled" });
         assert!(progress.line(&step("g", "[gateway build 2/2] RUN", &cancelled), now).is_empty());
-        assert_eq!(progress.rows(now)[1], "user     build 3/3 failed");
+        assert_eq!(progress.rows(now)[1], "build 3/3 failed");
     }
 
     #[test]
@@ -279,28 +297,18 @@ mod tests {
         progress.line(&step("b", "[build 3/3] RUN", &json!({})), now);
         progress.line(&log("b", "   Compiling mini-user\nwarning: unused variable: `x`\n"), now);
         let told = progress.line(&step("b", "[build 3/3] RUN", &done), later);
-        assert_eq!(told[0], "build: user build 3/3 2.0 s");
-        assert!(told[1].contains("unused variable"));
+        assert_eq!(told[0], Told::Detail("user build 3/3 took 2.0 s".to_owned()));
+        assert_eq!(told[1], lasting("   Compiling mini-user\nwarning: unused variable: `x`"));
         let cached = json!({ "completed": START, "cached": true });
         progress.line(&step("c", "[kit 1/3] COPY", &json!({})), now);
         assert!(progress.line(&step("c", "[kit 1/3] COPY", &cached), later).is_empty());
     }
 
     #[test]
-    fn where_nothing_is_redrawn_a_command_that_begins_is_told_once() {
-        let now = Instant::now();
-        let mut progress = Progress::new(vec!["user".into()], true);
-        let begun = step("b", "[build 3/3] RUN cargo", &json!({}));
-        assert_eq!(progress.line(&begun, now), ["build: user build 3/3 begins"]);
-        assert!(progress.line(&begun, now).is_empty());
-        assert!(progress.line(&step("c", "[kit 1/3] COPY a b", &json!({})), now).is_empty());
-    }
-
-    #[test]
     fn what_is_no_progress_is_passed_on_and_what_is_missing_is_no_panic() {
         let mut progress = progress(&["user"]);
         let now = Instant::now();
-        assert_eq!(progress.line("ERROR: failed to solve", now), ["ERROR: failed to solve"]);
+        assert_eq!(progress.line("ERROR: failed to solve", now), [lasting("ERROR: failed to solve")]);
         for line in ["{}", r#"{"vertexes":null,"logs":null}"#, r#"{"logs":[{"vertex":"x","data":"%%"}]}"#, ""] {
             assert!(progress.line(line, now).is_empty(), "{line}");
         }

@@ -73,7 +73,11 @@ fn build_and_compare(
     for (plan, name) in plans.iter().zip(FOLDERS) {
         wait_until_apart(context, started)?;
         started = Some(Instant::now());
-        eprintln!("build: {} images in a folder of their own, nothing from the cache", plan.images.len());
+        let count = plan.images.len();
+        context
+            .runner
+            .progress()
+            .now(&format!("builds {count} images in a folder of their own, nothing from the cache"));
         builds.push(build(context, ready, images, files, plan, &folder.join(name))?);
     }
     let whole = plans[0].fixed_times;
@@ -126,7 +130,6 @@ fn build(
     let copy = Context {
         project: Project { root: root.to_owned(), ..context.project.clone() },
         runner: context.runner.clone(),
-        terminal: context.terminal,
     };
     stage_copy(&context.project, files, plan, root)?;
     let plan = BuildPlan { ca_file: copy_ca_file(&copy)?, ..plan.clone() };

@@ -1,12 +1,13 @@
-//! Shows a bake's progress on standard error: on a terminal one live line per image, elsewhere a line per step worth one.
+//! Shows a bake's progress: on a terminal one live line per image, elsewhere a line whenever an image gets on.
 
-use std::io::Write as _;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::progress::Progress;
+use xtask_outcome::{Line, Progress};
+
+use super::progress::{BakeProgress, Told};
 
 const REDRAW_MILLISECONDS: u64 = 200;
 
@@ -20,27 +21,26 @@ pub(super) struct Screen {
 
 #[derive(Debug)]
 struct Board {
-    progress: Progress,
-    live: bool,
-    /// How many live lines stand on the terminal.
-    drawn: usize,
+    bake: BakeProgress,
+    shown: Progress,
+    /// One for each image.
+    lines: Vec<Line>,
 }
 
 impl Screen {
-    pub(super) fn new(images: Vec<String>, live: bool) -> Self {
-        let board = Arc::new(Mutex::new(Board { progress: Progress::new(images, !live), live, drawn: 0 }));
-        let redraw = live.then(|| {
-            let (sender, receiver) = channel();
-            let board = Arc::clone(&board);
-            let thread = std::thread::spawn(move || {
-                let pause = Duration::from_millis(REDRAW_MILLISECONDS);
-                while receiver.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                    locked(&board).draw(&[]);
-                }
-            });
-            (sender, thread)
+    pub(super) fn new(images: Vec<String>, shown: &Progress) -> Self {
+        shown.now(&format!("builds {}", images.join(", ")));
+        let lines = images.iter().map(|image| shown.line(image)).collect();
+        let board = Arc::new(Mutex::new(Board { bake: BakeProgress::new(images), shown: shown.clone(), lines }));
+        let (sender, receiver) = channel();
+        let redrawn = Arc::clone(&board);
+        let thread = std::thread::spawn(move || {
+            let pause = Duration::from_millis(REDRAW_MILLISECONDS);
+            while receiver.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                locked(&redrawn).draw();
+            }
         });
-        Self { board, redraw }
+        Self { board, redraw: Some((sender, thread)) }
     }
 
     /// What takes in buildx's lines.
@@ -48,9 +48,11 @@ impl Screen {
         let board = Arc::clone(&self.board);
         move |line| {
             let mut board = locked(&board);
-            let told = board.progress.line(line, Instant::now());
-            if !told.is_empty() {
-                board.draw(&told);
+            for told in board.bake.line(line, Instant::now()) {
+                match told {
+                    Told::Detail(text) => board.shown.detail(&text),
+                    Told::Lasting(text) => board.shown.say(&text),
+                }
             }
         }
     }
@@ -62,9 +64,7 @@ impl Drop for Screen {
             drop(sender);
             let _ = thread.join();
         }
-        let mut board = locked(&self.board);
-        board.live = false;
-        board.draw(&[]);
+        locked(&self.board).lines.clear();
     }
 }
 
@@ -74,22 +74,13 @@ fn locked(board: &Mutex<Board>) -> std::sync::MutexGuard<'_, Board> {
 }
 
 impl Board {
-    /// Writes lines for good, and the live lines anew below them.
-    fn draw(&mut self, told: &[String]) {
-        let mut text = String::new();
-        if self.drawn > 0 {
-            // Up to the first live line, and nothing after it.
-            text += &format!("\x1b[{}A\x1b[J", self.drawn);
+    fn draw(&self) {
+        if self.shown.is_redrawn() {
+            for (line, row) in self.lines.iter().zip(self.bake.rows(Instant::now())) {
+                line.show(&row);
+            }
+        } else if let Some(text) = self.bake.under_way() {
+            self.shown.now(&text);
         }
-        for line in told {
-            text += &format!("{line}\n");
-        }
-        let rows = if self.live { self.progress.rows(Instant::now()) } else { Vec::new() };
-        for row in &rows {
-            text += &format!("{row}\n");
-        }
-        self.drawn = rows.len();
-        // A terminal that is gone is no reason to end a build.
-        let _ = std::io::stderr().write_all(text.as_bytes());
     }
 }

@@ -72,7 +72,8 @@ impl Push {
             outcome.checked("images planned, none pushed", images.len());
             return Ok(());
         }
-        eprintln!("push: {} images to {registry}; seconds, minutes on a slow line", images.len());
+        let count = images.len();
+        context.runner.progress().now(&format!("pushes {count} images to {registry}; seconds, minutes on a slow line"));
         let toolbox = Toolbox::new(&context.project, &context.runner)?;
         let buildx = toolbox.find_or_fetch("buildx")?;
         let cosign = self.sign.as_ref().map(|_| toolbox.find_or_fetch("cosign")).transpose()?;
@@ -127,7 +128,7 @@ impl VerifyPushed {
         let subjects = subjects(&lock, &registry);
         let mut there = Vec::new();
         for subject in subjects {
-            eprintln!("verify-pushed: {}", subject.reference());
+            context.runner.progress().now(&subject.reference());
             if proof::of_tags(&remote, &subject, outcome)? {
                 there.push(subject);
             }
@@ -169,7 +170,7 @@ fn sign(
         let trusted = cosign.public_half(signer)?;
         for subject in subjects(lock, registry) {
             let reference = subject.reference();
-            eprintln!("push: signing {reference}");
+            context.runner.progress().now(&format!("signs {reference}"));
             cosign.sign(signer, &reference)?;
             let statement = cosign.folder.join("provenance.json");
             put(&statement, provenance::predicate(lock, subject.image).to_string())?;

@@ -48,7 +48,8 @@ impl<'a> Remote<'a> {
         self.refuse_taken_names(images)?;
         let push = |(image, standing): (&ImagePush, &Standing)| match &standing.revision {
             Some(there) => {
-                eprintln!("push: {} is in the registry already, the same image", image.by_revision());
+                let text = format!("{} is in the registry already, the same image", image.by_revision());
+                self.context.runner.progress().detail(&text);
                 Ok(there.digest.clone())
             }
             None => self.push_as(image, &image.by_revision()),
@@ -141,7 +142,7 @@ impl<'a> Remote<'a> {
             let tag = cmd!(self.shell, "{docker} image tag {id} {reference}");
             self.context.runner.read(tag, QUERY_LIMIT_SECONDS)?;
         }
-        eprintln!("push: {} {reference}", image.name);
+        self.context.runner.progress().now(&format!("pushes {} as {reference}", image.name));
         let push = cmd!(self.shell, "{docker} image push {reference}");
         let pushed = self.context.runner.read(push, PUSH_LIMIT_SECONDS).with_context(|| {
             format!(
@@ -192,7 +193,8 @@ impl<'a> Remote<'a> {
     fn remove_name(&self, id: &str, reference: &str) -> Result<()> {
         let (docker, runner) = (&self.docker.program, self.context.runner.for_clean_up());
         if !self.names(&runner, id)?.iter().any(|name| name != reference) {
-            eprintln!("push: {reference} stays on this machine, as the only name of {id}");
+            let text = format!("push: {reference} stays on this machine, as the only name of {id}");
+            self.context.runner.progress().say(&text);
             return Ok(());
         }
         runner.read(cmd!(self.shell, "{docker} image rm {reference}"), QUERY_LIMIT_SECONDS).map(drop)

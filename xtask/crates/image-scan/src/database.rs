@@ -192,10 +192,9 @@ impl<'a> Databases<'a> {
                 Ok(Ok(database))
             }
             (Err(why), Some(database)) => {
-                eprintln!(
-                    "scan: the database could not be renewed ({why}); going on with that of {}",
-                    database.updated
-                );
+                let updated = &database.updated;
+                let text = format!("scan: the database could not be renewed ({why}); going on with that of {updated}");
+                self.context.runner.progress().say(&text);
                 let origin = format!("fetched earlier; could not be renewed: {why}");
                 Ok(Ok(Database { origin, ..database }))
             }
@@ -208,7 +207,7 @@ impl<'a> Databases<'a> {
         let program = &trivy.program;
         let repositories: Vec<_> =
             policy.repositories.iter().flat_map(|place| ["--db-repository", place.as_str()]).collect();
-        eprintln!("scan: fetching trivy's database, up to 100 MB");
+        self.context.runner.progress().now("fetches trivy's database, up to 100 MB");
         self.shell.change_dir(&staged);
         let fetch = || {
             let repositories = &repositories;
@@ -222,7 +221,8 @@ impl<'a> Databases<'a> {
             if captured.status.success() || !is_rate_limited(&captured) {
                 break;
             }
-            eprintln!("scan: the registry limits requests; asking again in {seconds} s");
+            let text = format!("the registry limits requests; asks again in {seconds} s");
+            self.context.runner.progress().now(&text);
             self.context.runner.interrupt().sleep(Duration::from_secs(seconds))?;
             captured = self.context.runner.capture(fetch(), DOWNLOAD_LIMIT_SECONDS)?;
         }

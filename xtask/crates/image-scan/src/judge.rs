@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use super::coverage::{self, Coverage};
 use super::database::Database;
 use super::images::{Beside, Image};
-use super::item::{self, Item};
+use super::item::{self, FAILS, Item};
 use super::policy::{Owner, Policy};
 use super::resolution::{self, Resolution};
 use super::trivy::Scanned;
 use super::work::{CONFIGURATION, LOCK_UNIT, Seen};
 use xtask_outcome::{Date, Exception, Exceptions};
-use xtask_outcome::{Finding, Outcome, Place};
+use xtask_outcome::{Finding, Outcome, Place, Table};
 
 /// One image, lock file or Dockerfile, and what was seen of it.
 #[derive(Debug, Clone)]
@@ -40,6 +40,23 @@ pub(super) struct Verdict {
     pub(super) database: Option<Database>,
     pub(super) units: Vec<UnitReport>,
     pub(super) items: Vec<Item>,
+}
+
+impl Verdict {
+    /// How many things were found in each place, for people.
+    pub(super) fn table(&self) -> Table {
+        let columns = ["scanned", "#not allowed", "#accepted", "#below the gate", "not covered"];
+        let mut table = Table::new("scan", &columns);
+        for unit in &self.units {
+            let of_unit = || self.items.iter().filter(|item| item.unit == unit.name);
+            let fails = of_unit().filter(|item| item.state == FAILS).count();
+            let accepted = of_unit().filter(|item| item.state.starts_with("accepted")).count();
+            let below = of_unit().count() - fails - accepted;
+            let counts = [fails, accepted, below].map(|count| count.to_string());
+            table.row([unit.name.clone()].into_iter().chain(counts).chain([unit.gaps.join("; ")]));
+        }
+        table
+    }
 }
 
 /// Judges one thing after another; what it finds goes into the outcome and the verdict.

@@ -182,10 +182,8 @@ impl Scan<'_> {
             .filter(|image| image.package.is_some())
             .filter_map(|image| resolution::triple(&image.architecture))
             .collect();
-        eprintln!(
-            "scan: {} with trivy, in parallel; seconds, half a minute for a large image",
-            self.subjects.names().join(", ")
-        );
+        let names = self.subjects.names().join(", ");
+        self.context.runner.progress().now(&format!("trivy looks at {names}"));
         work::look(self.context, trivy, &subjects, configurations, &architectures)
     }
 
@@ -233,6 +231,7 @@ impl Scan<'_> {
             let examined = |unit: &str| verdict.units.iter().any(|known| known.name == unit && known.examined);
             outcome.evidence("delta", baseline.compare(&verdict.items, examined).evidence());
         }
+        outcome.table(verdict.table());
         let covered: serde_json::Map<_, _> =
             verdict.units.iter().map(|unit| (unit.name.clone(), unit.evidence())).collect();
         outcome.evidence("covered", covered);

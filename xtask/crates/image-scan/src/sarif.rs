@@ -28,9 +28,12 @@ pub(super) fn document(items: &[Item], lock: &str, dockerfile_of: impl Fn(&str) 
 }
 
 fn rule(item: &Item) -> Value {
+    // The readers refuse an empty one, and not every advisory has a title.
+    let title =
+        if item.title.trim().is_empty() { format!("{} in {}", item.id, item.subject) } else { item.title.clone() };
     let mut rule = json!({
         "id": item.id,
-        "shortDescription": { "text": item.title },
+        "shortDescription": { "text": title },
         // The scale of CVSS, by which such services sort.
         "properties": { "security-severity": match item.severity {
             Severity::Unknown | Severity::Critical => "9.5",
@@ -102,6 +105,15 @@ mod tests {
         assert_eq!((&results[0]["level"], &results[1]["level"]), (&json!("error"), &json!("note")));
         assert_eq!(results[1]["suppressions"][0]["justification"], "accepted until 2026-03-01 by platform");
         assert_eq!(sarif["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn an_advisory_without_a_title_has_one_all_the_same() {
+        let mut items = items(vec![vulnerability("CVE-1", "HIGH")]);
+        items[0].title = String::new();
+        let sarif = document(&items, LOCK, |_| None);
+        let rule = &sarif["runs"][0]["tool"]["driver"]["rules"][0];
+        assert_eq!(rule["shortDescription"]["text"], format!("CVE-1 in {}", items[0].subject));
     }
 
     #[test]

@@ -6,61 +6,80 @@ use crate::{Report, Verdict};
 
 /// GitHub drops a summary that is larger than 1 MiB without a word.
 const SUMMARY_LIMIT_BYTES: usize = 1024 * 1024 - 4096;
+/// What ends a table, and says what it leaves out.
+const FOLD_BYTES: usize = 256;
 
-/// The report as Markdown, below GitHub's limit.
+/// The report as Markdown, below GitHub's limit: what has no room is counted.
 pub fn summary(report: &Report) -> String {
-    let mut text = String::new();
-    let found =
-        if report.findings.is_empty() { String::new() } else { format!(" ({} findings)", report.findings.len()) };
-    let _ = writeln!(text, "### `cargo xtask {}`: {}{found}\n", report.command, report.verdict.word());
-    let _ = writeln!(text, "{}\n", inline(&report.headline));
+    let word = report.verdict.word();
+    let mut text =
+        format!("## {} `cargo xtask {}`: {word}\n\n{}\n\n", mark(word), report.command, inline(&report.headline));
     if !report.steps.is_empty() {
-        text += "| step | verdict | findings | seconds |\n|---|---|---:|---:|\n";
+        text += "| | step | verdict | checked | findings | seconds |\n|---|---|---|---|---:|---:|\n";
         for step in &report.steps {
-            let verdict = serde_json::to_value(step.verdict).unwrap_or_default();
-            let verdict = verdict.as_str().unwrap_or_default().to_owned();
-            let _ = writeln!(text, "| {} | {verdict} | {} | {:.1} |", step.name, step.findings, step.seconds);
+            let word = step.verdict.word();
+            let (mark, verdict) = (mark(word), word.replace('-', " "));
+            let checked: Vec<_> = step.checked.iter().map(ToString::to_string).collect();
+            let (name, checked) = (cell(&step.name), cell(&checked.join(", ")));
+            let (findings, seconds) = (step.findings, step.seconds);
+            let _ = writeln!(text, "| {mark} | {name} | {verdict} | {checked} | {findings} | {seconds:.1} |");
         }
         text += "\n";
     }
     for failure in &report.failures {
         let step = if failure.step.is_empty() { &report.command } else { &failure.step };
-        let _ = writeln!(text, "- **{step} failed**: {}", inline(&failure.message));
-    }
-    for unchecked in &report.unchecked {
-        let _ = writeln!(text, "- **{} not checked**: {}", inline(&unchecked.what), inline(&unchecked.reason));
-    }
-    let mut rows = String::new();
-    let mut left_out = 0;
-    for finding in &report.findings {
-        let row = format!(
-            "| {} | {} | {} | {} |\n",
-            cell(&finding.place.to_string()),
-            finding.rule,
-            cell(&finding.message),
-            cell(&finding.next_step)
-        );
-        if text.len() + rows.len() + row.len() > SUMMARY_LIMIT_BYTES {
-            left_out += 1;
-        } else {
-            rows += &row;
-        }
-    }
-    if !rows.is_empty() {
-        text += "\n<details open><summary>Findings</summary>\n\n| where | rule | what | next |\n|---|---|---|---|\n";
-        text += &rows;
-        text += "\n</details>\n";
-    }
-    if left_out > 0 {
-        let _ =
-            writeln!(text, "\n{left_out} more findings are in the JSON report; a job summary has no room for them.");
+        let _ = writeln!(text, "- **{} failed**: {}", inline(step), inline(&failure.message));
     }
     if let (Some(rerun), Verdict::Findings | Verdict::Failed | Verdict::Broken | Verdict::TooSlow) =
         (&report.rerun, report.verdict)
     {
-        let _ = writeln!(text, "\nRun it again: `{rerun}`");
+        let _ = writeln!(text, "\nRun it again:\n\n```sh\n{rerun}\n```");
+    }
+    let findings = report.findings.iter().map(|finding| {
+        let (place, rule) = (cell(&finding.place.to_string()), finding.rule);
+        format!("| {place} | {rule} | {} | {} |\n", cell(&finding.message), cell(&finding.next_step))
+    });
+    let head = "| where | rule | what | next |\n|---|---|---|---|\n";
+    fold(&mut text, ("Findings", true), head, findings);
+    let unchecked = report.unchecked.iter().map(|one| format!("| {} | {} |\n", cell(&one.what), cell(&one.reason)));
+    fold(&mut text, ("Not checked", true), "| what | why |\n|---|---|\n", unchecked);
+    for table in &report.tables {
+        let markdown = table.markdown(cell);
+        let mut lines = markdown.split_inclusive('\n');
+        let head: String = lines.by_ref().take(2).collect();
+        fold(&mut text, (&table.title, false), &head, lines.map(ToOwned::to_owned));
     }
     cut(text)
+}
+
+/// A table that can be folded, with the rows that there is room for.
+fn fold(text: &mut String, (title, is_open): (&str, bool), head: &str, rows: impl Iterator<Item = String>) {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    let open = if is_open { " open" } else { "" };
+    let _ = write!(text, "\n<details{open}><summary>{}</summary>\n\n{head}", inline(title));
+    let mut left_out = 0;
+    for row in rows {
+        if left_out > 0 || text.len() + row.len() > SUMMARY_LIMIT_BYTES - FOLD_BYTES {
+            left_out += 1;
+        } else {
+            *text += &row;
+        }
+    }
+    if left_out > 0 {
+        let _ = writeln!(text, "\n{left_out} more are in the JSON report; a job summary has no room for them.");
+    }
+    *text += "\n</details>\n";
+}
+
+fn mark(word: &str) -> &'static str {
+    match word {
+        "pass" => "✅",
+        "incomplete" | "not-checked" => "⚠️",
+        _ => "❌",
+    }
 }
 
 /// One annotation per finding, failure and unchecked thing. `is_file` says whether a place is a file of the repository:
@@ -97,8 +116,16 @@ fn property(text: &str) -> String {
     message(text).replace(':', "%3A").replace(',', "%2C")
 }
 
+/// Text that Markdown takes as it is; what stands between backticks is code already.
 fn inline(text: &str) -> String {
-    text.replace('\n', "<br>")
+    let is_paired = text.matches('`').count().is_multiple_of(2);
+    let part = |(at, part): (usize, &str)| {
+        if is_paired && at % 2 == 1 {
+            return part.replace('\n', " ");
+        }
+        part.replace('&', "&amp;").replace('<', "&lt;").replace('*', "\\*").replace('\n', "<br>")
+    };
+    text.split('`').enumerate().map(part).collect::<Vec<_>>().join("`")
 }
 
 fn cell(text: &str) -> String {
@@ -136,7 +163,8 @@ mod tests {
     fn six_thousand_findings_fit_into_a_summary_and_what_is_left_out_is_counted() {
         let text = summary(&report(6000));
         assert!(text.len() < 1024 * 1024, "{}", text.len());
-        assert!(text.contains("more findings are in the JSON report"));
+        assert!(text.contains(" more are in the JSON report"));
+        assert!(text.trim_end().ends_with("</details>"), "the last table is closed");
         let endless = {
             let mut outcome = Outcome::default();
             outcome.fail(&Stop::Broken("ß".repeat(1_000_000)).into());
@@ -149,6 +177,51 @@ mod tests {
     fn a_table_survives_pipes_and_line_breaks() {
         let text = summary(&report(1));
         assert!(text.contains("| compose.yaml:3 | r | 100% \\|bad\\|<br>0 xxx"), "{text}");
+    }
+
+    #[test]
+    fn a_summary_is_markdown_with_tables_that_fold() {
+        let mut outcome = Outcome::default();
+        let step = |part: &mut Outcome| {
+            part.checked("images scanned", 5);
+            part.unchecked(
+                "Debian's packages",
+                "no data, see <https://example.org>; next: `cargo xtask scan --db <DIR>`",
+            );
+            let mut table = crate::Table::new("images", &["image", "#size"]);
+            table.row(["user".into(), "4.2 MB".into()]);
+            part.table(table);
+            Ok(())
+        };
+        outcome.step("scan", step).unwrap();
+        let mut report = Report::running("verify", "cargo xtask verify").ended(outcome, 1.0);
+        report.steps[0].seconds = 0.5;
+        insta::assert_snapshot!(summary(&report), @r"
+        ## ⚠️ `cargo xtask verify`: incomplete
+
+        Debian's packages not checked (no data, see &lt;https://example.org>; next: `cargo xtask scan --db <DIR>`)
+
+        | | step | verdict | checked | findings | seconds |
+        |---|---|---|---|---:|---:|
+        | ⚠️ | scan | incomplete | 5 images scanned | 0 | 0.5 |
+
+
+        <details open><summary>Not checked</summary>
+
+        | what | why |
+        |---|---|
+        | Debian's packages | no data, see &lt;https://example.org>; next: `cargo xtask scan --db <DIR>` |
+
+        </details>
+
+        <details><summary>images</summary>
+
+        | image | size |
+        |---|---:|
+        | user | 4.2 MB |
+
+        </details>
+        ");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use anyhow::Error;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Finding, Stop};
+use crate::{Finding, Progress, Stop, Table};
 
 /// What a command looked at, with a count: a step that checked nothing is not a pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,12 @@ pub struct Checked {
     pub what: String,
     /// How many.
     pub count: u64,
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.count, self.what)
+    }
 }
 
 /// What a command should have looked at and could not, because something is not there.
@@ -100,14 +107,29 @@ impl Failure {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum StepVerdict {
-    /// It came to its end and has no finding.
+    /// It came to its end, has no finding, and looked at everything.
     Pass,
+    /// It came to its end and has no finding; something was not looked at.
+    Incomplete,
     /// It has findings.
     Findings,
     /// It did not come to its end.
     Failed,
     /// Something it needs is not there.
     NotChecked,
+}
+
+impl StepVerdict {
+    /// The word as the report has it: `not-checked`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Incomplete => "incomplete",
+            Self::Findings => "findings",
+            Self::Failed => "failed",
+            Self::NotChecked => "not-checked",
+        }
+    }
 }
 
 /// One step of a command, in the order in which they ran.
@@ -124,8 +146,27 @@ pub struct Step {
     pub found: Vec<usize>,
     /// When it began, in seconds after the command did.
     pub begins: f64,
+    /// What it looked at.
+    pub checked: Vec<Checked>,
+    /// How many things it should have looked at and could not.
+    pub unchecked: usize,
     /// How long it took.
     pub seconds: f64,
+}
+
+impl Step {
+    /// What it found, could not check and checked, in one line: `2 findings, 1 not checked, 4 images`.
+    pub(crate) fn said(&self) -> String {
+        let counted = |count: usize, one: &str, many: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            _ => Some(format!("{count} {many}")),
+        };
+        let found = counted(self.findings, "finding", "findings");
+        let unchecked = counted(self.unchecked, "not checked", "not checked");
+        let checked = self.checked.iter().map(Checked::to_string);
+        found.into_iter().chain(unchecked).chain(checked).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// When a command or a step began.
@@ -155,9 +196,15 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Image ids, tool versions, times: whatever lets a reader trust or repeat the verdict.
     pub evidence: BTreeMap<String, Value>,
+    /// What people expect to see as a table: images with their sizes, what a scan covered.
+    pub tables: Vec<Table>,
+    /// The command to run next, when all is well.
+    pub next: Option<String>,
     /// An unchecked thing is an error: set by `--strict`.
     pub strict: bool,
     pub(crate) begun: Begun,
+    /// Where it is shown what runs.
+    pub progress: Progress,
 }
 
 impl Outcome {
@@ -174,6 +221,11 @@ impl Outcome {
     /// Says something that a person should read.
     pub fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
+    }
+
+    /// Adds a table for people.
+    pub fn table(&mut self, table: Table) {
+        self.tables.push(table);
     }
 
     /// Adds evidence under a key, in place of what stood there.
@@ -206,9 +258,7 @@ impl Outcome {
     /// # Errors
     /// An interrupt alone: it ends the command, with all that was found so far.
     pub fn step<T>(&mut self, name: &str, run: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<Option<T>, Error> {
-        let begins = self.begun.0.elapsed().as_secs_f64();
-        let mut part = Self::default();
-        let started = part.begun.0;
+        let (mut part, begins) = self.begin(name);
         let result = catch_unwind(AssertUnwindSafe(|| run(&mut part)));
         let mut absent = false;
         let (value, interrupt) = match result {
@@ -228,26 +278,56 @@ impl Outcome {
                 (None, None)
             }
         };
-        let seconds = started.elapsed().as_secs_f64();
-        let verdict = if interrupt.is_some() || !part.failures.is_empty() {
-            StepVerdict::Failed
-        } else if !part.findings.is_empty() {
-            StepVerdict::Findings
-        } else if absent {
-            StepVerdict::NotChecked
-        } else {
-            StepVerdict::Pass
-        };
+        let verdict = if interrupt.is_some() { StepVerdict::Failed } else { part.step_verdict(absent) };
+        self.end(name, verdict, begins, part);
+        interrupt.map_or(Ok(value), Err)
+    }
+
+    /// Runs a step without which the command cannot go on.
+    ///
+    /// # Errors
+    /// Whatever ended the step; the command ends with it.
+    pub fn needed_step<T>(&mut self, name: &str, run: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        let (mut part, begins) = self.begin(name);
+        let result = run(&mut part);
+        let verdict = if result.is_err() { StepVerdict::Failed } else { part.step_verdict(false) };
+        self.end(name, verdict, begins, part);
+        result
+    }
+
+    /// What the step is to find, and when it begins, in seconds after this.
+    fn begin(&self, name: &str) -> (Self, f64) {
+        self.progress.begin(name);
+        (Self { progress: self.progress.clone(), ..Self::default() }, self.begun.0.elapsed().as_secs_f64())
+    }
+
+    fn end(&mut self, name: &str, verdict: StepVerdict, begins: f64, part: Self) {
         let step = Step {
             name: name.to_owned(),
             verdict,
             findings: part.findings.len(),
             found: (0..part.findings.len()).collect(),
+            checked: part.checked.clone(),
+            unchecked: part.unchecked.len(),
             begins,
-            seconds,
+            seconds: part.begun.0.elapsed().as_secs_f64(),
         };
+        self.progress.end(verdict.word(), &step.said());
         self.absorb(step, part);
-        interrupt.map_or(Ok(value), Err)
+    }
+
+    fn step_verdict(&self, absent: bool) -> StepVerdict {
+        if !self.failures.is_empty() {
+            StepVerdict::Failed
+        } else if !self.findings.is_empty() {
+            StepVerdict::Findings
+        } else if absent {
+            StepVerdict::NotChecked
+        } else if !self.unchecked.is_empty() {
+            StepVerdict::Incomplete
+        } else {
+            StepVerdict::Pass
+        }
     }
 
     /// Takes the result of a step in.
@@ -269,6 +349,7 @@ impl Outcome {
         }));
         self.failures.extend(part.failures.into_iter().map(|failure| failure.within(&name)));
         self.notes.extend(part.notes);
+        self.tables.extend(part.tables.into_iter().map(|table| table.within(&name)));
         self.checked.extend(part.checked);
         self.unchecked.extend(part.unchecked);
         // What each step says of the machine, the whole has said already.

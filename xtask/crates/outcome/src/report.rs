@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::outcome::rounded;
-use crate::{Checked, Failure, Finding, Outcome, Step, Unchecked, date};
+use crate::{Checked, Failure, Finding, Outcome, Step, Table, Unchecked, date};
 
 /// The version of the report's form. It changes when a key goes or changes its meaning; docs/decisions/ says why.
 pub const SCHEMA: u32 = 2;
@@ -103,6 +103,10 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// What a person should read beside the verdict.
     pub notes: Vec<String>,
+    /// What people expect to see as a table.
+    pub tables: Vec<Table>,
+    /// The command to run next; null when there is none, and when something went wrong: then `rerun` is.
+    pub next: Option<String>,
     /// Image ids, tool versions, times: whatever lets a reader trust or repeat the verdict. Its keys depend on the command.
     pub evidence: BTreeMap<String, Value>,
 }
@@ -125,6 +129,8 @@ impl Report {
             unchecked: Vec::new(),
             steps: Vec::new(),
             notes: Vec::new(),
+            tables: Vec::new(),
+            next: None,
             evidence: BTreeMap::new(),
         }
     }
@@ -145,6 +151,8 @@ impl Report {
             unchecked: outcome.unchecked,
             steps: outcome.steps,
             notes: outcome.notes,
+            tables: outcome.tables,
+            next: outcome.next.filter(|_| matches!(verdict, Verdict::Pass | Verdict::Incomplete)),
             evidence: outcome.evidence,
             ..self
         }
@@ -159,15 +167,10 @@ impl Report {
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
-
-    /// What was looked at: `4 images, 12 places`.
-    pub(crate) fn summary(&self) -> String {
-        summary(&self.checked)
-    }
 }
 
-fn summary(checked: &[Checked]) -> String {
-    let parts: Vec<_> = checked.iter().map(|checked| format!("{} {}", checked.count, checked.what)).collect();
+pub(crate) fn summary(checked: &[Checked]) -> String {
+    let parts: Vec<_> = checked.iter().map(ToString::to_string).collect();
     if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
 }
 

@@ -26,6 +26,7 @@ pub(crate) fn verdict(verdict: StepVerdict) -> Markup {
 pub(crate) fn word(verdict: StepVerdict) -> &'static str {
     match verdict {
         StepVerdict::Pass => "pass",
+        StepVerdict::Incomplete => "incomplete",
         StepVerdict::Findings => "findings",
         StepVerdict::Failed => "failed",
         StepVerdict::NotChecked => "not checked",
@@ -35,7 +36,7 @@ pub(crate) fn word(verdict: StepVerdict) -> &'static str {
 fn tone(verdict: StepVerdict) -> &'static str {
     match verdict {
         StepVerdict::Pass => "good",
-        StepVerdict::NotChecked => "unsure",
+        StepVerdict::Incomplete | StepVerdict::NotChecked => "unsure",
         StepVerdict::Findings | StepVerdict::Failed => "bad",
     }
 }

@@ -38,10 +38,14 @@ impl Captured {
     }
 }
 
+/// The last lines of a text.
+pub(crate) fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<_> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
 pub(crate) fn tail(text: &str) -> String {
-    let text = text.trim_end();
-    let lines: Vec<_> = text.lines().collect();
-    let text = lines[lines.len().saturating_sub(ERROR_TAIL_LINES)..].join("\n");
+    let text = last_lines(text, ERROR_TAIL_LINES);
     let start = text.len().saturating_sub(ERROR_TAIL_BYTES);
     let start = (start..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     if start == 0 { text } else { format!("[…]{}", &text[start..]) }

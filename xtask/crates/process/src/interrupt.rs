@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use xtask_outcome::Stop;
+use xtask_outcome::{Progress, Stop};
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -22,20 +22,20 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes over the three signals for the rest of the process's life.
+    /// Takes over the three signals for the rest of the process's life, and says on `progress` what becomes of one.
     ///
     /// # Errors
     /// When the system refuses to hand them over.
-    pub fn install() -> Result<Self> {
+    pub fn install(progress: Progress) -> Result<Self> {
         let interrupt = Self::default();
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("take over SIGINT, SIGTERM and SIGHUP")?;
         let seen = interrupt.clone();
         thread::spawn(move || {
             for signal in signals.forever() {
                 if seen.signal.swap(signal, Ordering::SeqCst) != 0 {
-                    seen.give_up(signal);
+                    seen.give_up(signal, &progress);
                 }
-                eprintln!("interrupted: stopping and cleaning up; a second Ctrl-C stops at once");
+                progress.say("interrupted: stopping and cleaning up; a second Ctrl-C stops at once");
             }
         });
         Ok(interrupt)
@@ -76,10 +76,11 @@ impl Interrupt {
     }
 
     /// A second signal means now: nothing on the main thread is waited for.
-    fn give_up(&self, signal: i32) {
+    fn give_up(&self, signal: i32, progress: &Progress) {
+        progress.finish(true);
         let manual = self.manual.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(manual) = manual.as_deref() {
-            eprintln!("stopped before the clean-up was done; what is left goes away with: {manual}");
+            progress.say(&format!("stopped before the clean-up was done; what is left goes away with: {manual}"));
         }
         std::process::exit(128 + signal)
     }

@@ -1,7 +1,6 @@
 //! The one place that spawns programs: argv only, echoed, limited in time and output, ended when somebody interrupts.
 
 use std::io::Write as _;
-use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,26 +10,34 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 use xshell::Cmd;
-use xtask_outcome::Stop;
+use xtask_outcome::{Progress, Stop};
 
 use crate::background::Background;
-use crate::capture::{Captured, Stream};
+use crate::capture::{Captured, Stream, last_lines};
 use crate::group::{Group, POLL_MILLISECONDS};
 use crate::interrupt::Interrupt;
+
+/// So much of what a failed program printed goes on the screen; the log has all of it.
+const SHOWN_LINES: usize = 200;
 
 /// Runs programs for one command.
 #[derive(Debug, Clone)]
 pub struct Runner {
     interrupt: Interrupt,
-    verbose: bool,
+    progress: Progress,
     /// Clean-up goes on after an interrupt; everything else stops.
     cleaning_up: bool,
 }
 
 impl Runner {
-    /// With `verbose` the quiet programs are echoed, too.
-    pub fn new(interrupt: Interrupt, verbose: bool) -> Self {
-        Self { interrupt, verbose, cleaning_up: false }
+    /// What runs is told to `progress`.
+    pub fn new(interrupt: Interrupt, progress: Progress) -> Self {
+        Self { interrupt, progress, cleaning_up: false }
+    }
+
+    /// Where what runs is shown.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// The same runner for tear-down: an interrupt that has already come does not stop it.
@@ -44,18 +51,32 @@ impl Runner {
         &self.interrupt
     }
 
-    /// Runs a program whose output people watch; its stdout goes to stderr, where progress belongs.
+    /// Runs a program whose output people watch. Where that would disturb what is redrawn, its last line stands in the step's, and
+    /// all of it is shown when the program fails.
     ///
     /// # Errors
     /// [`Stop::Repository`] when it fails, [`Stop::TimedOut`], [`Stop::Interrupted`], [`Stop::Absent`] when it is not there.
     pub fn run(&self, cmd: Cmd<'_>, limit_seconds: u64) -> Result<()> {
         let mut command = Command::from(cmd);
         let line = pasteable(&command);
-        self.prepare(&mut command, true);
-        command.stdin(Stdio::null()).stdout(stderr_of_this_process()?);
+        self.prepare(&mut command, false);
+        // One pipe, so that both streams keep their order.
+        let (reader, writer) = std::io::pipe().context("make a pipe")?;
+        command.stdin(Stdio::null()).stdout(writer.try_clone().context("share a pipe")?).stderr(writer);
         let mut child = spawn(&mut command, &line)?;
-        let status = self.wait(&mut child, &line, limit_seconds, String::new)?;
-        if status.success() { Ok(()) } else { Err(Stop::Repository(format!("`{line}` failed with {status}")).into()) }
+        // The pipe ends when the program does: this process holds no end of it to write into.
+        drop(command);
+        let progress = self.progress.clone();
+        let output = Stream::read(reader, move |line| progress.output(line));
+        let status = self.wait(&mut child, &line, limit_seconds, || output.last_lines())?;
+        let output = output.finish();
+        if status.success() {
+            return Ok(());
+        }
+        if !self.progress.shows_output() {
+            self.progress.say(&last_lines(&output.text, SHOWN_LINES));
+        }
+        Err(Stop::Repository(format!("`{line}` failed with {status}")).into())
     }
 
     /// Runs a program and gives its trimmed stdout.
@@ -154,7 +175,7 @@ impl Runner {
         on_stderr: impl FnMut(&str) + Send + 'static,
     ) -> Result<Captured> {
         let line = pasteable(&command);
-        self.prepare(&mut command, false);
+        self.prepare(&mut command, true);
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawn(&mut command, &line)?;
@@ -174,10 +195,8 @@ impl Runner {
         Ok(Captured { status, stdout: stdout.text, stderr: stderr.text })
     }
 
-    fn prepare(&self, command: &mut Command, is_loud: bool) {
-        if self.verbose || is_loud {
-            eprintln!("$ {}{}", change_of_folder(command), pasteable(command));
-        }
+    fn prepare(&self, command: &mut Command, is_quiet: bool) {
+        self.progress.command(&format!("{}{}", change_of_folder(command), pasteable(command)), is_quiet);
         // A terminal's Ctrl-C reaches a whole group; in one of its own the child lives until this process decides.
         command.process_group(0);
     }
@@ -225,10 +244,6 @@ fn spawn(command: &mut Command, line: &str) -> Result<Child> {
     })
 }
 
-fn stderr_of_this_process() -> Result<Stdio> {
-    Ok(std::io::stderr().as_fd().try_clone_to_owned().context("share stderr")?.into())
-}
-
 /// A command line as a shell takes it. Values of the environment, where secrets travel, are no part of it.
 fn pasteable(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
@@ -257,7 +272,7 @@ mod tests {
     use xshell::{Shell, cmd};
 
     fn runner() -> Runner {
-        Runner::new(Interrupt::default(), false)
+        Runner::new(Interrupt::default(), Progress::default())
     }
 
     fn shell(script: &str) -> Cmd<'static> {
@@ -394,7 +409,7 @@ mod tests {
     fn an_interrupt_stops_a_program_and_the_clean_up_runs_all_the_same() {
         let interrupt = Interrupt::default();
         interrupt.raise(2);
-        let runner = Runner::new(interrupt, false);
+        let runner = Runner::new(interrupt, Progress::default());
         let error = runner.capture(shell("sleep 60.105"), 30).unwrap_err();
         assert!(Stop::is_interrupt(&error), "{error}");
         assert_eq!(runner.for_clean_up().read(shell("echo cleaned"), 5).unwrap(), "cleaned");
@@ -404,7 +419,7 @@ mod tests {
     fn a_followed_program_hands_both_streams_on_and_ends_with_an_interrupt() {
         let (sender, lines) = std::sync::mpsc::channel();
         let interrupt = Interrupt::default();
-        let runner = Runner::new(interrupt.clone(), false);
+        let runner = Runner::new(interrupt.clone(), Progress::default());
         let handed = move |line: &str| {
             sender.send(line.to_owned()).unwrap();
             interrupt.raise(2);

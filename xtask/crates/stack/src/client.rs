@@ -56,8 +56,11 @@ impl Client {
         if !flags.is_empty() {
             build = build.env("RUSTFLAGS", flags);
         }
-        let captured = context.runner.capture_lines(build, COMPILE_LIMIT_SECONDS, |line| eprintln!("{line}"))?;
+        let progress = context.runner.progress();
+        progress.now(&format!("compiles {package}, the client"));
+        let captured = context.runner.capture(build, COMPILE_LIMIT_SECONDS)?;
         if !captured.status.success() {
+            progress.say(captured.stderr.trim_end());
             return Err(Stop::Repository(format!("{package}, the client, does not compile")).into());
         }
         let program =
@@ -79,8 +82,10 @@ impl Client {
         let shell = Shell::new()?;
         let program = &self.program;
         let command = cmd!(shell, "{program} --base-url {url} journey {how...}");
-        let captured =
-            context.runner.capture_lines(command, JOURNEY_LIMIT_SECONDS, |line| eprintln!("journey: {line}"))?;
+        let progress = context.runner.progress().clone();
+        let captured = context
+            .runner
+            .capture_lines(command, JOURNEY_LIMIT_SECONDS, move |line| progress.now(&format!("journey: {line}")))?;
         if captured.status.code().is_none() {
             return Err(Stop::Broken(format!("the client ended with {}: {}", captured.status, captured.tail())).into());
         }

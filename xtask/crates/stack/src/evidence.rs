@@ -19,21 +19,22 @@ pub(crate) fn show(stack: &Stack<'_>, ready: &Ready) {
     let Ok(containers) = stack.state() else { return };
     let is_guilty = |container: &&ContainerState| !matches!(judge(container), Verdict::Running | Verdict::Done);
     let (guilty, others): (Vec<_>, Vec<_>) = containers.iter().partition(is_guilty);
+    let progress = stack.context.runner.progress();
     for container in &guilty {
-        eprintln!("--- {}", described(container));
-        eprint!("{}", log(stack, ready, container, LOG_LINES));
+        progress.say(&format!("--- {}", described(container)));
+        progress.say(log(stack, ready, container, LOG_LINES).trim_end());
     }
     for container in &others {
         let log = log(stack, ready, container, SEARCHED_LINES);
         let complaints = complaints(&log);
         if guilty.is_empty() && !complaints.is_empty() {
-            eprintln!("--- {} runs, and complained:", container.service);
-            complaints.iter().for_each(|line| eprintln!("{line}"));
+            progress.say(&format!("--- {} runs, and complained:", container.service));
+            complaints.iter().for_each(|line| progress.say(line));
         }
     }
     let others: Vec<_> = others.iter().map(|container| container.service.as_str()).collect();
     if !others.is_empty() {
-        eprintln!("--- running: {}", others.join(", "));
+        progress.say(&format!("--- running: {}", others.join(", ")));
     }
 }
 

@@ -206,6 +206,7 @@ pub(crate) fn wait_until_ready(stack: &Stack<'_>, limit_seconds: u64) -> Result<
         if waiting.is_empty() && !containers.is_empty() {
             return Ok(ready);
         }
+        stack.context.runner.progress().now(&format!("waits: {}", waiting.join("; ")));
         if started.elapsed() > Duration::from_secs(limit_seconds) {
             let text = format!("the stack was not ready after {limit_seconds} s: {}", waiting.join("; "));
             return Err(Stop::TimedOut(text).into());

@@ -86,7 +86,7 @@ pub fn remove_runs(context: &Context, docker: &Tool, kept: bool) -> Result<usize
         if !kept && folder.path.join("kept").exists() {
             continue;
         }
-        eprintln!("removing {}, left by an earlier run", folder.name);
+        context.runner.progress().now(&format!("removes {}, left by an earlier run", folder.name));
         Leftovers::of(context, docker, &folder.name)?.remove(context, docker)?;
         folder.end()?;
         removed += 1;

@@ -91,6 +91,7 @@ impl<'a> Stack<'a> {
 
     /// Creates and starts what is not running as it should; never builds, never pulls.
     pub(crate) fn up(&self) -> Result<()> {
+        self.context.runner.progress().now("creates and starts the containers");
         let arguments = ["up", "--detach", "--no-build", "--quiet-pull", "--remove-orphans"];
         let captured = self.context.runner.capture(self.compose(&arguments), UP_LIMIT_SECONDS)?;
         if captured.status.success() {
@@ -185,6 +186,7 @@ impl<'a> Stack<'a> {
 
     /// Stops and removes the stack's containers and networks, and its volumes when told to.
     pub(crate) fn down(&self, volumes: bool) -> Result<()> {
+        self.context.runner.progress().now("stops the containers and removes them");
         let timeout = STOP_TIMEOUT_SECONDS.to_string();
         let mut arguments = vec!["down", "--remove-orphans", "--timeout", &timeout];
         if volumes {

@@ -39,8 +39,6 @@ impl StackTest {
     /// # Errors
     /// What keeps the stack from being begun at all, and an interrupt.
     pub fn run(&self, context: &Context, ready: &Ready, images: &[BuiltImage], outcome: &mut Outcome) -> Result<()> {
-        let faults = if self.faults.is_some() { ", faults (up to 4 minutes)" } else { "" };
-        eprintln!("compose-e2e: stack up (10 s), hardening, journey (a few seconds){faults}, stack down");
         all_startable(images)?;
         let client = Client::compile(context)?;
         remove_runs(context, &ready.docker, false)?;
@@ -172,7 +170,7 @@ fn keep_logs(stack: &Stack<'_>, run: &Run, outcome: &mut Outcome) {
     let kept = match stack.save_logs(&file) {
         Ok(()) => file.strip_prefix(&context.project.root).unwrap_or(&file).to_string(),
         Err(error) => {
-            eprintln!("compose-e2e: the logs could not be kept: {error:#}");
+            context.runner.progress().say(&format!("compose-e2e: the logs could not be kept: {error:#}"));
             format!("not kept: {error:#}")
         }
     };

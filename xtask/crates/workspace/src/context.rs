@@ -11,6 +11,4 @@ pub struct Context {
     pub project: Project,
     /// What starts programs.
     pub runner: Runner,
-    /// Standard error is a terminal and this is no CI job: progress may redraw itself.
-    pub terminal: bool,
 }

@@ -12,6 +12,10 @@ pub struct Environment {
     pub path: String,
     /// In a CI system: no terminal, plain output.
     pub ci: bool,
+    /// The terminal cannot redraw a line.
+    pub dumb_terminal: bool,
+    /// `XTASK_PROGRESS`: how progress is shown when the command line says nothing.
+    pub progress: Option<String>,
     /// In GitHub Actions: findings become annotations.
     pub github_actions: bool,
     /// `OWNER/REPOSITORY/.github/workflows/FILE@REF` of the workflow that runs.
@@ -75,6 +79,8 @@ impl Environment {
         Self {
             path: variable("PATH").unwrap_or_default(),
             ci: variable("CI").is_some(),
+            dumb_terminal: variable("TERM").is_none_or(|term| term == "dumb"),
+            progress: variable("XTASK_PROGRESS"),
             github_actions: variable("GITHUB_ACTIONS").is_some(),
             github_workflow: variable("GITHUB_WORKFLOW_REF"),
             github_step_summary: variable("GITHUB_STEP_SUMMARY").map(Utf8PathBuf::from),

@@ -15,6 +15,22 @@ const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomizat
 /// The fields that leave the manifests of a folder as they are, or set what is set in them already.
 const PLAIN_FIELDS: [&str; 4] = ["apiVersion", "kind", "namespace", "resources"];
 
+/// Whether each of the folders is one that kustomize takes.
+///
+/// # Errors
+/// [`Stop::Usage`] names the first that is not, and those in the policy.
+pub fn all_there(root: &Utf8Path, folders: &[String], known: &[String]) -> Result<(), Stop> {
+    let is_one = |folder: &&String| FILES.iter().any(|file| root.join(folder).join(file).is_file());
+    match folders.iter().find(|folder| !is_one(folder)) {
+        None => Ok(()),
+        Some(folder) => Err(Stop::Usage(format!(
+            "there is no overlay `{folder}`: it has no {}; the overlays are {}",
+            FILES[0],
+            known.join(", ")
+        ))),
+    }
+}
+
 /// What kubectl's own kustomize made of a folder, for those who start what it says.
 ///
 /// # Errors

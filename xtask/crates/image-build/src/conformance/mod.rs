@@ -8,7 +8,7 @@ pub(super) mod tests;
 
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
-use xtask_outcome::{Date, Exception, Exceptions, Finding, Outcome, Place, Stop};
+use xtask_outcome::{Date, Exception, Exceptions, Finding, Outcome, Place, Stop, Table};
 use xtask_workspace::{ImagePackage, Project};
 
 use self::golden::Golden;
@@ -43,6 +43,7 @@ pub(super) fn judge(
 ) -> Result<()> {
     let (policy, text) = budget(project)?;
     let mut exceptions = policy.exceptions(&text, Date::today());
+    let mut table = Table::new("images", &["image", "#size", "#limit", "#since the build before"]);
     let mut shown = crate::evidence(built);
     for (image, shown) in built.iter().zip(shown.as_array_mut().into_iter().flatten()) {
         let file = golden_file(project, &image.name);
@@ -62,6 +63,7 @@ pub(super) fn judge(
         found.extend(rules::broken(&image.facts));
         found.extend(compare(golden.as_ref(), &image.facts));
         found.extend(policy.judge(&image.name, &image.facts, before.as_ref()));
+        table.row(policy.row(&image.name, &image.facts, before.as_ref()));
         let judgement = Judgement { project, image, golden: file.as_str(), policy: &policy.file };
         let findings = judgement.accepted(found, &mut exceptions);
         if findings.iter().any(|finding| finding.place.name == file) {
@@ -77,6 +79,7 @@ pub(super) fn judge(
     };
     let examined = |exception: &Exception| !left_alone(exception.scope.split('/').next().unwrap_or_default());
     outcome.findings.extend(exceptions.judge(examined));
+    outcome.table(table);
     outcome.checked("images conform", built.len());
     Ok(())
 }

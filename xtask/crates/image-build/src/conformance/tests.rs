@@ -241,7 +241,8 @@ fn canaries_in_a_real_image_are_found_and_none_is_shown() {
          COPY Dockerfile /etc/sh\nUSER nonroot\n"
     );
     std::fs::write(folder.join("Dockerfile"), dockerfile).unwrap();
-    let (shell, runner) = (Shell::new().unwrap(), Runner::new(Interrupt::default(), false));
+    let (shell, runner) =
+        (Shell::new().unwrap(), Runner::new(Interrupt::default(), xtask_outcome::Progress::default()));
     let tag = format!("xtask-conformance-test:{}", std::process::id());
     let file = folder.join("image.tar");
     let build = cmd!(shell, "docker build --quiet --tag {tag} {folder}").env("DOCKER_BUILDKIT", "0");

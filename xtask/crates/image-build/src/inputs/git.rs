@@ -181,7 +181,10 @@ mod tests {
     fn a_shallow_clone_is_a_doubt_with_the_command_that_helps_and_a_whole_one_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(folder.path()).unwrap();
-        let (shell, runner) = (Shell::new().unwrap(), Runner::new(xtask_process::Interrupt::default(), false));
+        let (shell, runner) = (
+            Shell::new().unwrap(),
+            Runner::new(xtask_process::Interrupt::default(), xtask_outcome::Progress::default()),
+        );
         shell.change_dir(folder);
         let git = |line: &str| runner.read(cmd!(shell, "sh -c {line}"), GIT_LIMIT_SECONDS).unwrap();
         let commit = "git -c user.name=x -c user.email=x@example.org -C whole commit --quiet --allow-empty -m";

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 use xshell::{Shell, cmd};
 use xtask_engine::Tool;
-use xtask_outcome::Outcome;
+use xtask_outcome::{Outcome, Progress};
 use xtask_process::Interrupt;
 use xtask_workspace::Context;
 
@@ -93,7 +93,7 @@ impl Follow<'_> {
     fn run(&self) -> Result<()> {
         // The reader's end stops the programs as an interrupt does, and is none of this process.
         let reader_left = Interrupt::default();
-        let runner = xtask_process::Runner::new(reader_left.clone(), false);
+        let runner = xtask_process::Runner::new(reader_left.clone(), Progress::default());
         thread::scope(|scope| {
             let mut followed = BTreeSet::new();
             let result = loop {
@@ -106,7 +106,7 @@ impl Follow<'_> {
                     Err(error) => break Err(error),
                 };
                 if containers.is_empty() {
-                    eprintln!("the stack is down");
+                    self.context.runner.progress().say("the stack is down");
                     break Ok(());
                 }
                 // Whoever was there first has a past; whoever came meanwhile is followed from its beginning.
@@ -135,7 +135,7 @@ impl Follow<'_> {
             }
         };
         if let Err(error) = runner.follow(cmd!(shell, "{docker} logs --follow --tail {tail} {id}"), on_line) {
-            eprintln!("{}: {error:#}", container.service);
+            self.context.runner.progress().say(&format!("{}: {error:#}", container.service));
         }
     }
 }

@@ -38,7 +38,7 @@ impl Own {
     pub(super) fn take(context: &Context, docker: &Tool) -> Result<Self> {
         let lock = context.project.out().join("stack.lock");
         let holder = "another command that changes the stack of this checkout";
-        let turn = Lock::take(&lock, context.runner.interrupt(), TURN_LIMIT_SECONDS, holder)?;
+        let turn = Lock::take(&lock, &context.runner, TURN_LIMIT_SECONDS, holder)?;
         let project = project(context, docker)?;
         let containers = containers(context, docker, &project)?;
         Ok(Self { project, containers, _turn: turn })

@@ -100,7 +100,7 @@ fn make_secrets(context: &Context, ready: &Ready, images: &[BuiltImage], own: &O
         );
         return Err(Stop::Absent(text).into());
     }
-    eprintln!("up: making secrets into .env");
+    context.runner.progress().now("makes secrets into .env");
     let name = format!(
         "# This checkout's own stack, also for `docker compose` by hand.\n{PROJECT_VARIABLE}={}\n",
         own.project
@@ -126,7 +126,8 @@ fn undo(context: &Context, ready: &Ready, own: &Own, error: Error) -> Error {
             .leftovers(context, &ready.docker)
             .and_then(|left| left.without_volumes().remove(context, &ready.docker));
         if let Err(second) = removed {
-            eprintln!("up: what was started could not be removed: {second:#}; next: cargo xtask down");
+            let text = format!("up: what was started could not be removed: {second:#}; next: cargo xtask down");
+            context.runner.progress().say(&text);
         }
     }
     match Stop::of(&error).and_then(|stop| ports::explain(context, stop)) {

@@ -32,9 +32,9 @@ pub fn watch(context: &Context, ready: &Ready, up: &Up, images: &[BuiltImage], o
     let mut context = context.clone();
     let mut edits = Edits::of(&context.project)?;
     let mut answered = 0;
-    eprintln!("watch: waiting for edits; Ctrl-C ends the watch, and the stack goes on");
+    context.runner.progress().say("watch: waiting for edits; Ctrl-C ends the watch, and the stack goes on");
     while let Some((paths, since)) = edits.next(&context)? {
-        eprintln!("watch: {} changed", described(&paths));
+        context.runner.progress().say(&format!("watch: {} changed", described(&paths)));
         // A new member or dependency changes what is watched, and a policy what is done.
         if paths.iter().any(|path| is_manifest(&context.project, path)) {
             match Project::load(context.project.root.join(&context.project.automation).as_str()) {
@@ -42,11 +42,11 @@ pub fn watch(context: &Context, ready: &Ready, up: &Up, images: &[BuiltImage], o
                     context.project = project;
                     edits = Edits::of(&context.project)?;
                 }
-                Err(error) => eprintln!("watch: {error:#}"),
+                Err(error) => context.runner.progress().say(&format!("watch: {error:#}")),
             }
         }
         answered += usize::from(answer(&context, ready, up, &paths, &mut running, since)?);
-        eprintln!("watch: waiting for edits");
+        context.runner.progress().say("watch: waiting for edits");
     }
     outcome.checked("edits answered", answered);
     outcome.note("the watch is over, and the stack goes on; `cargo xtask down` stops it");
@@ -67,31 +67,34 @@ fn answer(
         Ok(built) => built,
         Err(error) if Stop::is_interrupt(&error) => return Err(error),
         Err(error) => {
-            eprintln!("watch: {error:#}\nwatch: the stack goes on as it was");
+            context.runner.progress().say(&format!("watch: {error:#}\nwatch: the stack goes on as it was"));
             return Ok(false);
         }
     };
     for finding in &round.findings {
-        eprintln!("watch: {finding}");
+        context.runner.progress().say(&format!("watch: {finding}"));
     }
     let is_new = |image: &&BuiltImage| running.get(&image.name) != Some(&image.facts.id);
     let changed: Vec<_> = built.iter().filter(is_new).map(|image| image.name.clone()).collect();
     let settings = [context.project.stack.file.as_str(), ".env"];
     if changed.is_empty() && !paths.iter().any(|path| settings.contains(&path.as_str())) {
-        eprintln!("watch: that changes no image");
+        context.runner.progress().say("watch: that changes no image");
         return Ok(false);
     }
     match raise(context, ready, &built) {
         Ok(_) => {}
         Err(error) if Stop::is_interrupt(&error) => return Err(error),
         Err(error) => {
-            eprintln!("watch: {error:#}");
+            context.runner.progress().say(&format!("watch: {error:#}"));
             return Ok(false);
         }
     }
     running.extend(built.into_iter().map(|image| (image.name, image.facts.id)));
     let what = if changed.is_empty() { "the stack".to_owned() } else { changed.join(", ") };
-    eprintln!("watch: {what} answers with it, {:.1} s after the edit", since.elapsed().as_secs_f64());
+    context
+        .runner
+        .progress()
+        .say(&format!("watch: {what} answers with it, {:.1} s after the edit", since.elapsed().as_secs_f64()));
     Ok(true)
 }
 

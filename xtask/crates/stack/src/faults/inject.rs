@@ -68,7 +68,7 @@ impl Hands<'_> {
     fn freeze(&self, service: &str, milliseconds: u64) -> Result<()> {
         let (docker, id) = (&self.ready.docker.program, self.stack.container(service)?.id);
         self.engine(cmd!(self.shell, "{docker} pause {id}"))?;
-        eprintln!("{service} is paused for {milliseconds} ms");
+        self.stack.context.runner.progress().now(&format!("{service} is paused for {milliseconds} ms"));
         let held = self.hold(milliseconds);
         self.engine(cmd!(self.shell, "{docker} unpause {id}"))?;
         held

@@ -98,9 +98,9 @@ impl Bench<'_> {
         let mut requests = 0;
         let mut last = None;
         for case in select(&self.stack.context.project.stack.faults, name)? {
-            eprintln!("fault {}: {}", case.name, case.promise);
+            self.stack.context.runner.progress().now(&format!("fault {}: {}", case.name, case.promise));
             let ended = self.case(case).with_context(|| format!("fault {}", case.name))?;
-            eprintln!("fault {}: {}", case.name, ended.line());
+            self.stack.context.runner.progress().detail(&format!("fault {}: {}", case.name, ended.line()));
             requests += ended.requests;
             cases.push(ended.evidence(case));
             let log = ended.log.strip_prefix(&self.stack.context.project.root).unwrap_or(&ended.log);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use xshell::{Shell, cmd};
-use xtask_outcome::Stop;
+use xtask_outcome::{Progress, Stop};
 use xtask_process::{Captured, Interrupt, Runner};
 use xtask_workspace::Context;
 
@@ -59,7 +59,7 @@ pub fn edit_to_answer(
     let original = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
     let seconds = thread::scope(|scope| {
         let (sender, lines) = channel();
-        let runner = Runner::new(over.clone(), false);
+        let runner = Runner::new(over.clone(), Progress::default());
         let run = &run;
         let watching = scope.spawn(move || -> Result<Captured> {
             run(&["up", "--profile", profile], &runner, Box::new(|_| {}))?;
