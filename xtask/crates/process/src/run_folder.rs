@@ -64,7 +64,9 @@ impl RunFolder {
             // One that has just ended is gone by now.
             let Ok(lock) = File::open(path.join(LOCK)) else { continue };
             match lock.try_lock() {
-                Ok(()) => found.push(Self { name, path, _lock: lock }),
+                // One that ended between the two looks gives up its lock with its folder.
+                Ok(()) if path.join(LOCK).is_file() => found.push(Self { name, path, _lock: lock }),
+                Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("lock {path}")),
             }
