@@ -23,6 +23,11 @@ const NANOSECONDS: u64 = 1_000_000_000;
 /// Makes `folder` hold exactly the given files of `root`, and an empty source for every target of a member that no image is
 /// compiled from: cargo reads those manifests all the same.
 pub(crate) fn stage(project: &Project, files: &BTreeSet<Utf8PathBuf>, folder: &Utf8Path) -> Result<()> {
+    // Two builds at once stage the same folder: neither may take the other's half-written file for one that is superfluous.
+    let beside = folder.with_extension("lock");
+    std::fs::create_dir_all(folder).with_context(|| format!("create {folder}"))?;
+    let lock = std::fs::File::create(&beside).with_context(|| format!("create {beside}"))?;
+    lock.lock().with_context(|| format!("lock {beside}"))?;
     let mut wanted = files.clone();
     for path in files {
         let content = std::fs::read(project.root.join(path)).with_context(|| format!("read {path}"))?;
