@@ -21,26 +21,35 @@ const CHEF_BASE: &str = "mini-bench/chef:local";
 const EDITS: usize = 3;
 const UNCHANGED_RUNS: usize = 7;
 
+/// What a program took: seconds by the clock, and of all processors of the machine. A builder compiles in the engine's processes, so
+/// only the machine as a whole has both sides' figures.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Took {
+    seconds: f64,
+    cpu_seconds: f64,
+}
+
 /// One row of the result: what was timed, beside what, and the ratio to reach.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
     what: String,
-    seconds: f64,
+    took: Took,
     beside: &'static str,
-    beside_seconds: f64,
+    beside_took: Took,
     reach: Option<f64>,
 }
 
 impl Row {
     fn ratio(&self) -> f64 {
-        self.seconds / self.beside_seconds.max(f64::EPSILON)
+        self.took.seconds / self.beside_took.seconds.max(f64::EPSILON)
     }
 
     fn evidence(&self) -> Value {
         let round = |number: f64| (number * 100.0).round() / 100.0;
         json!({
-            "what": self.what, "seconds": round(self.seconds), "beside": self.beside,
-            "beside_seconds": round(self.beside_seconds), "ratio": round(self.ratio()), "reach": self.reach,
+            "what": self.what, "seconds": round(self.took.seconds), "cpu_seconds": round(self.took.cpu_seconds), "beside": self.beside,
+            "beside_seconds": round(self.beside_took.seconds), "beside_cpu_seconds": round(self.beside_took.cpu_seconds),
+            "ratio": round(self.ratio()), "reach": self.reach,
         })
     }
 }
@@ -51,6 +60,7 @@ pub(super) fn measure(context: &Context, write: bool, quick: bool, outcome: &mut
         "bench build: cold builds by cargo, in the container, on the host{others}, then edits; about {minutes} minutes. \
          What is committed is measured; keep the machine quiet"
     ));
+    let load = load();
     let ready = ready(context)?;
     let bench = Bench::new(context, &ready, quick)?;
     let rows = bench.rows();
@@ -61,7 +71,8 @@ pub(super) fn measure(context: &Context, write: bool, quick: bool, outcome: &mut
     outcome.evidence("rows", rows.iter().map(Row::evidence).collect::<Value>());
     outcome.evidence.extend(ready.evidence());
     if write {
-        let text = document(&rows, &Date::today().to_string(), &machine(&ready));
+        let machine = format!("{}; load average before it {load}", machine(&ready));
+        let text = document(&rows, &Date::today().to_string(), &machine);
         super::write_part(context, super::BUILDS, &text, outcome)?;
     }
     Ok(())
@@ -126,7 +137,7 @@ impl<'a> Bench<'a> {
         let container = self.time(self.xtask(&["--no-cache"])?)?;
         let host = self.time(self.xtask(&["--strategy", "host", "--no-cache"])?)?;
         let all = |how: &str| format!("cold, all images, {how}");
-        let row = |what, seconds, beside, beside_seconds, reach| Row { what, seconds, beside, beside_seconds, reach };
+        let row = |what, took, beside, beside_took, reach| Row { what, took, beside, beside_took, reach };
         let mut rows = vec![
             row(all("container"), container, "cargo build --release", cargo, Some(1.1)),
             row(all("host"), host, "cargo build --release", cargo, None),
@@ -135,9 +146,10 @@ impl<'a> Bench<'a> {
             return Ok(rows);
         }
         self.chef_base()?;
-        let mut chef = 0.0;
+        let mut chef = Took::default();
         for image in &self.context.project.images {
-            chef += self.time(self.chef(&image.package, true))?;
+            let one = self.time(self.chef(&image.package, true))?;
+            chef = Took { seconds: chef.seconds + one.seconds, cpu_seconds: chef.cpu_seconds + one.cpu_seconds };
         }
         let naive = self.time(self.naive(true))?;
         rows.push(row(
@@ -169,9 +181,9 @@ impl<'a> Bench<'a> {
         }
         Ok(Row {
             what: "nothing changed, four images".to_owned(),
-            seconds: median(own),
+            took: middle(own),
             beside: "cached `buildx bake` of the same",
-            beside_seconds: median(baked),
+            beside_took: middle(baked),
             reach: Some(0.5),
         })
     }
@@ -196,16 +208,16 @@ impl<'a> Bench<'a> {
                 }
             }
         }
-        let (cargo, container) = (median(cargo), median(container));
+        let (cargo, container) = (middle(cargo), middle(container));
         let edited = |how: &str| format!("`{EDITED}` edited, its image, {how}");
-        let row = |what, seconds, beside, beside_seconds, reach| Row { what, seconds, beside, beside_seconds, reach };
+        let row = |what, took, beside, beside_took, reach| Row { what, took, beside, beside_took, reach };
         let mut rows = vec![
-            row(edited("host"), median(host), "cargo build --release", cargo, Some(1.05)),
+            row(edited("host"), middle(host), "cargo build --release", cargo, Some(1.05)),
             row(edited("container"), container, "cargo build --release", cargo, Some(1.5)),
         ];
         if !self.quick {
-            rows.push(row(edited("container"), container, "its cargo-chef Dockerfile", median(chef), None));
-            rows.push(row(edited("container"), container, "the naive Dockerfile", median(naive), None));
+            rows.push(row(edited("container"), container, "its cargo-chef Dockerfile", middle(chef), None));
+            rows.push(row(edited("container"), container, "the naive Dockerfile", middle(naive), None));
         }
         Ok(rows)
     }
@@ -268,18 +280,19 @@ impl<'a> Bench<'a> {
         command.arg(".")
     }
 
-    /// How long a program runs, in seconds; it has to succeed.
-    fn time(&self, command: Cmd<'_>) -> Result<f64> {
+    /// What a program takes; it has to succeed.
+    fn time(&self, command: Cmd<'_>) -> Result<Took> {
         let line = command.to_string();
         self.context.runner.progress().now(&line);
-        let started = Instant::now();
+        let (started, busy) = (Instant::now(), busy_seconds());
         let captured = self.context.runner.capture(command, BUILD_LIMIT_SECONDS)?;
-        let seconds = started.elapsed().as_secs_f64();
+        let took = Took { seconds: started.elapsed().as_secs_f64(), cpu_seconds: busy_seconds() - busy };
         if !captured.status.success() {
             return Err(Stop::Repository(format!("`{line}` failed: {}", captured.tail())).into());
         }
-        self.context.runner.progress().detail(&format!("{line} took {seconds:.2} s"));
-        Ok(seconds)
+        let progress = self.context.runner.progress();
+        progress.detail(&format!("{line} took {:.2} s, {:.2} CPU-s", took.seconds, took.cpu_seconds));
+        Ok(took)
     }
 }
 
@@ -288,9 +301,31 @@ pub(super) fn median(mut seconds: Vec<f64>) -> f64 {
     seconds.get(seconds.len() / 2).copied().unwrap_or_default()
 }
 
+/// The one in the middle by the clock.
+fn middle(mut took: Vec<Took>) -> Took {
+    took.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    took.get(took.len() / 2).copied().unwrap_or_default()
+}
+
+fn proc(file: &str) -> String {
+    std::fs::read_to_string(Utf8Path::new("/proc").join(file)).unwrap_or_default()
+}
+
+/// What the machine's processors have worked since it started: user, nice, system and interrupts, in hundredths in the file.
+fn busy_seconds() -> f64 {
+    let stat = proc("stat");
+    let ticks: Vec<f64> =
+        stat.lines().next().into_iter().flat_map(str::split_whitespace).filter_map(|n| n.parse().ok()).collect();
+    [0, 1, 2, 5, 6].iter().filter_map(|at| ticks.get(*at)).sum::<f64>() / 100.0
+}
+
+/// The machine's load before anything is measured: what others do on it.
+fn load() -> String {
+    proc("loadavg").split_whitespace().next().unwrap_or("unknown").to_owned()
+}
+
 pub(super) fn machine(ready: &Ready) -> String {
-    let read = |path: &str| std::fs::read_to_string(Utf8Path::new(path)).unwrap_or_default();
-    let model = read("/proc/cpuinfo");
+    let model = proc("cpuinfo");
     let model = model.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     format!("{cores} cores ({}), engine {}", model.trim_start_matches([' ', '\t', ':']), ready.engine)
@@ -301,7 +336,7 @@ fn document(rows: &[Row], date: &str, machine: &str) -> String {
     let quick = if whole { "" } else { " --quick" };
     let mut text = format!(
         "Measured on {date} by `cargo xtask bench build{quick} --write`, one run on {machine}. Ratios are what counts; seconds are this machine's.\n\n\
-         | what | seconds | beside | seconds | ratio | to reach |\n|---|---|---|---|---|---|\n"
+         | what | seconds | CPU-s | beside | seconds | CPU-s | ratio | to reach |\n|---|---|---|---|---|---|---|---|\n"
     );
     for row in rows {
         let reach = row.reach.map_or_else(String::new, |reach| {
@@ -309,14 +344,17 @@ fn document(rows: &[Row], date: &str, machine: &str) -> String {
         });
         let _ = writeln!(
             text,
-            "| {} | {:.2} | {} | {:.2} | {:.2} | {reach} |",
+            "| {} | {:.2} | {:.1} | {} | {:.2} | {:.1} | {:.2} | {reach} |",
             row.what,
-            row.seconds,
+            row.took.seconds,
+            row.took.cpu_seconds,
             row.beside,
-            row.beside_seconds,
+            row.beside_took.seconds,
+            row.beside_took.cpu_seconds,
             row.ratio()
         );
     }
+    text += "\nCPU-s: seconds of all processors, of the whole machine (what else ran on it is in there).";
     text += "\nCold: nothing compiled, cargo's downloads there. Edits: the median of three; nothing changed: of seven, alternating.\n";
     text += if whole {
         "cargo-chef's and the naive Dockerfile download in their own layers, as they usually do:\n[benchmarks/chef.Dockerfile](benchmarks/chef.Dockerfile), [naive/Dockerfile](naive/Dockerfile).\n"
@@ -330,17 +368,33 @@ fn document(rows: &[Row], date: &str, machine: &str) -> String {
 mod tests {
     use super::*;
 
+    fn took(seconds: f64) -> Took {
+        Took { seconds, cpu_seconds: seconds * 2.0 }
+    }
+
     #[test]
     fn a_row_says_whether_its_ratio_was_reached() {
-        let row = |seconds, reach| Row { what: "cold".into(), seconds, beside: "cargo", beside_seconds: 100.0, reach };
+        let row = |seconds, reach| Row {
+            what: "cold".into(),
+            took: took(seconds),
+            beside: "cargo",
+            beside_took: took(100.0),
+            reach,
+        };
         let text = document(&[row(110.0, Some(1.2)), row(130.0, Some(1.2)), row(1.0, None)], "2026-01-01", "2 cores");
-        assert!(text.contains("| cold | 110.00 | cargo | 100.00 | 1.10 | ≤ 1.2: reached |"), "{text}");
+        assert!(text.contains("| cold | 110.00 | 220.0 | cargo | 100.00 | 200.0 | 1.10 | ≤ 1.2: reached |"), "{text}");
         assert!(text.contains("| 1.30 | ≤ 1.2: missed |") && text.contains("| 0.01 |  |"), "{text}");
     }
 
     #[test]
     fn the_median_is_the_one_in_the_middle() {
-        assert!((median(vec![9.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
-        assert!(median(Vec::new()).abs() < f64::EPSILON);
+        assert_eq!(middle([9.0, 1.0, 2.0].map(took).to_vec()), took(2.0));
+        assert_eq!(middle(Vec::new()), Took::default());
+    }
+
+    #[test]
+    fn a_machine_that_works_has_worked() {
+        let before = busy_seconds();
+        assert!(before > 0.0 && busy_seconds() >= before);
     }
 }
