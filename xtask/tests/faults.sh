@@ -15,7 +15,7 @@ summary() {
       for (i = 3; i <= NF; i++) {
         if ($i ~ /^requests/) requests[name] += $(i - 1)
         if ($i ~ /^failed/) failed[name] += $(i - 1)
-        if ($i ~ /^orders/) orders[name] += $(i - 1)
+        if ($i ~ /^writes/) orders[name] += $(i - 1)
         if ($i == "after" && $(i + 1) + 0 >= slowest[name] + 0) slowest[name] = $(i + 1)
         if ($i == "broken") broken[name] += $(i - 1)
       }
@@ -38,7 +38,7 @@ for run in $(seq "$runs"); do
     echo "run $run failed; see $log" | tee --append "$log"
     exit 1
   fi
-  grep '^fault .* requests' "$log" | tail --lines 16
+  grep '^fault .* requests' "$log" | tail --lines "$(grep --count '^\[\[fault\]\]' xtask/policy/stack.toml)"
 done
 summary | tee --append "$log"
 echo "all $runs runs passed" | tee --append "$log"

@@ -63,6 +63,14 @@ pub fn recovered_after(records: &[Record], kinds: &[String], since_unix_ms: u64)
     Some(last_failure - since_unix_ms)
 }
 
+/// What 99 of 100 answered requests of the load took at most, in milliseconds. A figure, and no verdict: the machine may be busy.
+pub(super) fn p99(records: &[Record], kinds: &[String]) -> Option<u64> {
+    let of_load = records.iter().filter(|record| record.status != 0 && kinds.contains(&record.kind));
+    let mut times: Vec<_> = of_load.map(|record| record.ms).collect();
+    times.sort_unstable();
+    times.get((times.len() * 99).div_ceil(100).checked_sub(1)?).copied()
+}
+
 /// A promise that was not kept: the rule, and what shows it.
 pub type Broken = (&'static str, String);
 

@@ -61,15 +61,17 @@ struct Ended {
     failed: usize,
     writes: usize,
     recovered_milliseconds: Option<u64>,
+    p99_milliseconds: Option<u64>,
     broken: Vec<Broken>,
 }
 
 impl Ended {
     fn line(&self) -> String {
         let recovered = self.recovered_milliseconds.map(|ms| format!(", recovered after {ms} ms")).unwrap_or_default();
+        let p99 = self.p99_milliseconds.map(|ms| format!(", p99 {ms} ms")).unwrap_or_default();
         let Self { requests, failed, writes, .. } = self;
         format!(
-            "{requests} requests, {failed} failed, {writes} writes{recovered}, {} broken promises",
+            "{requests} requests, {failed} failed, {writes} writes{recovered}{p99}, {} broken promises",
             self.broken.len()
         )
     }
@@ -77,7 +79,8 @@ impl Ended {
     fn evidence(&self, case: &Fault) -> Value {
         json!({
             "fault": case.name, "promise": case.promise, "requests": self.requests, "failed": self.failed,
-            "writes": self.writes, "recovered_after_ms": self.recovered_milliseconds, "broken": self.broken.len(),
+            "writes": self.writes, "recovered_after_ms": self.recovered_milliseconds, "p99_ms": self.p99_milliseconds,
+            "broken": self.broken.len(),
         })
     }
 }
@@ -146,8 +149,9 @@ impl Bench<'_> {
             broken.push(("slow-recovery", text));
         }
         let failed = records.iter().filter(|record| !record.succeeded()).count();
+        let p99_milliseconds = ledger::p99(&records, &self.stack.context.project.stack.load.kinds);
         let (requests, writes) = (records.len(), writes.len());
-        Ok(Ended { log, requests, failed, writes, recovered_milliseconds: recovered, broken })
+        Ok(Ended { log, requests, failed, writes, recovered_milliseconds: recovered, p99_milliseconds, broken })
     }
 
     fn burst(&self, log: &Utf8PathBuf) -> Result<Option<u64>> {

@@ -133,3 +133,14 @@ fn a_lost_request_breaks_the_promise_and_a_silent_client_proves_nothing() {
     assert_eq!(rule(&[200, 0]), Some("request-lost"));
     assert_eq!((rule(&[]), rule(&[0])), (Some("nothing-proven"), Some("nothing-proven")));
 }
+
+#[test]
+fn of_a_hundred_requests_the_slowest_is_beyond_p99_and_others_do_not_count() {
+    let kinds = ["list".to_owned()];
+    let mut records: Vec<_> = (1..=100).map(|ms| Record { ms, ..record("list", None, 200) }).collect();
+    records.push(Record { ms: 5000, ..record("slow", None, 408) });
+    records.push(Record { ms: 5000, ..record("list", None, 0) });
+    assert_eq!(p99(&records, &kinds), Some(99));
+    assert_eq!(p99(&records[..1], &kinds), Some(1));
+    assert_eq!(p99(&[], &kinds), None);
+}
