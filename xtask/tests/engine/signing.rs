@@ -111,7 +111,10 @@ impl Shop {
         let digests = docker_ok(&["image", "inspect", "--format", "{{join .RepoDigests \"\\n\"}}", &reference]);
         docker_ok(&["image", "rm", &reference]);
         let prefix = format!("{}/mini-user@", self.registry);
-        digests.lines().find_map(|line| line.strip_prefix(&prefix)).expect("a digest").to_owned()
+        let digest = digests.lines().find_map(|line| line.strip_prefix(&prefix)).expect("a digest").to_owned();
+        // An image that has another name keeps the digest's, too.
+        let _ = program("docker").args(["image", "rm", &format!("{prefix}{digest}")]).output();
+        digest
     }
 }
 
