@@ -18,8 +18,8 @@ const COMPILE_LIMIT_SECONDS: u64 = 1800;
 const QUERY_LIMIT_SECONDS: u64 = 60;
 /// Between the flags in CARGO_ENCODED_RUSTFLAGS: blanks would break a path with blanks.
 const FLAG_SEPARATOR: &str = "\u{1f}";
-/// As in the Dockerfiles: both strategies mean the same program.
-const STATIC_FLAG: &str = "-Ctarget-feature=+crt-static";
+/// As in the Dockerfiles, which say why: both strategies mean the same program.
+const FLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "--cfg=getrandom_backend=\"linux_raw\""];
 
 /// Compiles the planned programs and gives the folder that holds them, and nothing else.
 ///
@@ -136,8 +136,12 @@ fn host_triple(context: &Context, shell: &Shell) -> Result<String> {
 /// The Dockerfiles' flags, with this machine's paths taken out of the program.
 fn flags(context: &Context) -> Result<String> {
     let home = context.project.environment.cargo_home.as_deref().context("neither CARGO_HOME nor HOME is set")?;
-    let flags = [STATIC_FLAG.to_owned(), format!("--remap-path-prefix={home}/registry/src=registry")];
-    Ok(flags.join(FLAG_SEPARATOR))
+    Ok(flags_in(home).join(FLAG_SEPARATOR))
+}
+
+fn flags_in(cargo_home: &Utf8Path) -> Vec<String> {
+    let remap = format!("--remap-path-prefix={cargo_home}/registry/src=registry");
+    FLAGS.map(ToOwned::to_owned).into_iter().chain([remap]).collect()
 }
 
 /// What cargo keeps of one profile.
@@ -190,6 +194,18 @@ impl Compiled<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xtask_workspace::Project;
+
+    #[test]
+    fn the_host_compiles_with_the_flags_of_every_dockerfile() {
+        let project = Project::load(env!("CARGO_MANIFEST_DIR")).unwrap();
+        for image in &project.images {
+            let text = std::fs::read_to_string(project.root.join(&image.folder).join("Dockerfile")).unwrap();
+            let line = text.lines().find_map(|line| line.trim().strip_prefix("RUSTFLAGS=\"")).unwrap();
+            let flags = line.strip_suffix('"').unwrap().replace("\\\"", "\"");
+            assert_eq!(flags_in("/cargo".into()), flags.split(' ').collect::<Vec<_>>(), "{}", image.package);
+        }
+    }
 
     #[test]
     fn every_file_that_configures_cargo_decides_the_program() {
