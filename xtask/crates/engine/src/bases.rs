@@ -35,6 +35,9 @@ pub struct BasePolicy {
     hook: String,
     /// A script that runs before the packages go in.
     early_hook: Option<String>,
+    /// Programs of `policy/tools.toml` that a home-made base brings, so that no build has to compile them.
+    #[serde(default)]
+    programs: Vec<String>,
     /// The build argument of the Dockerfiles that names this base.
     pub build_argument: Option<String>,
     #[serde(default)]
@@ -148,6 +151,7 @@ impl<'a> Bases<'a> {
         for script in self.scripts(policy)? {
             text += &self.shell.read_file(script)?;
         }
+        text.extend(policy.programs.iter().map(|name| self.toolbox.pin(name)));
         if policy.build_argument.is_some() {
             text += &self.runner.read(cmd!(self.shell, "rustc -vV"), QUERY_LIMIT_SECONDS)?;
         }
@@ -178,6 +182,12 @@ impl<'a> Bases<'a> {
         let work = self.project.out().join(format!("bases-{}", std::process::id()));
         self.shell.create_dir(&work)?;
         let archive = work.join("base.tar");
+        let programs = work.join("programs");
+        self.shell.create_dir(&programs)?;
+        for name in &policy.programs {
+            self.runner.progress().now(&format!("compiles {name} for the base, about 40 s"));
+            self.shell.copy_file(self.toolbox.fetch_pinned(name)?, &programs)?;
+        }
         let mirror = Archive::of_this_machine(&self.shell, &policy.suite)?.one_line();
         let (suite, packages) = (&policy.suite, policy.packages.join(","));
         let mut hooks = vec![format!("--customize-hook={}", scripts.join(&policy.hook))];
@@ -188,6 +198,7 @@ impl<'a> Bases<'a> {
             "{mmdebstrap} --quiet --variant=minbase --include={packages} {hooks...} {suite} {archive} {mirror}"
         )
         .env("RUST_SYSROOT", sysroot)
+        .env("PROGRAMS", &programs)
         .env("POSTGRES_ENTRYPOINT", scripts.join("postgres-entrypoint.sh"));
         self.runner.run(bootstrap, MAKE_LIMIT_SECONDS).map_err(|error| match Stop::of(&error) {
             // The repository is not at fault when a mirror is not there.

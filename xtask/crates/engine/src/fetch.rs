@@ -68,16 +68,17 @@ fn wheel(project: &Project, runner: &Runner, work: &Utf8Path, pinned: &str, sha2
     Ok(work.join("unpacked"))
 }
 
+/// Compiles a program that needs nothing of the system it runs on: a base of another distribution gets it, too.
 fn install_crate(runner: &Runner, work: &Utf8Path, package: &str, version: &str) -> Result<Utf8PathBuf> {
     let shell = Shell::new()?;
     let root = work.join("root");
-    // A target folder of its own: the workspace's flags and lock are not this program's.
+    // A target folder and flags of its own: the workspace's are not this program's.
     let target = work.join("target");
     let install = cmd!(
         shell,
-        "cargo install --quiet --locked --version {version} --root {root} --target-dir {target} --no-track {package}"
+        "cargo install --quiet --locked --version {version} --root {root} --target host-tuple --target-dir {target} --no-track {package}"
     );
-    runner.run(install.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS"), COMPILE_LIMIT_SECONDS)?;
+    runner.run(install.env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static"), COMPILE_LIMIT_SECONDS)?;
     Ok(root)
 }
 

@@ -113,6 +113,24 @@ impl<'a> Toolbox<'a> {
             .into())
     }
 
+    /// Fetches a program from its pinned source whatever is there, and gives its file: what goes into a base comes from the policy,
+    /// not from what this machine has on PATH.
+    ///
+    /// # Errors
+    /// The fetch's own failure.
+    pub(crate) fn fetch_pinned(&self, name: &str) -> Result<Utf8PathBuf> {
+        let policy = self.policy.get(name).with_context(|| format!("policy/tools.toml has no [{name}]"))?;
+        let source = policy.source.first().with_context(|| format!("policy/tools.toml: [{name}] has no source"))?;
+        let file = self.fetched(policy);
+        fetch::fetch(self.project, self.runner, source, &file)?;
+        Ok(file)
+    }
+
+    /// What [`Toolbox::fetch_pinned`] would fetch, for hashing.
+    pub(crate) fn pin(&self, name: &str) -> String {
+        format!("{:?}", self.policy.get(name).map(|policy| &policy.source))
+    }
+
     /// The place of a fetched program: its file is named after the standalone command.
     fn fetched(&self, policy: &ToolPolicy) -> Utf8PathBuf {
         let name = policy.commands.last().and_then(|command| command.first()).map_or("tool", String::as_str);

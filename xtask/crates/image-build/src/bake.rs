@@ -7,7 +7,8 @@ use serde_json::Value;
 use xshell::{Shell, cmd};
 
 use super::failure;
-use super::plan::BuildPlan;
+use super::native;
+use super::plan::{BuildPlan, Strategy};
 use super::screen::Screen;
 use xtask_engine::Ready;
 use xtask_outcome::Stop;
@@ -29,12 +30,16 @@ pub(super) fn bake(context: &Context, ready: &Ready, plan: &BuildPlan) -> Result
     let command = cmd!(shell, "{buildx} {plugin...} bake --file {file} --metadata-file {metadata} --progress rawjson");
     let screen = Screen::new(plan.images.iter().map(|image| image.name.clone()).collect(), context.runner.progress());
     let built = context.runner.capture_lines(command, BUILD_LIMIT_SECONDS, screen.reader());
+    let failed = screen.failed_logs();
     drop(screen);
     let text = shell.read_file(&metadata).unwrap_or_default();
     shell.remove_path(&file)?;
     shell.remove_path(&metadata)?;
     let built = built.context("build the images")?;
     if !built.status.success() {
+        if let Some(text) = native::next_step(&format!("{failed}{}", built.stderr), Strategy::Container) {
+            return Err(Stop::Repository(text).into());
+        }
         return Err(failure::stop(built.status, &built.stderr).into());
     }
     let metadata: BTreeMap<String, Value> =

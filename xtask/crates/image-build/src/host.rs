@@ -9,7 +9,7 @@ use xshell::{Shell, cmd};
 
 use super::inputs::content_hash;
 use super::plan::{BuildPlan, Strategy};
-use super::{program, staging};
+use super::{native, program, staging};
 use xtask_engine::Toolbox;
 use xtask_outcome::Stop;
 use xtask_workspace::Context;
@@ -64,7 +64,12 @@ pub(crate) fn compile(
             .env(format!("{prefix}_REVISION"), &image.revision.id)
             .env(format!("{prefix}_CREATED"), &image.revision.created);
     }
-    context.runner.run(build, COMPILE_LIMIT_SECONDS).context("compile the services on the host")?;
+    let line = build.to_string();
+    let output = context.runner.watch(build, COMPILE_LIMIT_SECONDS).context("compile the services on the host")?;
+    if !output.status.success() {
+        let text = native::next_step(&output.stdout, plan.strategy);
+        return Err(Stop::Repository(text.unwrap_or_else(|| format!("`{line}` failed with {}", output.status))).into());
+    }
 
     let programs = context.project.out().join("programs");
     shell.create_dir(&programs)?;
@@ -140,8 +145,9 @@ fn flags(context: &Context) -> Result<String> {
 }
 
 fn flags_in(cargo_home: &Utf8Path) -> Vec<String> {
-    let remap = format!("--remap-path-prefix={cargo_home}/registry/src=registry");
-    FLAGS.map(ToOwned::to_owned).into_iter().chain([remap]).collect()
+    let remap = |from, to| format!("--remap-path-prefix={cargo_home}/{from}={to}");
+    let remaps = [remap("registry/src", "registry"), remap("git/checkouts", "git")];
+    FLAGS.map(ToOwned::to_owned).into_iter().chain(remaps).collect()
 }
 
 /// What cargo keeps of one profile.

@@ -17,6 +17,8 @@ pub(crate) use self::git::{Git, Revision, origin};
 /// What decides about every image, where it is there.
 const ROOT_FILES: [&str; 6] =
     ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "rust-toolchain", ".cargo/config.toml", ".cargo/config"];
+/// What the Dockerfiles read of the automation's folder.
+const DOCKER_FILES: [&str; 2] = ["docker/split-workspace.sh", "docker/packages.txt"];
 /// Folders of a member that cargo reads for other targets than libraries and programs.
 const OTHER_TARGETS: [&str; 3] = ["tests", "benches", "examples"];
 /// Folders in which every file is read by cargo or by a macro.
@@ -44,8 +46,8 @@ pub(crate) fn of_all(project: &Project, git: &Git) -> BTreeSet<Utf8PathBuf> {
 }
 
 fn root_files(project: &Project) -> impl Iterator<Item = Utf8PathBuf> {
-    let split = project.automation.join("docker/split-workspace.sh");
-    let files = ROOT_FILES.into_iter().map(Utf8PathBuf::from).chain([split]);
+    let docker = DOCKER_FILES.map(|file| project.automation.join(file));
+    let files = ROOT_FILES.into_iter().map(Utf8PathBuf::from).chain(docker);
     files.filter(|file| project.root.join(file).is_file())
 }
 

@@ -11,6 +11,7 @@ mod host;
 mod image;
 mod inputs;
 mod ledger;
+mod native;
 mod objection;
 #[cfg(test)]
 mod oracle;
@@ -253,13 +254,15 @@ impl Build {
             staging::stage(&context.project, &files, &plan.inputs).context("stage the inputs of the build")?;
             // The builder answers while the host compiles: only the bake has to know what it can do.
             let builder = thread::scope(|scope| {
-                let builder = scope.spawn(|| Builder::ask(context, ready));
+                let builder = (!plan.builder_asked).then(|| scope.spawn(|| Builder::ask(context, ready)));
                 if plan.strategy != Strategy::Container {
                     host::compile(context, &Toolbox::new(&context.project, &context.runner)?, &files, &plan)?;
                 }
-                image::joined(builder)
+                builder.map(image::joined).transpose()
             })?;
-            self.use_builder(context, &builder, &mut plan, outcome)?;
+            if let Some(builder) = builder {
+                self.use_builder(context, &builder, &mut plan, outcome)?;
+            }
             let said = bake(context, ready, &plan)?;
             context.runner.progress().now("proves what was built");
             for one in prove_all(&images, &plan, &said, &fingerprints)? {
@@ -345,9 +348,6 @@ impl Build {
         plan: &mut BuildPlan,
         outcome: &mut Outcome,
     ) -> Result<()> {
-        if plan.builder_asked {
-            return Ok(());
-        }
         plan.builder_asked = true;
         if let Some(cache) = &self.cache {
             demand("--cache", builder.cache().and_then(|()| cache.open(context.project.environment.actions_cache)))?;

@@ -144,6 +144,12 @@ impl BakeProgress {
         told
     }
 
+    /// What the failed steps printed.
+    pub(super) fn failed_logs(&self) -> String {
+        let failed = self.steps.values().filter(|step| step.failed);
+        failed.map(|step| String::from_utf8_lossy(&step.log).into_owned() + "\n").collect()
+    }
+
     /// The image and the short title in a step's name: `[user build 3/3] RUN …`, `[user internal] load build context`.
     /// With one image there is no image in the brackets.
     fn title(&self, name: &str) -> (Option<String>, String) {

@@ -56,6 +56,11 @@ impl Screen {
             }
         }
     }
+
+    /// What the failed steps printed.
+    pub(super) fn failed_logs(&self) -> String {
+        locked(&self.board).bake.failed_logs()
+    }
 }
 
 impl Drop for Screen {

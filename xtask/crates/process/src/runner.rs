@@ -51,13 +51,30 @@ impl Runner {
         &self.interrupt
     }
 
-    /// Runs a program whose output people watch. Where that would disturb what is redrawn, its last line stands in the step's, and
-    /// all of it is shown when the program fails.
+    /// As [`Runner::watch`], for a program that has to succeed.
     ///
     /// # Errors
-    /// [`Stop::Repository`] when it fails, [`Stop::TimedOut`], [`Stop::Interrupted`], [`Stop::Absent`] when it is not there.
+    /// [`Stop::Repository`] when it fails; else as [`Runner::watch`].
     pub fn run(&self, cmd: Cmd<'_>, limit_seconds: u64) -> Result<()> {
-        let mut command = Command::from(cmd);
+        let command = Command::from(cmd);
+        let line = pasteable(&command);
+        let status = self.watched(command, limit_seconds)?.status;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Stop::Repository(format!("`{line}` failed with {status}")).into())
+    }
+
+    /// Runs a program whose output people watch. Where that would disturb what is redrawn, its last line stands in the step's, and
+    /// all of it is shown when the program fails. Both its streams are in the result's `stdout`, in their order.
+    ///
+    /// # Errors
+    /// [`Stop::TimedOut`], [`Stop::Interrupted`], [`Stop::Absent`] when it is not there.
+    pub fn watch(&self, cmd: Cmd<'_>, limit_seconds: u64) -> Result<Captured> {
+        self.watched(Command::from(cmd), limit_seconds)
+    }
+
+    fn watched(&self, mut command: Command, limit_seconds: u64) -> Result<Captured> {
         let line = pasteable(&command);
         self.prepare(&mut command, false);
         // One pipe, so that both streams keep their order.
@@ -70,13 +87,10 @@ impl Runner {
         let output = Stream::read(reader, move |line| progress.output(line));
         let status = self.wait(&mut child, &line, limit_seconds, || output.last_lines())?;
         let output = output.finish();
-        if status.success() {
-            return Ok(());
-        }
-        if !self.progress.shows_output() {
+        if !status.success() && !self.progress.shows_output() {
             self.progress.say(&last_lines(&output.text, SHOWN_LINES));
         }
-        Err(Stop::Repository(format!("`{line}` failed with {status}")).into())
+        Ok(Captured { status, stdout: output.text, stderr: String::new() })
     }
 
     /// Runs a program and gives its trimmed stdout.
