@@ -33,6 +33,24 @@ fn a_failed_build_is_the_repositorys_fault_and_its_words_reach_the_screen() {
 }
 
 #[test]
+fn a_build_that_lacks_a_program_of_the_system_says_which_package_to_name() {
+    let workspace = Workspace::new();
+    // A build script's words as buildx hands them on: base64 inside a line of JSON.
+    workspace.stub(
+        r#"case "$call" in "docker buildx bake"*) cat >&2 <<'END'
+{"vertexes":[{"digest":"sha256:1","name":"[user dependencies 2/2] RUN cargo build","started":"2026-01-01T00:00:00Z"}]}
+{"logs":[{"vertex":"sha256:1","data":"ZXJyb3I6IGZhaWxlZCB0byBydW4gY3VzdG9tIGJ1aWxkIGNvbW1hbmQgZm9yIGBvcGVuc3NsLXN5c2AKICBDb21tYW5kICdwZXJsJyBub3QgZm91bmQuIElzIHBlcmwgaW5zdGFsbGVkPwo="}]}
+{"vertexes":[{"digest":"sha256:1","name":"[user dependencies 2/2] RUN cargo build","completed":"2026-01-01T00:00:01Z","error":"exit code: 101"}]}
+END
+exit 1 ;; esac"#,
+    );
+    let ended = workspace.xtask(&["build-images"]);
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    let next = "perl is missing in the builder; next: name the package `perl` in xtask/docker/packages.txt";
+    assert!(ended.stdout.contains(next), "{}", ended.all());
+}
+
+#[test]
 fn a_program_that_needs_a_loader_never_passes_as_an_image() {
     // The stub image holds this test's own program, which is linked dynamically.
     let workspace = Workspace::new();
