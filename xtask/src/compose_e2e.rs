@@ -56,6 +56,7 @@ impl ComposeE2e {
             faults: self.faults.clone(),
             record: self.record,
             write: self.write,
+            keep_start_ups: false,
             file: None,
         };
         test.run(context, &ready, &images, outcome)

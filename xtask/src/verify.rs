@@ -50,9 +50,10 @@ impl Verify {
             return Ok(());
         };
         outcome.step("scan", |outcome| scan::check(context, &ready, &images, &self.database, outcome))?;
+        let test = StackTest { keep_start_ups: true, ..StackTest::default() };
         let options = audit_env::Options::default();
         outcome.step("audit-env", |outcome| audit_env::check(context, &ready, &images, &options, outcome))?;
-        outcome.step("compose-e2e", |outcome| StackTest::default().run(context, &ready, &images, outcome))?;
+        outcome.step("compose-e2e", |outcome| test.run(context, &ready, &images, outcome))?;
         if outcome.findings.is_empty() && outcome.failures.is_empty() {
             let ready_to_push = record(context, tree, &images, &ready, outcome)?;
             outcome.note(format!("ready to push: {ready_to_push}"));

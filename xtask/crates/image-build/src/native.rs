@@ -10,7 +10,7 @@ const PACKAGES: &str = "xtask/docker/packages.txt";
 const PROGRAMS: [(&[&str], &str); 7] = [
     (&["the pkg-config command could not be found", "pkg-config: not found"], "pkg-config"),
     (&["is `cmake` not installed?", "cmake: not found"], "cmake"),
-    (&["command 'perl' not found", "perl: not found"], "perl"),
+    (&["command 'perl' not found", "perl: not found", ".pm in @inc"], "perl"),
     (&["command 'make' not found", "make: not found"], "make"),
     (&["failed to find tool \"c++\"", "failed to find tool \"g++\""], "g++"),
     (&["could not find `protoc`"], "protobuf-compiler"),
@@ -86,6 +86,7 @@ mod tests {
             ("Could not run `pkg-config --libs zlib`\nThe pkg-config command could not be found.", "pkg-config"),
             ("failed to execute command: No such file or directory (os error 2)\nis `cmake` not installed?", "cmake"),
             ("Error configuring OpenSSL build:\n  Command 'perl' not found. Is perl installed?", "perl"),
+            ("Can't locate FindBin.pm in @INC (you may need to install the FindBin module)", "perl"),
             ("failed to find tool \"c++\": No such file or directory", "g++"),
         ];
         for (words, package) in table {

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::Stack;
+use crate::stack::Prober;
 use xtask_outcome::Stop;
 
 const POLL_MILLISECONDS: u64 = 100;
@@ -172,28 +173,21 @@ pub(crate) fn wait_until_ready(stack: &Stack<'_>, limit_seconds: u64) -> Result<
         stack.context.runner.interrupt().check()?;
         let containers = stack.state()?;
         let (mut waiting, mut failed, mut late) = (Vec::new(), Vec::new(), Vec::new());
+        let mut probed = probe_side_by_side(stack.prober(), &containers, &ready, started);
         for container in &containers {
+            let passed = probed.remove(&container.service).transpose()?.flatten();
+            ready.extend(passed.map(|seconds| (container.service.clone(), seconds)));
+            let is_ready = ready.iter().any(|(service, _)| *service == container.service);
             match judge(container) {
                 Verdict::Failed(why) => failed.push(why),
                 Verdict::Waiting(what) => waiting.push(what),
                 Verdict::Done => {}
-                Verdict::Running | Verdict::Unhealthy(_)
-                    if ready.iter().any(|(service, _)| *service == container.service) => {}
-                Verdict::Unhealthy(why) => {
-                    if stack.probe(container)? {
-                        ready.push((container.service.clone(), started.elapsed().as_secs_f64()));
-                    } else {
-                        failed.push(why);
-                    }
-                }
+                Verdict::Running | Verdict::Unhealthy(_) if is_ready => {}
+                Verdict::Unhealthy(why) => failed.push(why),
                 Verdict::Running => {
                     let since = *running_since.entry(container.service.clone()).or_insert_with(Instant::now);
-                    if stack.probe(container)? {
-                        ready.push((container.service.clone(), started.elapsed().as_secs_f64()));
-                    } else {
-                        waiting.push(format!("{} does not pass its healthcheck yet", container.service));
-                        late.extend(overdue(container, since.elapsed()));
-                    }
+                    waiting.push(format!("{} does not pass its healthcheck yet", container.service));
+                    late.extend(overdue(container, since.elapsed()));
                 }
             }
         }
@@ -213,6 +207,27 @@ pub(crate) fn wait_until_ready(stack: &Stack<'_>, limit_seconds: u64) -> Result<
         }
         thread::sleep(Duration::from_millis(POLL_MILLISECONDS));
     }
+}
+
+/// Probes every container that runs and is not ready yet, by service: when it passed, if it did.
+fn probe_side_by_side(
+    prober: Prober<'_>,
+    containers: &[ContainerState],
+    ready: &[(String, f64)],
+    started: Instant,
+) -> BTreeMap<String, Result<Option<f64>>> {
+    let is_open = |container: &&ContainerState| {
+        let is_ready = ready.iter().any(|(service, _)| *service == container.service);
+        !is_ready && matches!(judge(container), Verdict::Running | Verdict::Unhealthy(_))
+    };
+    thread::scope(|scope| {
+        let probe = |container| move || Ok(prober.probe(container)?.then(|| started.elapsed().as_secs_f64()));
+        let threads: Vec<_> =
+            containers.iter().filter(is_open).map(|one| (one.service.clone(), scope.spawn(probe(one)))).collect();
+        let ended =
+            |thread: thread::ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|_| bail!("a probe panicked"));
+        threads.into_iter().map(|(service, thread)| (service, ended(thread))).collect()
+    })
 }
 
 #[cfg(test)]

@@ -137,15 +137,10 @@ impl<'a> Stack<'a> {
         serde_json::from_str(&text).context("read what compose config printed")
     }
 
-    /// Runs a container's own healthcheck now, instead of waiting for the engine's next round.
-    pub(crate) fn probe(&self, container: &ContainerState) -> Result<bool> {
-        let (docker, id, test) = (&self.ready.docker.program, &container.id, &container.healthcheck);
-        if test.is_empty() {
-            return Ok(true);
-        }
-        let captured =
-            self.context.runner.capture(cmd!(self.shell, "{docker} exec {id} {test...}"), QUERY_LIMIT_SECONDS)?;
-        Ok(captured.status.success())
+    /// What runs a container's own healthcheck now, instead of waiting for the engine's next round; for threads, since a stack
+    /// itself belongs to one.
+    pub(crate) fn prober(&self) -> Prober<'_> {
+        Prober { context: self.context, docker: &self.ready.docker }
     }
 
     /// Stops a service as a deployment does and starts it again.
@@ -184,19 +179,37 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// Stops and removes the stack's containers and networks, and its volumes when told to.
-    pub(crate) fn down(&self, volumes: bool) -> Result<()> {
-        self.context.runner.progress().now("stops the containers and removes them");
-        let timeout = STOP_TIMEOUT_SECONDS.to_string();
-        let mut arguments = vec!["down", "--remove-orphans", "--timeout", &timeout];
-        if volumes {
-            arguments.push("--volumes");
-        }
+    /// Removes the stack with its volumes at once: nobody waits for databases to close files that are deleted next.
+    pub(crate) fn discard(&self) -> Result<()> {
+        self.context.runner.progress().now("ends the containers and removes them with their volumes");
+        // Some may have ended by themselves; the removal below has the last word.
+        self.context.runner.for_clean_up().capture(self.compose(&["kill"]), DOWN_LIMIT_SECONDS)?;
+        let arguments = ["down", "--remove-orphans", "--volumes", "--timeout", "0"];
         let captured = self.context.runner.for_clean_up().capture(self.compose(&arguments), DOWN_LIMIT_SECONDS)?;
         if captured.status.success() {
             return Ok(());
         }
         Err(Stop::Broken(format!("compose down failed: {}", captured.tail())).into())
+    }
+}
+
+/// Runs healthchecks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prober<'a> {
+    context: &'a Context,
+    docker: &'a Tool,
+}
+
+impl Prober<'_> {
+    /// Whether a container passes its own healthcheck now; one without any does.
+    pub(crate) fn probe(self, container: &ContainerState) -> Result<bool> {
+        let (docker, id, test) = (&self.docker.program, &container.id, &container.healthcheck);
+        if test.is_empty() {
+            return Ok(true);
+        }
+        let shell = Shell::new()?;
+        let captured = self.context.runner.capture(cmd!(shell, "{docker} exec {id} {test...}"), QUERY_LIMIT_SECONDS)?;
+        Ok(captured.status.success())
     }
 }
 

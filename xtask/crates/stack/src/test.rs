@@ -1,8 +1,9 @@
 //! The test of the stack: up on the images that were just built, its hardening, the journey, figures, faults, and always down.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use xtask_engine::Ready;
 use xtask_image_build::BuiltImage;
@@ -28,6 +29,8 @@ pub struct StackTest {
     pub record: bool,
     /// Write the figures and what became worse into docs/testing/.
     pub write: bool,
+    /// Take the start-up times of images that were measured before from that run.
+    pub keep_start_ups: bool,
     /// Another stack than the workspace's own: the text of its Compose file.
     pub file: Option<String>,
 }
@@ -40,10 +43,14 @@ impl StackTest {
     /// What keeps the stack from being begun at all, and an interrupt.
     pub fn run(&self, context: &Context, ready: &Ready, images: &[BuiltImage], outcome: &mut Outcome) -> Result<()> {
         all_startable(images)?;
-        let client = Client::compile(context)?;
-        remove_runs(context, &ready.docker, false)?;
         let run = Run::begin(context)?;
-        secrets::write_env_file(context, ready, images, &run.env_file(), "")?;
+        // Before anything that stays is started, so that a compile error leaves nothing to clean up.
+        let client = thread::scope(|scope| {
+            let client = scope.spawn(|| Client::compile(context));
+            remove_runs(context, &ready.docker, false)?;
+            secrets::write_env_file(context, ready, images, &run.env_file(), "")?;
+            client.join().unwrap_or_else(|_| bail!("the thread that compiles the client panicked"))
+        })?;
         let mut stack = Stack::new(context, ready, run.project().to_owned(), run.env_file(), images)?;
         if let Some(text) = &self.file {
             std::fs::write(run.stack_file(), text).context("write the stack's file")?;
@@ -69,7 +76,7 @@ impl StackTest {
             return driven;
         }
         let down = outcome.step("down", |_| {
-            stack.down(true)?;
+            stack.discard()?;
             run.end(context, &ready.docker)
         });
         context.runner.interrupt().on_second(None);
@@ -113,12 +120,17 @@ impl StackTest {
         let Bench { stack, ready, images, .. } = bench;
         figures.extend(measure::resident(stack.context, ready, services, measure::PEAK)?);
         let names: Vec<_> = services.iter().map(|container| container.service.clone()).collect();
-        let (started, unreachable) = measure::start_ups(stack, ready, &names)?;
-        if !unreachable.is_empty() {
-            let text = format!("off for {} because their addresses are not reached from here", unreachable.join(", "));
-            outcome.evidence("start_up", text);
+        let keep = self.keep_start_ups && !self.record && !self.write;
+        let start_ups = measure::start_ups(stack, ready, &names, keep)?;
+        if !start_ups.unreachable.is_empty() {
+            let names = start_ups.unreachable.join(", ");
+            outcome.evidence("start_up", format!("off for {names} because their addresses are not reached from here"));
         }
-        figures.extend(started);
+        if !start_ups.kept.is_empty() {
+            let names = start_ups.kept.join(", ");
+            outcome.evidence("start_up_kept", format!("{names}: of an earlier run of the same image on this engine"));
+        }
+        figures.extend(start_ups.figures);
         figures.extend(measure::journey(steps));
         figures.extend(measure::image_sizes(images));
         measure::report(stack.context, ready, &figures, self.record, self.write, outcome)

@@ -1,6 +1,7 @@
 //! From the engine's start of a container to its first 200: by a probe of its own, since the engine's health polling sees it
 //! seconds later.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::thread;
@@ -16,6 +17,7 @@ use super::Figures;
 use crate::Stack;
 use xtask_engine::Ready;
 use xtask_outcome::Stop;
+use xtask_process::put;
 use xtask_workspace::Context;
 
 pub(super) const KIND: &str = "start-ms";
@@ -25,19 +27,46 @@ const POLL_MILLISECONDS: u64 = 2;
 const CONNECT_LIMIT_MILLISECONDS: u64 = 200;
 const STARTED_FORMAT: &str = "{{.State.StartedAt}}";
 
-/// Ends and starts every service, one after the other, their databases up. A service whose container this machine does not
-/// reach (an engine elsewhere) has no figure, and is named as the second result.
-pub(crate) fn start_ups(stack: &Stack<'_>, ready: &Ready, services: &[String]) -> Result<(Figures, Vec<String>)> {
-    let (mut figures, mut unreachable) = (Figures::new(), Vec::new());
+/// What became of the start-up figures.
+#[derive(Debug, Default)]
+pub(crate) struct StartUps {
+    pub(crate) figures: Figures,
+    /// Services whose container this machine does not reach (an engine elsewhere): they have no figure.
+    pub(crate) unreachable: Vec<String>,
+    /// Services whose figure is that of an earlier run of the same image.
+    pub(crate) kept: Vec<String>,
+}
+
+/// Ends and starts every service, one after the other, their databases up. With `keep`, a service whose image was measured here
+/// before, on the same engine, has that figure: the same program starts in the same way.
+pub(crate) fn start_ups(stack: &Stack<'_>, ready: &Ready, services: &[String], keep: bool) -> Result<StartUps> {
+    let mut result = StartUps::default();
+    let file = stack.context.project.out().join("start-ups.json");
+    let mut known: BTreeMap<String, u64> =
+        std::fs::read_to_string(&file).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let mut now = BTreeMap::new();
     for container in stack.inspect()? {
         let name = container.pointer("/Config/Labels/com.docker.compose.service").and_then(Value::as_str);
         let Some(name) = name.filter(|name| services.iter().any(|service| service == name)) else { continue };
-        match one(stack, ready, &container)? {
-            Some(milliseconds) => drop(figures.insert(format!("{KIND}/{name}"), milliseconds)),
-            None => unreachable.push(name.to_owned()),
+        let key = format!("{} {}", ready.engine, container["Image"].as_str().unwrap_or_default());
+        let measured = match known.remove(&key).filter(|_| keep) {
+            Some(milliseconds) => {
+                result.kept.push(name.to_owned());
+                Some(milliseconds)
+            }
+            None => one(stack, ready, &container)?,
+        };
+        match measured {
+            Some(milliseconds) => {
+                result.figures.insert(format!("{KIND}/{name}"), milliseconds);
+                now.insert(key, milliseconds);
+            }
+            None => result.unreachable.push(name.to_owned()),
         }
     }
-    Ok((figures, unreachable))
+    // Of the images of this run alone, so that the file does not grow.
+    put(&file, &serde_json::to_string(&now)?)?;
+    Ok(result)
 }
 
 fn one(stack: &Stack<'_>, ready: &Ready, container: &Value) -> Result<Option<u64>> {
