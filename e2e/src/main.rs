@@ -1,5 +1,5 @@
 //! Talks to a mini shop at a base URL as its clients would: the journey, a load with a log, a burst, kept
-//! connections, and clients that are slow or mean harm.
+//! connections, clients that are slow or mean harm, and as many requests as fit into a given time.
 //!
 //! The journey prints one JSON object per request on standard output and one line for people on standard error, and ends with
 //! 1 at the first step that answers otherwise than it should. The others write each request into a log and judge nothing.
@@ -14,6 +14,7 @@ mod load;
 mod log;
 mod secrets;
 mod slow;
+mod throughput;
 mod token;
 
 use std::path::PathBuf;
@@ -65,6 +66,8 @@ enum Command {
         #[arg(long)]
         log: PathBuf,
     },
+    /// Send the same request as often as possible for a given time, to this machine only, and print what the answers took.
+    Throughput(throughput::Throughput),
 }
 
 fn main() -> ExitCode {
@@ -87,5 +90,6 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Abuse(abuse) => abuse.run(&arguments.base_url),
         Command::Kept(kept) => kept.run(&arguments.base_url),
         Command::Slow { log } => slow::run(&arguments.base_url, log),
+        Command::Throughput(throughput) => throughput.run(&arguments.base_url),
     }
 }

@@ -320,15 +320,19 @@ fn busy_seconds() -> f64 {
 }
 
 /// The machine's load before anything is measured: what others do on it.
-fn load() -> String {
+pub(super) fn load() -> String {
     proc("loadavg").split_whitespace().next().unwrap_or("unknown").to_owned()
 }
 
 pub(super) fn machine(ready: &Ready) -> String {
+    format!("{}, engine {}", processors(), ready.engine)
+}
+
+pub(super) fn processors() -> String {
     let model = proc("cpuinfo");
     let model = model.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    format!("{cores} cores ({}), engine {}", model.trim_start_matches([' ', '\t', ':']), ready.engine)
+    format!("{cores} cores ({})", model.trim_start_matches([' ', '\t', ':']))
 }
 
 fn document(rows: &[Row], date: &str, machine: &str) -> String {

@@ -177,7 +177,9 @@ impl<'a> Toolbox<'a> {
         match self.runner.capture(cmd!(shell, "{program} {arguments...} {ask...}"), VERSION_LIMIT_SECONDS) {
             // The docker client prints its version even when the engine is out of reach and the exit status is not zero.
             Ok(captured) if captured.status.success() || Version::find(&captured.stdout).is_some() => {
-                Ok(Ok(version_line(&captured.stdout).trim().to_owned()))
+                // nginx prints its version where others print errors.
+                let text = if captured.stdout.trim().is_empty() { &captured.stderr } else { &captured.stdout };
+                Ok(Ok(version_line(text).trim().to_owned()))
             }
             Ok(captured) => {
                 let why = captured.tail().lines().find(|line| !line.trim().is_empty()).unwrap_or("no word").to_owned();

@@ -30,9 +30,15 @@ impl Background {
         let (sender, lines) = channel();
         // Nobody may listen any more: then the lines are kept, and no more than that.
         let hand_on = move |text: &str| drop(sender.send(text.to_owned()));
-        let stdout = Stream::read(child.stdout.take().context("a child has a stdout")?, hand_on);
+        // Not where it goes into a file.
+        let stdout = child.stdout.take().map(|stdout| Stream::read(stdout, hand_on));
         let stderr = Stream::read(child.stderr.take().context("a child has a stderr")?, |_| {});
-        Ok(Self { child, group, line, interrupt, stdout: Some(stdout), stderr: Some(stderr), lines })
+        Ok(Self { child, group, line, interrupt, stdout, stderr: Some(stderr), lines })
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for a line of its standard output and gives what `wanted` makes of it.

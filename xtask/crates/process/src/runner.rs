@@ -1,5 +1,6 @@
 //! The one place that spawns programs: argv only, echoed, limited in time and output, ended when somebody interrupts.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -134,6 +135,18 @@ impl Runner {
         let line = pasteable(&command);
         self.prepare(&mut command, false);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Background::new(spawn(&mut command, &line)?, line, self.interrupt.clone())
+    }
+
+    /// As [`Runner::start`], with its standard output in a file: nobody here reads what it writes.
+    ///
+    /// # Errors
+    /// As [`Runner::start`].
+    pub fn start_into(&self, cmd: Cmd<'_>, output: File) -> Result<Background> {
+        let mut command = Command::from(cmd);
+        let line = pasteable(&command);
+        self.prepare(&mut command, false);
+        command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
         Background::new(spawn(&mut command, &line)?, line, self.interrupt.clone())
     }
 

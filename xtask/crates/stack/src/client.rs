@@ -27,6 +27,14 @@ impl Client {
         Self::build(context, &[], "")
     }
 
+    /// As [`Client::compile`], optimised: one that shares the processor with what it measures.
+    ///
+    /// # Errors
+    /// As [`Client::compile`].
+    pub fn compile_optimised(context: &Context) -> Result<Self> {
+        Self::build(context, &["--release"], "")
+    }
+
     /// As [`Client::compile`], as a program that runs in any image: static, and without what a debugger needs.
     ///
     /// # Errors

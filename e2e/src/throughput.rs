@@ -1,0 +1,298 @@
+//! As many requests as fit into a given time, over a fixed number of connections: the same request again and again, each sent
+//! when the answer before it is complete.
+//!
+//! It shares the processor with what it measures, so it does as little as it can: one event loop a thread, the request made
+//! once, and of an answer only the status, the length and the end are looked at.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use serde_json::json;
+
+const EVENTS: usize = 256;
+const READ_BYTES: usize = 256 * 1024;
+const HEAD_LIMIT_BYTES: usize = 16 * 1024;
+/// How long an answer may be waited for once the time is over.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Args)]
+pub(crate) struct Throughput {
+    /// What is asked for.
+    #[arg(long, default_value = "/products?limit=1")]
+    path: String,
+    /// Send a POST with a body of this many bytes.
+    #[arg(long, value_name = "BYTES")]
+    post: Option<usize>,
+    /// A new connection for each request.
+    #[arg(long)]
+    new_connections: bool,
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    connections: u16,
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: u16,
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    milliseconds: u64,
+}
+
+impl Throughput {
+    /// Prints one JSON object: how many requests had an answer with status 200, how many had not, and what they took.
+    pub(crate) fn run(&self, base_url: &str) -> Result<()> {
+        let address = base_url.trim_end_matches('/').strip_prefix("http://").context("the base URL is not http")?;
+        let address: SocketAddr = address.parse().context("the base URL names no address and port")?;
+        ensure!(address.ip().is_loopback(), "{address} is not this machine: others are not put under pressure");
+        let request = self.request(address);
+        let limit = Duration::from_millis(self.milliseconds);
+        let started = Instant::now();
+        let parts = thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.threads)
+                .map(|thread| {
+                    let share = self.connections / self.threads + u16::from(thread < self.connections % self.threads);
+                    let request = request.as_slice();
+                    scope.spawn(move || {
+                        Client::new(address, request, self.new_connections, started + limit)?.work(share)
+                    })
+                })
+                .collect();
+            let join =
+                |thread: thread::ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|_| bail!("a client panicked"));
+            threads.into_iter().map(join).collect::<Result<Vec<Tally>>>()
+        })?;
+        let seconds = started.elapsed().min(limit).as_secs_f64();
+        let failed: usize = parts.iter().map(|part| part.failed).sum();
+        let mut micros: Vec<u32> = parts.into_iter().flat_map(|part| part.micros).collect();
+        micros.sort_unstable();
+        let at = |share: f64| percentile(&micros, share);
+        println!(
+            "{}",
+            json!({ "requests": micros.len(), "failed": failed, "seconds": seconds, "p50_us": at(0.5), "p99_us": at(0.99) })
+        );
+        Ok(())
+    }
+
+    fn request(&self, address: SocketAddr) -> Vec<u8> {
+        let method = if self.post.is_some() { "POST" } else { "GET" };
+        let close = if self.new_connections { "Connection: close\r\n" } else { "" };
+        let length = self.post.map(|bytes| format!("Content-Type: application/json\r\nContent-Length: {bytes}\r\n"));
+        let length = length.unwrap_or_default();
+        let head = format!("{method} {} HTTP/1.1\r\nHost: {address}\r\n{close}{length}\r\n", self.path);
+        let mut request = head.into_bytes();
+        request.resize(request.len() + self.post.unwrap_or_default(), b'x');
+        request
+    }
+}
+
+/// The smallest figure that this share of all do not exceed.
+fn percentile(sorted: &[u32], share: f64) -> u32 {
+    let last = sorted.len().saturating_sub(1);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length is an index")]
+    let index = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(index.saturating_sub(1).min(last)).copied().unwrap_or_default()
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    micros: Vec<u32>,
+    failed: usize,
+}
+
+/// What one thread does.
+struct Client<'a> {
+    address: SocketAddr,
+    request: &'a [u8],
+    new_connections: bool,
+    end: Instant,
+    poll: Poll,
+    buffer: Vec<u8>,
+    tally: Tally,
+}
+
+struct Connection {
+    stream: TcpStream,
+    begun: Instant,
+    written: usize,
+    answer: Answer,
+}
+
+/// How far an answer has come.
+#[derive(Debug, Default)]
+struct Answer {
+    head: Vec<u8>,
+    status: u16,
+    /// Of the body; none before the head is whole.
+    missing_bytes: Option<usize>,
+}
+
+impl<'a> Client<'a> {
+    fn new(address: SocketAddr, request: &'a [u8], new_connections: bool, end: Instant) -> Result<Self> {
+        let (poll, buffer) = (Poll::new()?, vec![0; READ_BYTES]);
+        Ok(Self { address, request, new_connections, end, poll, buffer, tally: Tally::default() })
+    }
+
+    fn work(mut self, connections: u16) -> Result<Tally> {
+        let mut open = (0..usize::from(connections))
+            .map(|number| self.connect(Token(number)).map(Some))
+            .collect::<Result<Vec<Option<Connection>>>>()?;
+        let mut events = Events::with_capacity(EVENTS);
+        while open.iter().any(Option::is_some) {
+            let now = Instant::now();
+            if now > self.end + LAST_ANSWER {
+                self.tally.failed += open.iter().flatten().count();
+                break;
+            }
+            self.poll.poll(&mut events, Some(LAST_ANSWER))?;
+            for event in &events {
+                let Token(number) = event.token();
+                let Some(mut connection) = open[number].take() else { continue };
+                open[number] = match self.advance(&mut connection) {
+                    Ok(Next::Wait) => Some(connection),
+                    Ok(Next::Over) => None,
+                    Ok(Next::Connect) => Some(self.connect(Token(number))?),
+                    Err(_) => {
+                        self.tally.failed += 1;
+                        if Instant::now() < self.end { Some(self.connect(Token(number))?) } else { None }
+                    }
+                };
+            }
+        }
+        Ok(self.tally)
+    }
+
+    fn connect(&self, token: Token) -> Result<Connection> {
+        let begun = Instant::now();
+        let mut stream = TcpStream::connect(self.address).with_context(|| format!("connect to {}", self.address))?;
+        self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Connection { stream, begun, written: 0, answer: Answer::default() })
+    }
+
+    /// Sends and reads what can be sent and read without waiting. Events come once for each change, so whatever is not used up
+    /// here has to be asked for again.
+    fn advance(&mut self, connection: &mut Connection) -> io::Result<Next> {
+        loop {
+            if connection.written == 0 && connection.stream.take_error()?.is_some() {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            if !send(connection, self.request)? {
+                return Ok(Next::Wait);
+            }
+            let count = match connection.stream.read(&mut self.buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Next::Wait),
+                Err(error) => return Err(error),
+            };
+            if !connection.answer.take(&self.buffer[..count])? {
+                // Less than there was room for: the next bytes are a new event.
+                if count < self.buffer.len() {
+                    return Ok(Next::Wait);
+                }
+                continue;
+            }
+            let now = Instant::now();
+            if connection.answer.status == 200 {
+                let micros = now.duration_since(connection.begun).as_micros();
+                self.tally.micros.push(u32::try_from(micros).unwrap_or(u32::MAX));
+            } else {
+                self.tally.failed += 1;
+            }
+            if now >= self.end {
+                return Ok(Next::Over);
+            }
+            if self.new_connections {
+                return Ok(Next::Connect);
+            }
+            (connection.begun, connection.written, connection.answer) = (now, 0, Answer::default());
+            // Nothing can have come before this is sent.
+            send(connection, self.request)?;
+            return Ok(Next::Wait);
+        }
+    }
+}
+
+enum Next {
+    Wait,
+    Connect,
+    Over,
+}
+
+/// Whether all of the request is on its way.
+fn send(connection: &mut Connection, request: &[u8]) -> io::Result<bool> {
+    while connection.written < request.len() {
+        match connection.stream.write(&request[connection.written..]) {
+            Ok(count) => connection.written += count,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+impl Answer {
+    /// Takes what has come; gives whether the answer is whole.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<bool> {
+        let missing = match self.missing_bytes {
+            Some(missing) => missing.checked_sub(bytes.len()),
+            None => {
+                self.head.extend_from_slice(bytes);
+                let Some(end) = self.head.windows(4).position(|window| window == b"\r\n\r\n") else {
+                    let is_too_long = self.head.len() > HEAD_LIMIT_BYTES;
+                    return if is_too_long { Err(io::ErrorKind::InvalidData.into()) } else { Ok(false) };
+                };
+                let (status, length) = read_head(&self.head[..end]).ok_or(io::ErrorKind::InvalidData)?;
+                self.status = status;
+                length.checked_sub(self.head.len() - end - 4)
+            }
+        };
+        // More than the answer: it would be taken for the next one.
+        self.missing_bytes = Some(missing.ok_or(io::ErrorKind::InvalidData)?);
+        Ok(missing == Some(0))
+    }
+}
+
+/// Status and length; an answer without a length cannot be told from the next.
+fn read_head(head: &[u8]) -> Option<(u16, usize)> {
+    let text = std::str::from_utf8(head).ok()?;
+    let mut lines = text.split("\r\n");
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let mut fields = lines.filter_map(|line| line.split_once(':'));
+    let (_, length) = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
+    Some((status, length.trim().parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: x\r\ncontent-length: 5\r\n\r\nhello";
+
+    #[test]
+    fn an_answer_is_whole_when_its_last_byte_is_there_however_it_comes() {
+        for size in 1..=ANSWER.len() {
+            let mut answer = Answer::default();
+            let whole: Vec<bool> = ANSWER.chunks(size).map(|part| answer.take(part).unwrap()).collect();
+            assert_eq!(whole.iter().position(|whole| *whole), Some(whole.len() - 1), "{size}");
+            assert_eq!(answer.status, 200);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_from_the_next_answer_is_an_error() {
+        assert!(Answer::default().take(&[ANSWER, b"H"].concat()).is_err());
+        assert!(Answer::default().take(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
+        assert!(Answer::default().take(&[b'x'; HEAD_LIMIT_BYTES + 1]).is_err());
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_figures() {
+        let hundred: Vec<u32> = (1..=100).collect();
+        assert_eq!((percentile(&hundred, 0.5), percentile(&hundred, 0.99), percentile(&hundred, 1.0)), (50, 99, 100));
+        assert_eq!((percentile(&[7], 0.99), percentile(&[], 0.5)), (7, 0));
+    }
+}
