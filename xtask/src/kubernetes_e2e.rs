@@ -106,7 +106,9 @@ fn test(
     let place = manifests::rendered(&context.project.root, folder, &kustomize(context, folder)?)?;
     let cluster = Cluster::read(&place, &policy.secrets);
     let packages: Vec<_> = images.iter().map(|image| image.package.as_str()).collect();
-    let rendered = compose_file(&cluster, &packages, &policy.secrets, &context.project.stack, ready.database.local)?;
+    let own_bases: Vec<_> =
+        ready.neighbours.iter().filter(|(_, base)| base.local).map(|(name, _)| name.as_str()).collect();
+    let rendered = compose_file(&cluster, &packages, &policy.secrets, &context.project.stack, &own_bases)?;
     outcome.evidence("instead", json!(rendered.instead));
     let test = StackTest { file: Some(rendered.file.to_string()), ..StackTest::default() };
     let tested = test.run(context, ready, images, outcome);

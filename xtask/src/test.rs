@@ -1,17 +1,15 @@
 //! `cargo xtask test`: the test command. Formatting, lints, and every test, those against a real Postgres included.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use xshell::{Shell, cmd};
 
-use xtask_engine::{OneShot, Ready, Toolbox, ready};
+use xtask_engine::{OneShot, Ready, ThrowAway, Toolbox, ready};
 use xtask_image_scan::sources;
 use xtask_outcome::{Outcome, Stop};
-use xtask_process::random_hex;
 use xtask_workspace::Context;
 
 use crate::linters;
@@ -19,10 +17,6 @@ use crate::linters;
 const CHECK_LIMIT_SECONDS: u64 = 1200;
 /// With the engine suite, which runs every fault three times.
 const CHECK_ALL_LIMIT_SECONDS: u64 = 5400;
-const ENGINE_LIMIT_SECONDS: u64 = 60;
-const DATABASE_LIMIT_SECONDS: u64 = 60;
-const PASSWORD_BYTES: usize = 24;
-const POLL_MILLISECONDS: u64 = 100;
 
 /// Check formatting and lints and run all tests, API tests against a real Postgres included.
 #[derive(Debug, Args)]
@@ -72,10 +66,16 @@ impl Test {
         folder: Option<&Utf8Path>,
         outcome: &mut Outcome,
     ) -> Result<()> {
-        let database = Database::start(context, ready)?;
+        let neighbours = Neighbours::start(context, ready)?;
+        let environment = match neighbours.environment() {
+            Ok(environment) => environment,
+            Err(error) => {
+                let _ = neighbours.stop();
+                return Err(error);
+            }
+        };
         let features = if self.all { &["--features", "xtask/engine-tests"][..] } else { &[] };
-        let mut tests = cmd!(shell, "cargo test --workspace --locked --no-fail-fast {features...}")
-            .env("DATABASE_URL", &database.url);
+        let mut tests = cmd!(shell, "cargo test --workspace --locked --no-fail-fast {features...}").envs(environment);
         if let Some(folder) = folder {
             tests = tests.env("SCAN_TEST_DATABASE", folder);
         } else if self.all {
@@ -88,7 +88,7 @@ impl Test {
         }
         let limit_seconds = if self.all { CHECK_ALL_LIMIT_SECONDS } else { CHECK_LIMIT_SECONDS };
         let tested = context.runner.run(tests, limit_seconds);
-        let stopped = database.stop();
+        let stopped = neighbours.stop();
         tested?;
         stopped?;
         outcome.checked("run of the tests", 1);
@@ -120,72 +120,47 @@ fn browser(context: &Context, outcome: &mut Outcome) -> Result<Vec<(&'static str
     Ok(found)
 }
 
-/// A Postgres of its own for the tests: in memory, on a free loopback port, gone afterwards.
-struct Database<'a> {
-    context: &'a Context,
-    ready: &'a Ready,
-    shell: Shell,
-    container: String,
-    url: String,
+/// The neighbours that the tests of the services want, by the variable that tells them where: in memory, on a free loopback port,
+/// gone afterwards.
+struct Neighbours<'a> {
+    started: Vec<(&'a str, ThrowAway<'a>)>,
 }
 
-impl<'a> Database<'a> {
-    fn start(context: &'a Context, ready: &'a Ready) -> Result<Self> {
-        let shell = Shell::new()?;
-        let (docker, image) = (&ready.docker.program, &ready.database.id);
-        // A throw-away database that only this machine reaches; the password keeps other users of the machine out.
-        let password = random_hex(PASSWORD_BYTES)?;
-        let one_shot = OneShot::new(context, &ready.docker, "test")?;
-        let own = one_shot.arguments();
-        let run = cmd!(
-            shell,
-            "{docker} run --detach {own...} --env POSTGRES_PASSWORD --env PGDATA=/tmp/cluster --tmpfs /tmp:mode=1777,size=1g --publish 127.0.0.1:0:5432 {image} postgres -c fsync=off -c max_connections=300"
-        )
-        .env("POSTGRES_PASSWORD", &password);
-        let container = one_shot.read(run, ENGINE_LIMIT_SECONDS).context("start Postgres for the tests")?;
-        let mut database = Self { context, ready, shell, container, url: String::new() };
-        match database.wait(&password) {
-            Ok(url) => {
-                database.url = url;
-                Ok(database)
-            }
-            Err(error) => {
+impl<'a> Neighbours<'a> {
+    /// # Errors
+    /// When one does not start; the others are removed again.
+    fn start(context: &'a Context, ready: &Ready) -> Result<Self> {
+        let mut neighbours = Self { started: Vec::new() };
+        for neighbour in &context.project.stack.neighbours {
+            let Some(variable) = &neighbour.throw_away.test_variable else { continue };
+            let one_shot = OneShot::new(context, &ready.docker, "test")?;
+            let mut arguments = one_shot.arguments();
+            arguments.extend(["--publish".to_owned(), format!("127.0.0.1:0:{}", neighbour.port)]);
+            let started = ThrowAway::start(context, ready, neighbour, &arguments).and_then(|one| {
+                let waited = one.wait();
+                neighbours.started.push((variable, one));
+                waited
+            });
+            if let Err(error) = started {
                 // The first error stays in front.
-                let _ = database.stop();
-                Err(error)
+                let _ = neighbours.stop();
+                return Err(error);
             }
         }
+        Ok(neighbours)
     }
 
-    fn wait(&self, password: &str) -> Result<String> {
-        let (docker, container) = (&self.ready.docker.program, &self.container);
-        let runner = &self.context.runner;
-        let published = runner.read(cmd!(self.shell, "{docker} port {container} 5432/tcp"), ENGINE_LIMIT_SECONDS)?;
-        let address = published.lines().next().context("the engine published no port")?;
-        let started = Instant::now();
-        loop {
-            // Over TCP: the server that only makes the cluster answers on its socket alone.
-            let probe = cmd!(self.shell, "{docker} exec {container} pg_isready -h 127.0.0.1 -U postgres");
-            let probed = runner.capture(probe, ENGINE_LIMIT_SECONDS)?;
-            if probed.status.success() {
-                return Ok(format!("postgres://postgres:{password}@{address}/postgres"));
-            }
-            // Without --rm the container is still there when Postgres has ended, and can say why.
-            let ended = probed.stderr.contains("is not running");
-            if ended || started.elapsed().as_secs() > DATABASE_LIMIT_SECONDS {
-                let logs =
-                    runner.capture(cmd!(self.shell, "{docker} logs --tail 20 {container}"), ENGINE_LIMIT_SECONDS)?;
-                let seconds = started.elapsed().as_secs();
-                let text = format!("Postgres for the tests was not ready after {seconds} s: {}", logs.tail());
-                return Err(if ended { Stop::Broken(text) } else { Stop::TimedOut(text) }.into());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(POLL_MILLISECONDS));
-        }
+    /// Variable and URL of each.
+    fn environment(&self) -> Result<Vec<(&'a str, String)>> {
+        let one = |(variable, one): &(&'a str, ThrowAway<'a>)| {
+            let (host, port) = one.published()?;
+            Ok((*variable, one.url(&host, &port, one.first_database())))
+        };
+        self.started.iter().map(one).collect()
     }
 
     fn stop(&self) -> Result<()> {
-        let (docker, container) = (&self.ready.docker.program, &self.container);
-        let remove = cmd!(self.shell, "{docker} rm --force --volumes {container}");
-        self.context.runner.for_clean_up().read(remove, ENGINE_LIMIT_SECONDS).map(drop)
+        let removed: Vec<_> = self.started.iter().map(|(_, one)| one.remove()).collect();
+        removed.into_iter().collect()
     }
 }

@@ -163,19 +163,29 @@ fn no_library_crate_names_a_service_of_the_shop() {
         product_sources(&manifest.parent().unwrap().join("src"), &mut sources);
     }
     assert!(sources.len() > 80, "{}", sources.len());
-    let names = ["\"mini-", "mini_", "\"gateway\"", "\"order\"", "\"product\"", "\"user-db\"", "8080", "5432"];
+    // In comments, too: whoever reads them works on another shop.
+    let everywhere = ["mini-", "mini_", "\"gateway\"", "\"user\"", "\"order\"", "\"product\"", "5432", "8080"];
+    // What one neighbour or one program's interface is called may be an example in a comment.
+    let in_code = ["postgres", "pg_isready", "psql", "PGPASSWORD", "readyz", "healthz", "keygen", "JWT_"];
+    // The entrypoint of the home-made base that has one goes by this name to the script that makes it.
+    let allowed = "POSTGRES_ENTRYPOINT";
+    let named = |line: &str| {
+        let code = if line.trim_start().starts_with("//") { "" } else { line };
+        let code = code.replace(allowed, "").replace("postgres-entrypoint.sh", "");
+        let mut found: Vec<_> = everywhere.into_iter().filter(|name| line.contains(name)).collect();
+        found.extend(in_code.into_iter().filter(|name| code.contains(name)));
+        found
+    };
     let mut found = Vec::new();
     for (path, text) in &sources {
-        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
-            found.extend(
-                names
-                    .iter()
-                    .filter(|name| line.contains(**name))
-                    .map(|name| format!("{}:{}: {name}", path.display(), number + 1)),
-            );
+        for (number, line) in text.lines().enumerate() {
+            found.extend(named(line).into_iter().map(|name| format!("{}:{}: {name}", path.display(), number + 1)));
         }
     }
-    assert!(found.is_empty(), "{found:#?}");
+    assert!(found.is_empty(), "next: make it data in xtask/policy/stack.toml: {found:#?}");
+    // The control: what must be found.
+    assert_eq!(named("    let port = 8080; // \"user\""), ["\"user\"", "8080"]);
+    assert_eq!((named("// psql"), named("x(\"psql\")")), (vec![], vec!["psql"]));
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn read(file: &Utf8PathBuf, inputs: u64) -> Option<Vec<Observation>> {
 
 fn inputs(policy: &Policy, plans: &[Plan], ready: &Ready) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (VERSION, &ready.database.id).hash(&mut hasher);
+    (VERSION, ready.neighbours.iter().map(|(_, base)| &base.id).collect::<Vec<_>>()).hash(&mut hasher);
     policy.live.hash(&mut hasher);
     for plan in plans {
         // The names and the values from the repository; secrets differ from run to run and decide nothing.

@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
 use xtask_engine::{Ready, ready};
-use xtask_env_audit::{Audit, Matrix, Policy, Selection};
+use xtask_env_audit::{Audit, Interface, Matrix, Policy, Selection};
 use xtask_image_build::{Build, BuiltImage};
 use xtask_outcome::Outcome;
 use xtask_process::put;
@@ -77,7 +77,14 @@ impl AuditEnv {
 /// `policy/env.toml`.
 pub(crate) fn policy(context: &Context) -> Result<Policy> {
     let (file, text) = (context.project.policy_file(POLICY), context.project.policy(POLICY)?);
-    Ok(Policy::parse(file.as_str(), &text)?)
+    let stack = &context.project.stack;
+    let interface = Interface {
+        alive: stack.probe.alive.clone(),
+        ready: stack.probe.ready.clone(),
+        bad_environment_exit_code: stack.probe.bad_environment_exit_code,
+        schemes: stack.neighbours.iter().map(|neighbour| neighbour.scheme().to_owned()).collect(),
+    };
+    Ok(Policy::parse(file.as_str(), &text)?.with(interface))
 }
 
 /// Audits the given images. What the places disagree about is found whether or not the images can be tried.

@@ -1,6 +1,6 @@
-//! The hands of the live audit: an internal network, a throw-away Postgres, the containers, and the clean-up.
+//! The hands of the live audit: an internal network, the neighbours of the services, the containers, and the clean-up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -11,15 +11,13 @@ use camino::Utf8PathBuf;
 use serde_json::Value;
 use xshell::{Shell, cmd};
 
-use xtask_engine::{CHECKOUT_LABEL, Ready, Start, Tool};
+use xtask_engine::{CHECKOUT_LABEL, Ready, Start, ThrowAway, Tool};
 use xtask_env_audit::live::{Case, Container, Made, Observation, Plan, Trial, duration, observation, seconds_of_day};
 use xtask_outcome::Stop;
 use xtask_process::{Captured, RunFolder, random_hex};
 use xtask_workspace::Context;
 
 const RUN_LABEL: &str = "xtask.run";
-const DATABASE_HOST: &str = "database";
-const DATABASE_USER: &str = "audit";
 /// Containers at once; each is little more than the engine's own work.
 const WORKERS: usize = 6;
 const ENGINE_LIMIT_SECONDS: u64 = 60;
@@ -107,7 +105,7 @@ struct Audit<'a> {
     ready: &'a Ready,
     name: String,
     folder: RunFolder,
-    password: String,
+    neighbours: Vec<ThrowAway<'a>>,
     keys: BTreeMap<String, String>,
 }
 
@@ -115,7 +113,7 @@ impl<'a> Audit<'a> {
     fn begin(context: &'a Context, ready: &'a Ready) -> Result<Self> {
         let folder = RunFolder::begin(&folder(context), &prefix(context))?;
         let name = folder.name.clone();
-        Ok(Self { context, ready, name, folder, password: random_hex(PASSWORD_BYTES)?, keys: BTreeMap::new() })
+        Ok(Self { context, ready, name, folder, neighbours: Vec::new(), keys: BTreeMap::new() })
     }
 
     fn end(self) -> Result<()> {
@@ -126,9 +124,7 @@ impl<'a> Audit<'a> {
     fn observe(&mut self, plans: &[Plan], wanted: &[String]) -> Result<Observed> {
         self.keys = self.make_keys(plans)?;
         self.start_network()?;
-        if plans.iter().any(Plan::needs_database) {
-            self.start_database()?;
-        }
+        self.neighbours = self.start_neighbours(plans)?;
         let nonsense = self.nonsense_file(plans)?;
         let this = &*self;
         let mut observed = Observed::new();
@@ -156,55 +152,23 @@ impl<'a> Audit<'a> {
         self.context.runner.read(create, ENGINE_LIMIT_SECONDS).map(drop)
     }
 
-    fn start_database(&self) -> Result<()> {
-        let shell = Shell::new()?;
-        let (docker, image, name) = (&self.ready.docker.program, &self.ready.database.id, &self.name);
-        let (run, checkout, container) = (run_label(name), checkout_label(self.context), self.database_container());
-        let start = cmd!(
-            shell,
-            "{docker} run --detach --name {container} --label {run} --label {checkout} --network {name} --network-alias {DATABASE_HOST} --read-only --cap-drop ALL --security-opt no-new-privileges --user postgres --tmpfs /tmp:mode=1777,size=16m --tmpfs /var/run/postgresql:mode=1777,size=1m --env POSTGRES_PASSWORD --env POSTGRES_USER={DATABASE_USER} {image} postgres -c fsync=off -c max_connections=200"
-        )
-        .env("POSTGRES_PASSWORD", &self.password);
-        self.context.runner.read(start, ENGINE_LIMIT_SECONDS).context("start a Postgres for the audit").map(drop)
-    }
-
-    fn database_container(&self) -> String {
-        format!("{}-{DATABASE_HOST}", self.name)
-    }
-
-    /// Waits for the server and makes a database for each container that has to start.
-    fn make_databases(&self, names: &[String]) -> Result<()> {
-        let shell = Shell::new()?;
-        let (docker, container) = (&self.ready.docker.program, self.database_container());
-        let runner = &self.context.runner;
-        let started = Instant::now();
-        loop {
-            let probe = cmd!(shell, "{docker} exec {container} pg_isready -h 127.0.0.1 -U {DATABASE_USER}");
-            let probed = runner.capture(probe, ENGINE_LIMIT_SECONDS)?;
-            if probed.status.success() {
-                break;
-            }
-            if probed.stderr.contains("is not running") {
-                let logs = runner.capture(cmd!(shell, "{docker} logs --tail 5 {container}"), ENGINE_LIMIT_SECONDS)?;
-                return Err(Stop::Broken(format!("the audit's Postgres ended at once: {}", logs.tail())).into());
-            }
-            if started.elapsed().as_secs() > READY_LIMIT_SECONDS {
-                let text = format!("the audit's Postgres was not ready after {READY_LIMIT_SECONDS} s");
-                return Err(Stop::TimedOut(text).into());
-            }
-            thread::sleep(Duration::from_millis(POLL_MILLISECONDS));
-        }
-        let mut commands = Vec::new();
-        for name in names {
-            commands.extend(["-c".to_owned(), format!("CREATE DATABASE \"{name}\"")]);
-        }
-        // Over TCP: where the socket lies differs between the images.
-        let psql = "PGPASSWORD=$POSTGRES_PASSWORD exec psql --host 127.0.0.1 --quiet \"$@\"";
-        let create = cmd!(
-            shell,
-            "{docker} exec {container} sh -c {psql} psql -U {DATABASE_USER} -d {DATABASE_USER} {commands...}"
-        );
-        runner.read(create, ENGINE_LIMIT_SECONDS).map(drop)
+    /// Starts every neighbour that a plan needs, each under a name of its own in the network.
+    fn start_neighbours(&self, plans: &[Plan]) -> Result<Vec<ThrowAway<'a>>> {
+        let policy = &self.context.project.stack;
+        let needed: BTreeSet<_> = plans.iter().flat_map(Plan::neighbours).collect();
+        needed
+            .into_iter()
+            .map(|scheme| {
+                let neighbour = policy.neighbour_by_scheme(scheme);
+                let neighbour = neighbour.with_context(|| format!("no neighbour has URLs with {scheme}://"))?;
+                let container = format!("{}-{scheme}", self.name);
+                let (run, checkout) = (run_label(&self.name), checkout_label(self.context));
+                let arguments = ["--name", &container, "--label", &run, "--label", &checkout, "--network", &self.name];
+                let arguments: Vec<_> =
+                    arguments.into_iter().chain(["--network-alias", scheme]).map(str::to_owned).collect();
+                ThrowAway::start(self.context, self.ready, neighbour, &arguments)
+            })
+            .collect()
     }
 
     /// The token keys, made by whichever image knows how.
@@ -216,15 +180,17 @@ impl<'a> Audit<'a> {
         let signs = |plan: &&Plan| plan.made.iter().any(|(_, made)| *made == Made::SigningKey);
         let signer = plans.iter().find(signs).context("no image makes token keys")?;
         let shell = Shell::new()?;
-        let pair = self.context.project.stack.secrets.keys.as_ref();
-        let command = &pair.context("policy/stack.toml has no [secrets.keys], so nobody makes keys")?.command;
+        let secrets = &self.context.project.stack.secrets;
+        let command = secrets.rotation.as_ref().and_then(|rotation| secrets.command_of(&rotation.signing));
+        let text = "policy/stack.toml has no [secrets.rotation] with a [[secrets.command]], so nobody makes keys";
+        let command = &command.context(text)?.arguments;
         let (docker, image) = (&self.ready.docker.program, &signer.image);
-        let (run, checkout) = (run_label(&self.name), checkout_label(self.context));
-        let keygen = cmd!(
+        let (label, checkout) = (run_label(&self.name), checkout_label(self.context));
+        let run = cmd!(
             shell,
-            "{docker} run --rm --label {run} --label {checkout} --network none --read-only --cap-drop ALL {image} {command...}"
+            "{docker} run --rm --label {label} --label {checkout} --network none --read-only --cap-drop ALL {image} {command...}"
         );
-        let printed = self.context.runner.read(keygen, ENGINE_LIMIT_SECONDS).context("make keys")?;
+        let printed = self.context.runner.read(run, ENGINE_LIMIT_SECONDS).context("make keys")?;
         let lines = printed.lines().filter_map(|line| line.split_once('='));
         Ok(lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
@@ -241,17 +207,25 @@ impl<'a> Audit<'a> {
         Ok(files)
     }
 
+    fn neighbour(&self, scheme: &str) -> Result<&ThrowAway<'a>> {
+        self.neighbours.iter().find(|one| one.scheme() == scheme).with_context(|| format!("no {scheme} was started"))
+    }
+
     /// The good values of a plan, its own database among them.
     fn good(&self, plan: &Plan, database: &str) -> Result<Vec<(String, String)>> {
         let mut values = plan.known.clone();
+        let rotation = self.context.project.stack.secrets.rotation.as_ref();
+        let key = |name: Option<&String>| {
+            let name = name.context("policy/stack.toml has no [secrets.rotation]")?;
+            self.keys.get(name).cloned().with_context(|| format!("the command for keys printed no {name}"))
+        };
         for (name, made) in &plan.made {
-            let key = |name: &str| self.keys.get(name).cloned().with_context(|| format!("keygen printed no {name}"));
             let value = match made {
-                Made::Database => {
-                    format!("postgres://{DATABASE_USER}:{}@{DATABASE_HOST}:5432/{database}", self.password)
+                Made::Neighbour(scheme) => {
+                    self.neighbour(scheme)?.url(scheme, &self.neighbour(scheme)?.port(), database)
                 }
-                Made::SigningKey => key("JWT_SIGNING_KEY")?,
-                Made::PublicKey => key("JWT_PUBLIC_KEY")?,
+                Made::SigningKey => key(rotation.map(|rotation| &rotation.signing))?,
+                Made::PublicKey => key(rotation.map(|rotation| &rotation.public))?,
                 Made::Password => random_hex(PASSWORD_BYTES)?,
             };
             values.push((name.clone(), value));
@@ -391,10 +365,11 @@ impl<'a> Audit<'a> {
             Case::Nonsense => format!("{}-nonsense", plan.service),
             _ => plan.service.clone(),
         };
-        let databases: Vec<_> =
-            starts.iter().filter(|(plan, _)| plan.needs_database()).map(|(plan, case)| database(plan, case)).collect();
-        if !databases.is_empty() {
-            self.make_databases(&databases)?;
+        for neighbour in &self.neighbours {
+            let needs = |plan: &Plan| plan.neighbours().any(|scheme| scheme == neighbour.scheme());
+            let databases = starts.iter().filter(|(plan, _)| needs(plan)).map(|(plan, case)| database(plan, case));
+            neighbour.wait()?;
+            neighbour.create(&databases.collect::<Vec<_>>())?;
         }
         let mut containers = Vec::new();
         for (plan, case) in starts {

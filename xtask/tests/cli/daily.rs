@@ -60,7 +60,12 @@ fn an_env_file_from_before_keeps_the_project_that_compose_gives_it() {
     let ended = workspace.xtask(&["up"]);
     assert_eq!(ended.code, 0, "{}", ended.all());
     assert!(workspace.calls().contains("--project-name mini "), "{}", workspace.calls());
-    assert_eq!(workspace.read(".env"), "ADMIN_PASSWORD=x\n");
+    // Case P05: what the policy asks for beside it is added, once, and what stood there stays.
+    let first = workspace.read(".env");
+    assert!(first.starts_with("ADMIN_PASSWORD=x\nORDER_DATABASE_PASSWORD="), "{first}");
+    assert!(!ended.all().contains(first.lines().nth(1).unwrap().split('=').nth(1).unwrap()), "{}", ended.all());
+    let ended = workspace.xtask(&["up"]);
+    assert_eq!((ended.code, workspace.read(".env")), (0, first), "{}", ended.all());
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl ClientPod {
         let entrance = &bench.context.project.stack.entrance;
         let base_url = format!("http://{}.{}.svc:{}", entrance.service, bench.namespace, entrance.port);
         let pod = Self { kubectl, base_url };
-        let program = std::fs::read(bench.client.program()).context("read the client program")?;
+        let program = std::fs::read(bench.client.program()?).context("read the client program")?;
         pod.put(&program, "program", "0700")?;
         pod.put(&std::fs::read(bench.env_file()).context("read the run's secrets")?, "env", "0600")?;
         Ok(pod)

@@ -27,7 +27,8 @@ pub struct ComposeFile {
     pub instead: Vec<String>,
 }
 
-/// `packages` are the images that are built here; `is_own_base` tells a home-made Postgres image, whose user has another number.
+/// `packages` are the images that are built here; `own_bases` are the neighbours' images that are home-made, whose users have other
+/// numbers.
 ///
 /// # Errors
 /// [`Stop::Repository`] for what cannot be run without a cluster.
@@ -36,9 +37,9 @@ pub fn compose_file(
     packages: &[&str],
     secrets: &Secrets,
     policy: &StackPolicy,
-    is_own_base: bool,
+    own_bases: &[&str],
 ) -> Result<ComposeFile> {
-    let (entrance, foreign_image) = (&policy.entrance, &policy.database.image_variable);
+    let entrance = &policy.entrance;
     let mut instead = vec![
         format!("a published port of {} for the Ingress", entrance.service),
         format!("a limit of {PROCESSES} processes per container for the kubelet's `podPidsLimit`"),
@@ -61,14 +62,15 @@ pub fn compose_file(
         if packages.contains(&name.as_str()) {
             service["image"] = format!("${{{}:?}}", image_variable(&name)).into();
         } else {
-            service["image"] = format!("${{{foreign_image}:?}}").into();
-            if is_own_base {
-                service["user"] = "postgres".into();
-                instead.push(format!(
-                    "the user `postgres` of the home-made base for {} of {}",
-                    user(container),
-                    deployment.name
-                ));
+            let neighbour = policy.neighbour_of(&deployment.name).ok_or_else(|| {
+                let text = format!("{} is no image of this workspace and no [[neighbour]]", deployment.name);
+                Stop::Repository(format!("{text}; next: name it in `serves` of policy/stack.toml"))
+            })?;
+            service["image"] = format!("${{{}:?}}", neighbour.image_variable).into();
+            if let Some(name) = neighbour.local_user.as_ref().filter(|_| own_bases.contains(&neighbour.base.as_str())) {
+                let (number, of) = (user(container), &deployment.name);
+                instead.push(format!("the user `{name}` of the home-made base for {number} of {of}"));
+                run_as(&mut service, name);
             }
         }
         for network in &deployment.networks {
@@ -110,7 +112,6 @@ fn service(container: &Container, deployment: &Deployment, secrets: &Secrets) ->
     let temporary: Vec<_> = container.memory.iter().filter(|(path, _)| *path != SHARED_MEMORY).map(memory).collect();
     let mut service = json!({
         "environment": environment,
-        "user": user(container),
         "read_only": deployment.read_only,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
@@ -121,6 +122,7 @@ fn service(container: &Container, deployment: &Deployment, secrets: &Secrets) ->
         "tmpfs": temporary,
         "stop_grace_period": format!("{}s", container.grace_seconds),
     });
+    run_as(&mut service, &user(container));
     // A `$` of Kubernetes is one of Compose only when it is doubled.
     let words = |words: &[String]| words.iter().map(|word| word.replace('$', "$$")).collect::<Value>();
     if let Some(command) = &container.command {
@@ -144,6 +146,12 @@ fn service(container: &Container, deployment: &Deployment, secrets: &Secrets) ->
         service["healthcheck"] = json!({ "test": test, "interval": "5s", "timeout": "3s", "start_period": "60s" });
     }
     service
+}
+
+fn run_as(service: &mut Value, user: &str) {
+    if let Some(service) = service.as_object_mut() {
+        service.insert(stringify!(user).to_owned(), user.into());
+    }
 }
 
 /// What the engine does not do, in a sentence each.
@@ -190,16 +198,16 @@ mod tests {
 
     const PACKAGES: [&str; 4] = ["mini-gateway", "mini-order", "mini-product", "mini-user"];
 
-    fn rendered(is_own_base: bool) -> ComposeFile {
+    fn rendered(own_bases: &[&str]) -> ComposeFile {
         let project = Project::load(env!("CARGO_MANIFEST_DIR")).unwrap();
         let secrets = Policy::parse("env.toml", &project.policy("env.toml").unwrap()).unwrap().kubernetes.secrets;
         let cluster = Cluster::read(&kustomize::read_plain(&project.root, "k8s/base").unwrap(), &secrets);
-        compose_file(&cluster, &PACKAGES, &secrets, &project.stack, is_own_base).unwrap()
+        compose_file(&cluster, &PACKAGES, &secrets, &project.stack, own_bases).unwrap()
     }
 
     #[test]
     fn what_runs_is_what_the_manifests_say() {
-        let user = &rendered(false).file["services"]["user"];
+        let user = &rendered(&[]).file["services"]["user"];
         assert_eq!(
             user["environment"]["DATABASE_URL"],
             "postgres://user:${USER_DATABASE_PASSWORD:?}@user-db:5432/user"
@@ -218,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_is_not_carried_out_is_named() {
-        let instead = rendered(false).instead;
+        let instead = rendered(&[]).instead;
         let wanted = "the engine's stop signal for the preStop `pg_ctl stop --mode fast --no-wait` of user-db";
         assert!(instead.iter().any(|line| line == wanted), "{instead:?}");
         let mut container = Container::default();
@@ -229,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_database_keeps_its_volume_and_its_user_unless_the_base_is_home_made() {
-        let (official, own) = (rendered(false), rendered(true));
+        let (official, own) = (rendered(&[]), rendered(&["postgres"]));
         let database = &official.file["services"]["user-db"];
         assert_eq!((&database["user"], &database["shm_size"]), (&"999:999".into(), &"64m".into()));
         assert_eq!(database["volumes"], json!(["user-db-var-lib-postgresql-data:/var/lib/postgresql/data"]));

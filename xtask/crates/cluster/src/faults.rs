@@ -8,7 +8,7 @@ use xtask_outcome::{Finding, Outcome, Place, Stop};
 use xtask_process::Background;
 use xtask_stack::ledger::{self, Broken, Record};
 use xtask_stack::rotation;
-use xtask_workspace::{ClusterAction, ClusterFault, Ledger};
+use xtask_workspace::{ClusterAction, ClusterFault, Load};
 
 use crate::bench::{Bench, parent, rerun};
 use crate::client_pod::ClientPod;
@@ -34,7 +34,11 @@ const TAIL_LINES: &str = "400";
 /// # Errors
 /// When the load does not work or the cluster refuses; a broken promise is a finding.
 pub(crate) fn run(bench: &Bench<'_>, pod: &ClientPod, secrets: &Names, outcome: &mut Outcome) -> Result<()> {
-    let hands = Hands { bench, pod, secrets };
+    if bench.context.project.stack.cluster.faults.is_empty() {
+        outcome.unchecked("what a cluster does under load", "policy/stack.toml has no [[cluster.fault]]");
+        return Ok(());
+    }
+    let hands = Hands { bench, pod, secrets, load: bench.context.project.stack.load()? };
     let (mut done, mut requests, mut last) = (Vec::new(), 0, None);
     for fault in &bench.context.project.stack.cluster.faults {
         bench.context.runner.progress().now(&format!("fault {}: {}", fault.name, fault.promise));
@@ -105,11 +109,12 @@ struct Hands<'a> {
     bench: &'a Bench<'a>,
     pod: &'a ClientPod,
     secrets: &'a Names,
+    load: &'a Load,
 }
 
 impl Hands<'_> {
     fn kinds(&self) -> &[String] {
-        &self.bench.context.project.stack.load.kinds
+        &self.load.kinds
     }
 
     fn case(&self, fault: &ClusterFault) -> Result<Ended> {
@@ -187,7 +192,7 @@ impl Hands<'_> {
     }
 
     fn inject(&self, action: &ClusterAction, figures: &mut Vec<Value>) -> Result<Vec<Broken>> {
-        let services = &self.bench.context.project.stack.load.rolling_restart;
+        let services = &self.load.rolling_restart;
         match action {
             ClusterAction::RollOut => services.iter().try_for_each(|name| self.roll_out(name))?,
             ClusterAction::KillPod(service) => self.kill_pod(service)?,
@@ -217,10 +222,11 @@ impl Hands<'_> {
     }
 
     fn delete_databases(&self, figures: &mut Vec<Value>) -> Result<Vec<Broken>> {
-        let policy = &self.bench.context.project.stack.database;
+        let policy = &self.bench.context.project.stack;
         let snapshot = Snapshot::take(self.bench)?;
         let mut broken = Vec::new();
         for set in snapshot.of_kind("StatefulSet") {
+            let Some(neighbour) = policy.neighbour_of(text(&set["metadata"]["name"])) else { continue };
             let pod = snapshot.pods_of(set).next().context("a database without a pod")?;
             let name = text(&pod["metadata"]["name"]);
             let container = text(&set["spec"]["template"]["spec"]["containers"][0]["name"]);
@@ -232,17 +238,15 @@ impl Hands<'_> {
             let seconds = started.elapsed().as_secs_f64();
             let log = log.finish(LOG_LIMIT_SECONDS).map(|ended| ended.stdout).unwrap_or_default();
             self.bench.context.runner.progress().say(&format!("{name} was gone after {seconds:.1} s"));
-            let is_clean = log.contains(&policy.clean_end);
+            let is_clean = neighbour.clean_end.as_ref().is_none_or(|end| log.contains(end));
             figures
                 .push(json!({ "pod": name, "gone_after_seconds": (seconds * 10.0).round() / 10.0, "clean": is_clean }));
-            if seconds > policy.end_limit_seconds as f64 {
-                broken.push((
-                    "slow-end",
-                    format!("{name} took {seconds:.1} s to end, more than {}", policy.end_limit_seconds),
-                ));
+            let limit = neighbour.end_limit_seconds;
+            if seconds > limit as f64 {
+                broken.push(("slow-end", format!("{name} took {seconds:.1} s to end, more than {limit}")));
             }
-            if !is_clean {
-                broken.push(("unclean-end", format!("the log of {name} does not end with `{}`", policy.clean_end)));
+            if let Some(end) = neighbour.clean_end.as_ref().filter(|_| !is_clean) {
+                broken.push(("unclean-end", format!("the log of {name} does not end with `{end}`")));
             }
             until_ready(self.bench, READY_LIMIT_SECONDS)?;
         }
@@ -291,27 +295,23 @@ impl Hands<'_> {
         Ok(())
     }
 
-    fn ledger(&self) -> &Ledger {
-        &self.bench.context.project.stack.load.ledger
-    }
-
     /// The writes of a case, straight from the database: idempotency key and id.
     fn writes(&self, fault: &ClusterFault) -> Result<Vec<(String, String)>> {
-        let rows = self.sql(&self.ledger().rows.replace("{prefix}", &prefix(fault)))?;
+        let rows = self.sql(&self.load.ledger.rows.replace("{prefix}", &prefix(fault)))?;
         let rows = rows.lines().map(|row| row.split_once('|').map(|(key, id)| (key.to_owned(), id.to_owned())));
-        rows.map(|row| row.context("psql printed a row that has no key and id")).collect()
+        rows.map(|row| row.context("the ledger has a row that has no key and id")).collect()
     }
 
     fn sql(&self, query: &str) -> Result<String> {
-        let Ledger { service, role, database, .. } = self.ledger();
+        let service = &self.load.ledger.service;
         let snapshot = Snapshot::take(self.bench)?;
         let set = snapshot.workload("StatefulSet", service).with_context(|| format!("no StatefulSet {service}"))?;
         let pod = snapshot.pods_of(set).next().with_context(|| format!("{service} has no pod"))?;
         let (name, container) =
             (text(&pod["metadata"]["name"]), text(&set["spec"]["template"]["spec"]["containers"][0]["name"]));
-        // Over TCP, with the password that only the container knows.
-        let script = "PGPASSWORD=$POSTGRES_PASSWORD exec psql --host 127.0.0.1 --username \"$1\" --dbname \"$2\" --no-align --tuples-only --quiet --set ON_ERROR_STOP=1 --command \"$3\"";
-        let call = ["exec", name, "--container", container, "--", "sh", "-c", script, "sql", role, database, query];
+        let words = self.load.ledger.words(&self.bench.context.project.stack, query)?;
+        let words = words.iter().map(String::as_str);
+        let call: Vec<_> = ["exec", name, "--container", container, "--"].into_iter().chain(words).collect();
         Ok(self.bench.kubectl.read(&call)?.trim_end().to_owned())
     }
 
@@ -322,7 +322,7 @@ impl Hands<'_> {
             .context("read the client's log")?;
         let (records, writes): (Vec<Record>, _) = (ledger::parse(&text)?, self.writes(fault)?);
         let [(lost, _), (doubled, _), ..] = writes.as_slice() else { bail!("the control needs two writes") };
-        for (statements, key) in [(&self.ledger().lose, lost), (&self.ledger().double, doubled)] {
+        for (statements, key) in [(&self.load.ledger.lose, lost), (&self.load.ledger.double, doubled)] {
             for statement in statements {
                 self.sql(&statement.replace("{key}", key))?;
             }

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use serde_json::Value;
 use which::which_in;
 use xshell::{Shell, cmd};
-use xtask_engine::{OneShot, Ready};
+use xtask_engine::{Base, OneShot, Ready};
 use xtask_image_build::BuiltImage;
 use xtask_outcome::Stop;
 use xtask_workspace::Context;
@@ -72,9 +72,8 @@ impl<'a> Images<'a> {
         let mut tagged: Vec<_> =
             built.iter().map(|image| tagged(&image.package, &image.package, &image.facts.id, registry)).collect();
         // No registry knows a base that was made here.
-        if ready.database.local {
-            let name = repository(&ready.database.reference);
-            tagged.push(tagged_base(&name, &ready.database.id, registry));
+        for (_, base) in ready.neighbours.iter().filter(|(_, base)| base.local) {
+            tagged.push(tagged_base(&repository(&base.reference), &base.id, registry));
         }
         let names = tagged.iter().map(|one| (one.name.clone(), one.image.clone())).collect();
         let images = Self { context, ready, tagged, names };
@@ -87,14 +86,12 @@ impl<'a> Images<'a> {
     }
 
     /// For the images of a rendering: what kustomize replaces each by. Those of others stay as they are.
-    pub(crate) fn replacements(&self, repositories: &[String], foreign: &str) -> BTreeMap<String, ImageName> {
+    pub(crate) fn replacements(&self, repositories: &[String]) -> BTreeMap<String, ImageName> {
         let mut found = BTreeMap::new();
         for wanted in repositories {
             let name = wanted.rsplit('/').next().unwrap_or_default();
             if let Some(image) = self.names.get(name) {
                 found.insert(wanted.clone(), image.clone());
-            } else if let Some(own) = self.names.get(foreign) {
-                found.insert(wanted.clone(), own.clone());
             }
         }
         found
@@ -233,26 +230,39 @@ fn locked(file: &Utf8Path, built: &[BuiltImage]) -> Result<BTreeMap<String, Imag
     Ok(names)
 }
 
-/// User and group of the home-made base's program, as numbers.
+/// User and group of a home-made base's program, as numbers.
 ///
 /// # Errors
 /// When its container cannot be started.
-pub(crate) fn database_user(context: &Context, ready: &Ready) -> Result<Option<(u32, u32)>> {
-    if !ready.database.local {
-        return Ok(None);
-    }
+fn user_of(context: &Context, ready: &Ready, base: &Base) -> Result<(u32, u32)> {
     let shell = Shell::new()?;
-    let (docker, id) = (&ready.docker.program, &ready.database.id);
-    let container = OneShot::new(context, &ready.docker, "user")?;
+    let (docker, id) = (&ready.docker.program, &base.id);
+    let container = OneShot::new(context, &ready.docker, "identity")?;
     let own = container.arguments();
     let script = "id -u; id -g";
     let asked = cmd!(shell, "{docker} run --rm {own...} --network none --entrypoint sh {id} -c {script}");
     let printed = container.read(asked, ENGINE_LIMIT_SECONDS)?;
     let mut numbers = printed.lines().map(|line| line.trim().parse::<u32>());
     match (numbers.next(), numbers.next()) {
-        (Some(Ok(user)), Some(Ok(group))) => Ok(Some((user, group))),
-        _ => Err(Stop::Broken(format!("the database's image says `{printed}` of its user")).into()),
+        (Some(Ok(user)), Some(Ok(group))) => Ok((user, group)),
+        _ => Err(Stop::Broken(format!("{} says `{printed}` of its user", base.reference)).into()),
     }
+}
+
+/// The workloads that run a home-made base, each with user and group of its program.
+///
+/// # Errors
+/// As [`user_of`].
+pub(crate) fn users_of_neighbours(context: &Context, ready: &Ready) -> Result<BTreeMap<String, (u32, u32)>> {
+    let mut users = BTreeMap::new();
+    for neighbour in &context.project.stack.neighbours {
+        let base = ready.neighbour(&neighbour.base)?;
+        if base.local {
+            let user = user_of(context, ready, base)?;
+            users.extend(neighbour.serves.keys().map(|service| (service.clone(), user)));
+        }
+    }
+    Ok(users)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! An overlay as this run applies it: kustomize itself changes the namespace, the labels, the images and, for a home-made
-//! database, the user.
+//! neighbour, the user.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ pub(crate) struct Changes<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) run: &'a str,
     pub(crate) checkout: &'a str,
-    /// The repository in the manifests (`mini-user`) → repository and tag or digest.
+    /// The repository in the manifests (`shop-cart`) → repository and tag or digest.
     pub(crate) images: &'a BTreeMap<String, ImageName>,
-    /// User and group of a home-made database, when they differ from the manifests'.
-    pub(crate) database_user: Option<(u32, u32)>,
+    /// The workloads that run a home-made image, each with user and group of its program: the manifests have the usual one's.
+    pub(crate) users: &'a BTreeMap<String, (u32, u32)>,
 }
 
 /// Where an image is.
@@ -50,7 +50,7 @@ pub(crate) fn repositories(rendered: &str) -> Vec<String> {
     found
 }
 
-/// `registry.example:5000/mini-user:1@sha256:…` → `registry.example:5000/mini-user`.
+/// `registry.example:5000/shop-cart:1@sha256:…` → `registry.example:5000/shop-cart`.
 pub(crate) fn repository(image: &str) -> String {
     let image = image.split('@').next().unwrap_or_default();
     match image.rsplit_once(':') {
@@ -78,13 +78,13 @@ fn kustomization(resource: &str, changes: &Changes<'_>) -> Value {
         Version::Tag(tag) => json!({ "name": name, "newName": image.repository, "newTag": tag }),
         Version::Digest(digest) => json!({ "name": name, "newName": image.repository, "digest": digest }),
     };
-    let patch = changes.database_user.map(|(user, group)| {
+    let patch = |(workload, (user, group)): (&String, &(u32, u32))| {
         let security = "/spec/template/spec/securityContext";
         let set =
-            |key: &str, value: u32| json!({ "op": "replace", "path": format!("{security}/{key}"), "value": value });
+            |key: &str, value: &u32| json!({ "op": "replace", "path": format!("{security}/{key}"), "value": value });
         let operations = json!([set("runAsUser", user), set("runAsGroup", group), set("fsGroup", group)]);
-        json!({ "target": { "kind": "StatefulSet" }, "patch": operations.to_string() })
-    });
+        json!({ "target": { "kind": "StatefulSet", "name": workload }, "patch": operations.to_string() })
+    };
     json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
@@ -92,7 +92,7 @@ fn kustomization(resource: &str, changes: &Changes<'_>) -> Value {
         "resources": [resource],
         "labels": [{ "pairs": { RUN_LABEL: changes.run, CHECKOUT_LABEL: changes.checkout }, "includeSelectors": false }],
         "images": changes.images.iter().map(image).collect::<Vec<_>>(),
-        "patches": patch.into_iter().collect::<Vec<_>>(),
+        "patches": changes.users.iter().map(patch).collect::<Vec<_>>(),
     })
 }
 
@@ -144,15 +144,16 @@ mod tests {
     }
 
     #[test]
-    fn the_user_of_a_home_made_database_is_patched_and_that_of_the_official_one_stays() {
+    fn the_user_of_a_home_made_neighbour_is_patched_and_that_of_the_official_one_stays() {
         let images = BTreeMap::from([("db".to_owned(), image_name("own/db:local").unwrap())]);
-        let mut changes =
-            Changes { namespace: "n", run: "r", checkout: "c", images: &images, database_user: Some((100, 102)) };
-        let own = kustomization("../x", &changes);
+        let (own, none) = (BTreeMap::from([("cart-db".to_owned(), (100, 102))]), BTreeMap::new());
+        let changes = |users| Changes { namespace: "n", run: "r", checkout: "c", images: &images, users };
+        let official = kustomization("../x", &changes(&none));
+        let own = kustomization("../x", &changes(&own));
         let patch = own["patches"][0]["patch"].as_str().unwrap();
         assert!(patch.contains("\"value\":100") && patch.contains("/fsGroup"), "{patch}");
         assert_eq!(own["images"][0]["newTag"], "local");
-        changes.database_user = None;
-        assert_eq!(kustomization("../x", &changes)["patches"], json!([]));
+        assert_eq!(own["patches"][0]["target"]["name"], "cart-db");
+        assert_eq!(official["patches"], json!([]));
     }
 }

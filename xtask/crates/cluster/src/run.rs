@@ -15,9 +15,9 @@ use xtask_workspace::Context;
 use crate::bench::{Bench, parent, prefix, rerun};
 use crate::client_pod::ClientPod;
 use crate::forward::Forward;
-use crate::images::{Images, Source, database_user};
+use crate::images::{Images, Source, users_of_neighbours};
 use crate::kubectl::Kubectl;
-use crate::overlay::{Changes, ImageName, render, repositories, repository, warnings};
+use crate::overlay::{Changes, ImageName, render, repositories, warnings};
 use crate::probe::Probe;
 use crate::survey::{Provider, Survey, checkout_label, need_default_class, survey};
 use crate::wait::{Snapshot, until_ready};
@@ -198,7 +198,7 @@ impl ClusterTest<'_> {
             let changes = self.changes(bench);
             let folder = bench.folder.join(format!("dry-run-{number}"));
             let images = BTreeMap::new();
-            let rendered = render(bench.context, overlay, &folder, &changes.with(&images, None))?;
+            let rendered = render(bench.context, overlay, &folder, &changes.with(&images, &BTreeMap::new()))?;
             let arguments = ["apply", "--dry-run=server", "--filename", "-"];
             let captured = bench.kubectl.feed_captured(&arguments, rendered.as_bytes(), APPLY_LIMIT_SECONDS)?;
             for warning in warnings(&captured.stderr) {
@@ -221,17 +221,16 @@ impl ClusterTest<'_> {
     fn up(&self, bench: &Bench<'_>, images: &Images<'_>, outcome: &mut Outcome) -> Result<Snapshot> {
         secrets::apply(&bench.kubectl, self.secrets, &bench.env_file())?;
         let plain = kustomize(bench.context, self.applied)?;
-        let foreign = bench.ready.database.reference.rsplit('/').next().unwrap_or_default();
-        let foreign = repository(foreign);
-        let replacements = images.replacements(&repositories(&plain), &foreign);
-        let user = database_user(bench.context, bench.ready)?;
+        let replacements = images.replacements(&repositories(&plain));
+        let users = users_of_neighbours(bench.context, bench.ready)?;
         let changes = self.changes(bench);
         let folder = bench.folder.join("applied");
-        let rendered = render(bench.context, self.applied, &folder, &changes.with(&replacements, user))?;
+        let rendered = render(bench.context, self.applied, &folder, &changes.with(&replacements, &users))?;
         bench.kubectl.feed(&["apply", "--filename", "-"], rendered.as_bytes(), APPLY_LIMIT_SECONDS)?;
         let snapshot = until_ready(bench, READY_LIMIT_SECONDS)?;
-        if user.is_some() {
-            outcome.note("the databases run the home-made base, under its own user");
+        if !users.is_empty() {
+            let names: Vec<_> = users.keys().map(String::as_str).collect();
+            outcome.note(format!("{} run a home-made base, under its own user", names.join(", ")));
         }
         outcome.checked("workloads ready", snapshot.workloads.len());
         outcome.evidence("pods", running(&snapshot));
@@ -251,8 +250,12 @@ struct Own<'a> {
 }
 
 impl Own<'_> {
-    fn with<'b>(&'b self, images: &'b BTreeMap<String, ImageName>, database_user: Option<(u32, u32)>) -> Changes<'b> {
-        Changes { namespace: self.namespace, run: self.run, checkout: &self.checkout, images, database_user }
+    fn with<'b>(
+        &'b self,
+        images: &'b BTreeMap<String, ImageName>,
+        users: &'b BTreeMap<String, (u32, u32)>,
+    ) -> Changes<'b> {
+        Changes { namespace: self.namespace, run: self.run, checkout: &self.checkout, images, users }
     }
 }
 

@@ -105,7 +105,7 @@ impl<'a> Bases<'a> {
     /// # Errors
     /// [`Stop::Absent`] when neither is there, or when the home-made one is of another toolchain or recipe.
     pub fn find(&self, name: &str) -> Result<Base> {
-        let policy = &self.policy[name];
+        let policy = self.known(name)?;
         if let Some(found) = &self.here[&policy.remote] {
             return Ok(Base { reference: policy.remote.clone(), id: found.id.clone(), local: false });
         }
@@ -126,12 +126,16 @@ impl<'a> Bases<'a> {
         }
     }
 
+    fn known(&self, name: &str) -> Result<&BasePolicy, Stop> {
+        self.policy.get(name).ok_or_else(|| Stop::Repository(format!("policy/{FILE} has no base [{name}]")))
+    }
+
     /// As [`Bases::find`], and pulls or makes the base when it is not there.
     pub fn find_or_make(&mut self, name: &str) -> Result<Base> {
         if let Ok(base) = self.find(name) {
             return Ok(base);
         }
-        let policy = &self.policy[name];
+        let policy = self.known(name)?;
         let (docker, remote) = (&self.docker.program, &policy.remote);
         self.runner.progress().now(&format!("base {name}: asks the registry for {remote}"));
         let pulled = self.runner.capture(cmd!(self.shell, "{docker} pull --quiet {remote}"), PULL_LIMIT_SECONDS)?;

@@ -24,8 +24,8 @@ pub struct Ready {
     pub compose: Tool,
     /// What images are compiled in.
     pub builder: Base,
-    /// The databases' image; a few probes run in it, too, since it has a shell.
-    pub database: Base,
+    /// What stands beside the services, by its name in the policies.
+    pub neighbours: Vec<(String, Base)>,
     /// The engine's version.
     pub engine: String,
 }
@@ -33,7 +33,27 @@ pub struct Ready {
 impl Ready {
     /// How many tools and bases there are, for a report.
     pub fn counts(&self) -> [(&'static str, usize); 2] {
-        [("tools", TOOLS.len()), ("bases", 2)]
+        [("tools", TOOLS.len()), ("bases", 1 + self.neighbours.len())]
+    }
+
+    /// An image with a shell, bash and the usual small programs, in which what the shipped images cannot do is done.
+    pub fn shell(&self) -> &Base {
+        &self.builder
+    }
+
+    /// The image of a neighbour.
+    ///
+    /// # Errors
+    /// [`Stop::Repository`] when no policy has it.
+    pub fn neighbour(&self, name: &str) -> Result<&Base, Stop> {
+        let found = self.neighbours.iter().find(|(known, _)| known == name).map(|(_, base)| base);
+        found.ok_or_else(|| Stop::Repository(format!("policy/stack.toml has no [[neighbour]] with the base {name}")))
+    }
+
+    /// The bases by what they are for.
+    pub fn bases(&self) -> impl Iterator<Item = (&str, &Base)> {
+        let beside = self.neighbours.iter().map(|(name, base)| (name.as_str(), base));
+        std::iter::once(("builder", &self.builder)).chain(beside)
     }
 
     /// Versions and origins, for every report.
@@ -42,7 +62,7 @@ impl Ready {
         let value = json!({
             "engine": self.engine,
             "tools": { "docker": self.docker.evidence(), "buildx": self.buildx.evidence(), "compose": self.compose.evidence() },
-            "bases": { "builder": base(&self.builder), "database": base(&self.database) },
+            "bases": self.bases().map(|(name, one)| (name.to_owned(), base(one))).collect::<Map<_, _>>(),
         });
         value.as_object().cloned().unwrap_or_default()
     }
@@ -80,7 +100,8 @@ pub fn survey(context: &Context, change: bool) -> Result<Ready> {
     let engine = docker.as_ref().and_then(|docker| missing.note(engine(context, docker)));
     let policy = Bases::policy(&context.project)?;
     let (builder, _) = Bases::builder(&policy)?;
-    let mut found = [builder, &context.project.stack.database.base].map(|name| (name, None));
+    let beside = context.project.stack.neighbours.iter().map(|neighbour| neighbour.base.as_str());
+    let mut found: Vec<_> = std::iter::once(builder).chain(beside).map(|name| (name, None)).collect();
     if engine.is_some() {
         let mut bases = Bases::new(&context.project, &context.runner, &toolbox)?;
         for (name, base) in &mut found {
@@ -88,9 +109,11 @@ pub fn survey(context: &Context, change: bool) -> Result<Ready> {
             context.runner.interrupt().check()?;
         }
     }
-    match (docker, buildx, compose, engine, found.map(|(_, base)| base)) {
-        (Some(docker), Some(buildx), Some(compose), Some(engine), [Some(builder), Some(database)]) => {
-            Ok(Ready { docker, buildx, compose, builder, database, engine })
+    let bases: Option<Vec<_>> = found.into_iter().map(|(name, base)| Some((name.to_owned(), base?))).collect();
+    match (docker, buildx, compose, engine, bases) {
+        (Some(docker), Some(buildx), Some(compose), Some(engine), Some(mut bases)) => {
+            let (_, builder) = bases.remove(0);
+            Ok(Ready { docker, buildx, compose, builder, neighbours: bases, engine })
         }
         _ => Err(missing.stop().into()),
     }

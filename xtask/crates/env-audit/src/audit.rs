@@ -56,15 +56,19 @@ impl<'a> Audit<'a> {
     pub fn is_fine(&self, service: &str, observations: &[Observation]) -> bool {
         let mut findings = Findings::default();
         if let Some(image) = self.image(service) {
-            live::judge(image, observations, &mut findings);
+            live::judge(image, observations, self.refused(), &mut findings);
         }
         findings.found.is_empty()
+    }
+
+    fn refused(&self) -> i64 {
+        self.view.policy.interface.bad_environment_exit_code
     }
 
     /// Judges what an image's containers did.
     pub fn observed(&mut self, service: &str, observations: &[Observation]) {
         if let Some(image) = self.image(service) {
-            live::judge(image, observations, &mut self.findings);
+            live::judge(image, observations, self.refused(), &mut self.findings);
         }
     }
 

@@ -139,7 +139,7 @@ impl Reader<'_> {
             profiles: strings(&service["profiles"]),
             read_only: flag(&service["read_only"]),
             has_unread_source: self.has_unread_source,
-            user: scalar(&service["user"]).map(|text| filled(&text)),
+            user: scalar(&service[stringify!(user)]).map(|text| filled(&text)),
             writable: writable(service),
             ..Deployment::default()
         }

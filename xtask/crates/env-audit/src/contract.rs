@@ -12,7 +12,7 @@ const SCHEMA: u64 = 1;
 /// The variables of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contract {
-    /// The image's repository: `mini-user`, or `postgres` for an image of somebody else's.
+    /// The image's repository: `shop-cart`, or `postgres` for an image of somebody else's.
     pub image: String,
     pub(crate) variables: Vec<Variable>,
 }

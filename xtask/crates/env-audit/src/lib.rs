@@ -39,4 +39,4 @@ pub use self::contract::Contract;
 pub use self::files::{DOCUMENT, EXAMPLE};
 pub use self::matrix::Matrix;
 pub use self::places::Places;
-pub use self::policy::{KubernetesPolicy, Policy};
+pub use self::policy::{Interface, KubernetesPolicy, Policy};

@@ -238,7 +238,7 @@ impl Deployment {
         self.settings.iter().find(|setting| setting.name == name)
     }
 
-    /// The repository of its image, when only defaults are taken: `mini-user` for `${MINI_USER_IMAGE:-mini-user:local}`.
+    /// The repository of its image, when only defaults are taken: `shop-cart` for `${SHOP_CART_IMAGE:-shop-cart:local}`.
     pub fn repository(&self) -> String {
         let reference = self.image.fill(&|_| None, "").text;
         let reference = reference.split('@').next().unwrap_or_default();

@@ -23,11 +23,27 @@ pub struct Policy {
     pub kubernetes: KubernetesPolicy,
     #[serde(default, rename = "exception")]
     exceptions: Vec<Spanned<Exception>>,
+    /// What the programs answer, and what stands beside them.
+    #[serde(skip)]
+    pub(crate) interface: Interface,
     /// Where it was read from, for the places of findings about exceptions.
     #[serde(skip)]
     file: String,
     #[serde(skip)]
     text: String,
+}
+
+/// What every program of the workspace answers, and what stands beside them: it is the stack's policy that says so.
+#[derive(Debug, Clone, Default)]
+pub struct Interface {
+    /// The path that answers while a program runs.
+    pub alive: String,
+    /// The path that answers while it would serve.
+    pub ready: String,
+    /// What it ends with when it refuses its environment.
+    pub bad_environment_exit_code: i64,
+    /// What URLs to neighbours begin with; the first is meant where nothing says which.
+    pub schemes: Vec<String>,
 }
 
 /// An image that prints no contract.
@@ -43,10 +59,23 @@ pub(crate) struct ForeignImage {
     /// The variable that says where it keeps its data.
     #[serde(default)]
     pub data: Option<String>,
+    /// The program that asks it whether it is ready, which has to be given an address: without one it asks over a socket, where
+    /// the server of the first start answers too early.
+    #[serde(default)]
+    pub ready: Option<ReadyProgram>,
     /// What ends it at once and cleanly, where SIGTERM alone does not.
     #[serde(default)]
     pub stop: Vec<String>,
     variables: Vec<Variable>,
+}
+
+/// A program that asks whether something is ready.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReadyProgram {
+    pub program: String,
+    /// The options that give it an address.
+    pub address: Vec<String>,
 }
 
 /// The names of the variables that decide who may log in.
@@ -124,6 +153,12 @@ impl Policy {
     pub fn parse(file: &str, text: &str) -> Result<Self, Stop> {
         let policy: Self = toml::from_str(text).map_err(|error| Stop::Repository(format!("{file}: {error}")))?;
         Ok(Self { file: file.to_owned(), text: text.to_owned(), ..policy })
+    }
+
+    /// The same policy for programs with this interface.
+    #[must_use]
+    pub fn with(self, interface: Interface) -> Self {
+        Self { interface, ..self }
     }
 
     pub(crate) fn exceptions(&self) -> Exceptions {

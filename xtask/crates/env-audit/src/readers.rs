@@ -131,7 +131,7 @@ pub fn stack(rendered: &Value) -> Value {
         let arguments: Told = one.build_arguments.iter().map(variable).collect();
         let told = json!({
             "networks": one.networks, "names": one.aliases, "hosts": one.hosts, "writable": one.writable,
-            "read_only": one.read_only, "profiles": one.profiles, "user": one.user, "healthcheck": healthcheck,
+            "read_only": one.read_only, "profiles": one.profiles, "runs_as": one.user, "healthcheck": healthcheck,
             "variables": variables, "arguments": arguments,
         });
         (one.name.clone(), told)

@@ -60,23 +60,23 @@ impl Cache {
     }
 
     /// The entry that a builder reads from; `None` while there is nothing to read.
-    pub(super) fn from(&self, image: &str) -> Option<String> {
+    pub(super) fn from(&self, image: &str, package: &str) -> Option<String> {
         match self {
             Self::Registry(repository) => Some(format!("type=registry,ref={repository}:{image}")),
             Self::Folder(folder) => {
                 let folder = folder.join(image);
                 folder.join("index.json").is_file().then(|| format!("type=local,src={folder}"))
             }
-            Self::Gha => Some(format!("type=gha,scope=mini-{image}")),
+            Self::Gha => Some(format!("type=gha,scope={package}")),
         }
     }
 
     /// The entry that a builder writes to: every stage, not only the last one's layers.
-    pub(super) fn to(&self, image: &str) -> String {
+    pub(super) fn to(&self, image: &str, package: &str) -> String {
         match self {
             Self::Registry(repository) => format!("type=registry,ref={repository}:{image},mode=max"),
             Self::Folder(folder) => format!("type=local,dest={},mode=max", folder.join(image)),
-            Self::Gha => format!("type=gha,scope=mini-{image},mode=max"),
+            Self::Gha => format!("type=gha,scope={package},mode=max"),
         }
     }
 }
@@ -88,20 +88,29 @@ mod tests {
     #[test]
     fn each_kind_has_one_scope_per_image() {
         let registry: Cache = "registry.example:5000/team/cache".parse().unwrap();
-        assert_eq!(registry.from("user").unwrap(), "type=registry,ref=registry.example:5000/team/cache:user");
-        assert_eq!(registry.to("user"), "type=registry,ref=registry.example:5000/team/cache:user,mode=max");
+        assert_eq!(
+            registry.from("user", "mini-user").unwrap(),
+            "type=registry,ref=registry.example:5000/team/cache:user"
+        );
+        assert_eq!(
+            registry.to("user", "mini-user"),
+            "type=registry,ref=registry.example:5000/team/cache:user,mode=max"
+        );
         let gha: Cache = "type=gha".parse().unwrap();
         assert_eq!(
-            (gha.from("order").unwrap(), gha.to("order")),
+            (gha.from("order", "mini-order").unwrap(), gha.to("order", "mini-order")),
             ("type=gha,scope=mini-order".into(), "type=gha,scope=mini-order,mode=max".into())
         );
         let folder = tempfile::tempdir().unwrap();
         let cache: Cache = format!("type=local,dir={}", folder.path().display()).parse().unwrap();
-        assert_eq!(cache.from("user"), None);
+        assert_eq!(cache.from("user", "mini-user"), None);
         std::fs::create_dir_all(folder.path().join("user")).unwrap();
         std::fs::write(folder.path().join("user/index.json"), "{}").unwrap();
-        assert_eq!(cache.from("user").unwrap(), format!("type=local,src={}/user", folder.path().display()));
-        assert_eq!(cache.to("user"), format!("type=local,dest={}/user,mode=max", folder.path().display()));
+        assert_eq!(
+            cache.from("user", "mini-user").unwrap(),
+            format!("type=local,src={}/user", folder.path().display())
+        );
+        assert_eq!(cache.to("user", "mini-user"), format!("type=local,dest={}/user,mode=max", folder.path().display()));
     }
 
     #[test]

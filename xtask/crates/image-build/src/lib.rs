@@ -47,7 +47,7 @@ pub use self::plan::{Choice, Strategy};
 /// What to build, and how.
 #[derive(Debug, Clone)]
 pub struct Build {
-    /// Which images (`user` or `mini-user`); all of them when none is named.
+    /// Which images (`cart` or `shop-cart`); all of them when none is named.
     pub names: Vec<String>,
     /// Where the programs are compiled.
     pub strategy: Choice,
@@ -77,7 +77,7 @@ type Here = BTreeMap<String, Option<Inspected>>;
 pub struct BuiltImage {
     /// `user`.
     pub name: String,
-    /// `mini-user`.
+    /// `shop-cart`.
     pub package: String,
     /// How it was built.
     pub strategy: Strategy,

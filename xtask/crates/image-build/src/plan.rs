@@ -65,9 +65,9 @@ pub enum Choice {
 pub(crate) struct ImagePlan {
     /// `user`.
     pub(crate) name: String,
-    /// `mini-user`: package, program and title.
+    /// `shop-cart`: package, program and title.
     pub(crate) package: String,
-    /// `mini-user:local`.
+    /// `shop-cart:local`.
     pub(crate) tag: String,
     pub(crate) dockerfile: Utf8PathBuf,
     pub(crate) revision: Revision,
@@ -165,9 +165,9 @@ impl BuildPlan {
             target["attest"] = json!(["type=provenance,disabled=true"]);
         }
         if let Some(cache) = &self.cache {
-            target["cache-from"] = cache.from(&image.name).into_iter().collect();
+            target["cache-from"] = cache.from(&image.name, &image.package).into_iter().collect();
             if !self.cache_read_only {
-                target["cache-to"] = json!([cache.to(&image.name)]);
+                target["cache-to"] = json!([cache.to(&image.name, &image.package)]);
             }
         }
         target

@@ -48,7 +48,7 @@ pub(super) struct Lock {
 #[serde(deny_unknown_fields)]
 pub(super) struct LockedImage {
     pub(super) package: String,
-    /// What to deploy: `registry.example/shop/mini-user@sha256:…`.
+    /// What to deploy: `registry.example/team/shop-cart@sha256:…`.
     pub(super) reference: String,
     /// The commit's first, which never moves.
     pub(super) tags: Vec<String>,

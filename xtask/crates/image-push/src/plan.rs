@@ -16,7 +16,7 @@ const SHIPS: &str = "container";
 pub(super) struct ImagePush {
     pub(super) name: String,
     pub(super) id: String,
-    /// `registry.example/shop/mini-user`.
+    /// `registry.example/team/shop-cart`.
     pub(super) repository: String,
     pub(super) tags: Tags,
 }

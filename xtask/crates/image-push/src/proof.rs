@@ -17,7 +17,7 @@ const NEXT: &str =
 pub(super) struct Subject<'a> {
     pub(super) name: &'a str,
     pub(super) image: &'a LockedImage,
-    /// `registry.example/shop/mini-user`: where it is looked for.
+    /// `registry.example/team/shop-cart`: where it is looked for.
     pub(super) repository: String,
 }
 

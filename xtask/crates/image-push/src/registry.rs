@@ -54,7 +54,7 @@ impl Registry {
         name == "localhost" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// The repository of a package's image: `registry.example:5000/shop/mini-user`.
+    /// The repository of a package's image: `registry.example:5000/team/shop-cart`.
     pub(super) fn repository(&self, package: &str) -> String {
         format!("{self}/{package}")
     }

@@ -107,8 +107,7 @@ impl Verified {
             head: tree.head,
             changes: tree.changes,
             images: images.iter().map(image).collect(),
-            bases: [("builder".to_owned(), base(&ready.builder)), ("database".to_owned(), base(&ready.database))]
-                .into(),
+            bases: ready.bases().map(|(name, one)| (name.to_owned(), base(one))).collect(),
             tools,
             engine: ready.engine.clone(),
             database,

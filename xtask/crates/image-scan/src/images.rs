@@ -99,7 +99,7 @@ pub(super) fn by_reference(context: &Context, docker: &Tool, references: &[Strin
     Ok(images)
 }
 
-/// Images that were just built, by the ids that the build gave, and the database that stands beside them.
+/// Images that were just built, by the ids that the build gave, and the neighbours that stand beside them.
 ///
 /// # Errors
 /// [`Stop::Absent`] when one is gone meanwhile.
@@ -107,9 +107,13 @@ pub(super) fn of_built(
     context: &Context,
     docker: &Tool,
     built: &[BuiltImage],
-    beside: (&str, &Base),
+    beside: &[(String, Base)],
 ) -> Result<(Vec<Image>, Vec<Beside>)> {
-    let ids: Vec<_> = built.iter().map(|image| image.facts.id.clone()).chain([beside.1.id.clone()]).collect();
+    let ids: Vec<_> = built
+        .iter()
+        .map(|image| image.facts.id.clone())
+        .chain(beside.iter().map(|(_, base)| base.id.clone()))
+        .collect();
     let found = inspect(&context.runner, docker, &ids)?;
     let mut images = Vec::new();
     for image in built {
@@ -118,10 +122,11 @@ pub(super) fn of_built(
         };
         images.push(Image::new(found, &image.name, Some(&image.package), &format!("{}:local", image.package)));
     }
-    let (name, base) = beside;
-    let gone = || (name.to_owned(), format!("{} is no longer in the engine", base.reference));
-    let beside = found[&base.id].as_ref().map(|found| Image::new(found, name, None, &base.reference));
-    Ok((images, vec![beside.ok_or_else(gone)]))
+    let beside = beside.iter().map(|(name, base)| {
+        let gone = || (name.clone(), format!("{} is no longer in the engine", base.reference));
+        found[&base.id].as_ref().map(|found| Image::new(found, name, None, &base.reference)).ok_or_else(gone)
+    });
+    Ok((images, beside.collect()))
 }
 
 /// An image of others, or its name and why it is not here.

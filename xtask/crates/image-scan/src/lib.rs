@@ -77,13 +77,12 @@ impl Subjects {
         Ok(Self { images: images::by_reference(context, docker, references)?, beside: Vec::new(), whole: false })
     }
 
-    /// Images that were just built, by id, and the database that stands beside them.
+    /// Images that were just built, by id, and what stands beside them.
     ///
     /// # Errors
     /// [`xtask_outcome::Stop::Absent`] when one is gone meanwhile.
     pub fn of_built(context: &Context, ready: &Ready, built: &[BuiltImage]) -> Result<Self> {
-        let name = context.project.stack.database.base.as_str();
-        let (images, beside) = images::of_built(context, &ready.docker, built, (name, &ready.database))?;
+        let (images, beside) = images::of_built(context, &ready.docker, built, &ready.neighbours)?;
         Ok(Self { images, beside, whole: true })
     }
 

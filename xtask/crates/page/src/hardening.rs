@@ -12,7 +12,7 @@ use crate::{evidence, words};
 struct Container {
     service: String,
     /// Whom its first process runs as, as the kernel says; `None`: nobody could look.
-    user: Option<String>,
+    runs_as: Option<String>,
     /// Forbidden writes and connections that were tried from inside.
     attempts: usize,
     /// The promises that it does not keep, by rule.
@@ -42,7 +42,7 @@ fn table(rules: &[String], containers: &[Container]) -> Markup {
             thead { tr { th scope="col" { "Rule" } @for container in containers { th scope="col" { (container.service) } } } }
             tbody {
                 tr { th scope="row" { "runs as" } @for container in containers {
-                    td { @match &container.user { Some(user) => (user), None => "not seen" } }
+                    td { @match &container.runs_as { Some(user) => (user), None => "not seen" } }
                 } }
                 @for rule in rules { tr {
                     th scope="row" { code { (rule) } }

@@ -38,7 +38,7 @@ fn evidence(text: &str) -> Value {
         },
         "audit-env": { "matrix": { text: { "places": [text], "variables": { text: [text] } } } },
         "compose-e2e": {
-            "hardening": { "rules": [text], "containers": [{ "service": text, "user": text, "attempts": 1, "broken": [text] }] },
+            "hardening": { "rules": [text], "containers": [{ "service": text, "runs_as": text, "attempts": 1, "broken": [text] }] },
             "journey": { "steps": [{ "step": text, "method": text, "path": text, "status": 200, "ms": 3.5 }] },
             "faults": { "faults": [{ "fault": text, "promise": text, "requests": 1, "failed": 1, "writes": 1, "recovered_after_ms": 5, "broken": 1 }] },
             "figures": {

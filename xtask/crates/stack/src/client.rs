@@ -1,21 +1,29 @@
-//! The client program: compiled once, then called for the journey and for every kind of load.
+//! The client program: compiled once, then called for the journey and for every kind of load. Where the policy names none, the
+//! journey is a request for readiness at the entrance.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::Value;
+use serde_json::{Value, json};
 use xshell::{Shell, cmd};
 
 use xtask_outcome::Stop;
-use xtask_workspace::Context;
+use xtask_workspace::{Context, filled};
 
 const COMPILE_LIMIT_SECONDS: u64 = 900;
 const RUSTC_LIMIT_SECONDS: u64 = 60;
 const JOURNEY_LIMIT_SECONDS: u64 = 120;
+const ANSWER_LIMIT_SECONDS: u64 = 10;
+const LONGEST_LINE_BYTES: u64 = 1024;
 
 /// The compiled client.
 #[derive(Debug, Clone)]
 pub struct Client {
-    program: Utf8PathBuf,
+    /// `None` where the policy names no client.
+    program: Option<Utf8PathBuf>,
 }
 
 impl Client {
@@ -49,14 +57,19 @@ impl Client {
     }
 
     /// The program's file.
-    pub fn program(&self) -> &Utf8Path {
-        &self.program
+    ///
+    /// # Errors
+    /// [`Stop::Absent`] where the policy names no client.
+    pub fn program(&self) -> Result<&Utf8Path, Stop> {
+        let text = "refused: policy/stack.toml names no [client], and this needs one; next: docs/adopting.md";
+        self.program.as_deref().ok_or_else(|| Stop::Absent(text.to_owned()))
     }
 
     fn build(context: &Context, arguments: &[&str], flags: &str) -> Result<Self> {
+        let Some(policy) = &context.project.stack.client else { return Ok(Self { program: None }) };
         let shell = Shell::new()?;
         shell.change_dir(&context.project.root);
-        let package = &context.project.stack.client.package;
+        let package = &policy.package;
         let mut build = cmd!(
             shell,
             "cargo build --quiet --locked --package {package} --message-format json-render-diagnostics {arguments...}"
@@ -73,7 +86,7 @@ impl Client {
         }
         let program =
             executable(&captured.stdout, package).with_context(|| format!("cargo named no program for {package}"))?;
-        Ok(Self { program })
+        Ok(Self { program: Some(program) })
     }
 
     /// Walks the journey and gives its steps, one JSON object per request. Without secrets only the part that changes
@@ -82,14 +95,16 @@ impl Client {
     /// # Errors
     /// [`Stop::Repository`] names the step that was answered otherwise than it should be.
     pub fn journey(&self, context: &Context, url: &str, secrets: Option<&Utf8Path>) -> Result<Vec<Value>> {
-        // The administrator's password reaches the journey by file, as a secret should.
-        let how = match secrets {
-            Some(file) => ["--secrets", file.as_str()].to_vec(),
-            None => vec!["--read-only"],
+        let stack = &context.project.stack;
+        let Some(policy) = &stack.client else { return readiness(url, &stack.probe.ready) };
+        // What is secret reaches the journey by file, as it should.
+        let arguments = match secrets {
+            Some(file) => filled(&policy.journey, &[("url", url), ("secrets", file.as_str())]),
+            None => filled(&policy.read_only, &[("url", url)]),
         };
         let shell = Shell::new()?;
-        let program = &self.program;
-        let command = cmd!(shell, "{program} --base-url {url} journey {how...}");
+        let program = self.program()?;
+        let command = cmd!(shell, "{program} {arguments...}");
         let progress = context.runner.progress().clone();
         let captured = context
             .runner
@@ -113,7 +128,7 @@ impl Client {
     /// Runs another of the client's subcommands to its end.
     pub(crate) fn run(&self, context: &Context, url: &str, arguments: &[&str], limit_seconds: u64) -> Result<()> {
         let shell = Shell::new()?;
-        let program = &self.program;
+        let program = self.program()?;
         let captured =
             context.runner.capture(cmd!(shell, "{program} --base-url {url} {arguments...}"), limit_seconds)?;
         if captured.status.success() {
@@ -121,6 +136,34 @@ impl Client {
         }
         Err(Stop::Repository(format!("the client's `{}` failed: {}", arguments[0], captured.tail())).into())
     }
+}
+
+/// The journey of a stack without a client: the entrance says that it would serve.
+fn readiness(url: &str, path: &str) -> Result<Vec<Value>> {
+    let authority = url.trim_start_matches("http://").trim_end_matches('/');
+    let started = Instant::now();
+    let asked = ask(authority, path).with_context(|| format!("GET {path} of {url}"))?;
+    let status = asked
+        .strip_prefix("HTTP/1.")
+        .and_then(|rest| rest.split(' ').nth(1))
+        .and_then(|status| status.parse::<u16>().ok());
+    if status != Some(200) {
+        return Err(Stop::Repository(format!("GET {path} of the entrance gave `{asked}`, not 200")).into());
+    }
+    let ms = started.elapsed().as_secs_f64() * 1000.0;
+    Ok(vec![json!({ "step": "the entrance is ready", "method": "GET", "path": path, "status": 200, "ms": ms })])
+}
+
+/// The first line of the answer.
+fn ask(authority: &str, path: &str) -> Result<String> {
+    let with_port =
+        if authority.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok()) { "" } else { ":80" };
+    let mut stream = TcpStream::connect(format!("{authority}{with_port}"))?;
+    stream.set_read_timeout(Some(Duration::from_secs(ANSWER_LIMIT_SECONDS)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n")?;
+    let mut line = String::new();
+    BufReader::new(stream.take(LONGEST_LINE_BYTES)).read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
 }
 
 /// The program that cargo's messages name, one JSON object a line.
@@ -132,7 +175,30 @@ fn executable(messages: &str, package: &str) -> Option<Utf8PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
     use super::*;
+
+    #[test]
+    fn without_a_client_the_journey_is_a_request_for_readiness() {
+        for (answer, works) in
+            [("HTTP/1.1 200 OK\r\n\r\n", true), ("HTTP/1.1 503 no\r\n\r\n", false), ("SSH-2.0 200\r\n", false)]
+        {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let server = thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut line = String::new();
+                BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+                line
+            });
+            let steps = readiness(&url, "/ready");
+            assert_eq!(server.join().unwrap().trim_end(), "GET /ready HTTP/1.1");
+            assert_eq!(steps.is_ok_and(|steps| steps[0]["status"] == 200), works, "{answer}");
+        }
+    }
 
     #[test]
     fn the_program_is_the_one_that_cargo_names() {

@@ -13,8 +13,6 @@ use crate::stack::Prober;
 use xtask_outcome::Stop;
 
 const POLL_MILLISECONDS: u64 = 100;
-/// EX_CONFIG of sysexits.h.
-const EXIT_CONFIGURATION: i64 = 78;
 
 /// What `docker inspect` says of one container, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,6 +40,8 @@ pub(crate) struct ContainerState {
     pub(crate) healthcheck: Vec<String>,
     /// How long after its start the healthcheck lets it be unhealthy: the start period, then every retry.
     pub(crate) ready_within: Option<Duration>,
+    /// What its program ends with when it refuses its environment.
+    pub(crate) bad_environment: i64,
     /// It does its work and ends: no healthcheck, and a restart policy that leaves a success alone.
     pub(crate) one_shot: bool,
 }
@@ -67,7 +67,7 @@ pub(crate) fn parse_inspect(text: &str) -> Result<Vec<Value>> {
 }
 
 /// What matters here of one of its items.
-pub(crate) fn container_state(container: &Value) -> ContainerState {
+pub(crate) fn container_state(container: &Value, bad_environment: i64) -> ContainerState {
     let text = |pointer: &str| container.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let number = |pointer: &str| container.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
     let probes = container.pointer("/State/Health/Log").and_then(Value::as_array);
@@ -94,6 +94,7 @@ pub(crate) fn container_state(container: &Value) -> ContainerState {
             _ => Vec::new(),
         },
         ready_within,
+        bad_environment,
         one_shot: ready_within.is_none() && matches!(restart_policy.as_str(), "" | "no" | "on-failure"),
     }
 }
@@ -121,14 +122,14 @@ pub(crate) fn judge(container: &ContainerState) -> Verdict {
         // While it runs again, the engine's exit code is 0 whatever the last one was.
         let last = match container.exit_code {
             0 => String::new(),
-            code => format!(", last {}", exit_code(code)),
+            _ => format!(", last {}", exit_code(container)),
         };
         return Verdict::Failed(format!("{name} crashes and restarts ({count} restarts{last}{memory})"));
     }
     match container.status.as_str() {
         "exited" if container.one_shot && container.exit_code == 0 => Verdict::Done,
         "running" if container.one_shot => Verdict::Waiting(format!("{name} has not ended yet")),
-        "exited" | "dead" => Verdict::Failed(format!("{name} ended with {}{memory}", exit_code(container.exit_code))),
+        "exited" | "dead" => Verdict::Failed(format!("{name} ended with {}{memory}", exit_code(container))),
         "running" if container.health == "unhealthy" => {
             Verdict::Unhealthy(format!("{name} is unhealthy: {}", container.health_output))
         }
@@ -138,9 +139,13 @@ pub(crate) fn judge(container: &ContainerState) -> Verdict {
 }
 
 /// An exit code, with its meaning where it has one that helps.
-fn exit_code(code: i64) -> String {
+fn exit_code(container: &ContainerState) -> String {
+    let code = container.exit_code;
     let meaning = match code {
-        EXIT_CONFIGURATION => ": its configuration is refused, and its log names each variable",
+        0 => "",
+        refused if refused == container.bad_environment => {
+            ": its configuration is refused, and its log names each variable"
+        }
         126 | 127 => ": its program cannot be run",
         137 => ": killed",
         _ => "",
@@ -245,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_crash_loop_is_a_failure_even_while_it_runs() {
-        let looping = ContainerState { restarts: 2, exit_code: 78, ..running() };
+        let looping = ContainerState { restarts: 2, exit_code: 78, bad_environment: 78, ..running() };
         assert_eq!(
             judge(&looping),
             Verdict::Failed("user crashes and restarts (2 restarts, last exit code 78: its configuration is refused, and its log names each variable)".into())
@@ -280,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_service_has_the_time_that_its_healthcheck_allows() {
-        let of = |container: &str| container_state(&serde_json::from_str(container).unwrap());
+        let of = |container: &str| container_state(&serde_json::from_str(container).unwrap(), 78);
         let patient = of(r#"{"Config":{"Healthcheck":{"Test":["CMD","x"],"StartPeriod":30000000000,
             "Interval":5000000000,"Timeout":3000000000,"Retries":5}},"HostConfig":{"RestartPolicy":{"Name":"no"}}}"#);
         assert_eq!((patient.ready_within, patient.one_shot), (Some(Duration::from_secs(70)), false));
@@ -301,7 +306,7 @@ mod tests {
             "State":{"Status":"running","ExitCode":0,"OOMKilled":false,"Health":{"Status":"unhealthy","Log":[{"ExitCode":-1,"Output":"no such file\n"}]}},
             "Config":{"Labels":{"com.docker.compose.service":"user"},"Healthcheck":{"Test":["CMD","/mini-user","healthcheck"]}}},
             {"Id":"c2","State":{"Status":"exited"},"Config":{"Labels":null,"Healthcheck":{"Test":["CMD-SHELL","true"]}}}]"#;
-        let states: Vec<_> = parse_inspect(text).unwrap().iter().map(container_state).collect();
+        let states: Vec<_> = parse_inspect(text).unwrap().iter().map(|one| container_state(one, 78)).collect();
         assert_eq!(states[0].healthcheck, ["/mini-user", "healthcheck"]);
         assert_eq!((states[0].health_output.as_str(), states[0].restarts), ("no such file", 1));
         assert_eq!((states[1].service.as_str(), states[1].healthcheck.len()), ("", 0));

@@ -30,7 +30,7 @@ pub(crate) struct Stack<'a> {
     pub(crate) project: String,
     env_file: Utf8PathBuf,
     file: Utf8PathBuf,
-    /// `MINI_USER_IMAGE=sha256:…`: exactly the images that were built, whatever a tag says by now.
+    /// `SHOP_CART_IMAGE=sha256:…`: exactly the images that were built, whatever a tag says by now.
     variables: Vec<(String, String)>,
     /// The engine's count of restarts of the containers that were there before, by their ids.
     baseline: BTreeMap<String, i64>,
@@ -52,7 +52,9 @@ impl<'a> Stack<'a> {
         let image = |image: &BuiltImage| (image_variable(&image.package), image.facts.id.clone());
         let mut variables: Vec<_> = images.iter().map(image).collect();
         let policy = &context.project.stack;
-        variables.push((policy.database.image_variable.clone(), ready.database.reference.clone()));
+        for neighbour in &policy.neighbours {
+            variables.push((neighbour.image_variable.clone(), ready.neighbour(&neighbour.base)?.reference.clone()));
+        }
         let file = context.project.root.join(&policy.file);
         Ok(Self { context, ready, project, env_file, file, variables, baseline: BTreeMap::new(), shell })
     }
@@ -102,7 +104,8 @@ impl<'a> Stack<'a> {
 
     /// The state of every container of the project, also of those that have ended.
     pub(crate) fn state(&self) -> Result<Vec<ContainerState>> {
-        let mut containers: Vec<_> = self.inspect()?.iter().map(readiness::container_state).collect();
+        let bad = self.context.project.stack.probe.bad_environment_exit_code;
+        let mut containers: Vec<_> = self.inspect()?.iter().map(|one| readiness::container_state(one, bad)).collect();
         for container in &mut containers {
             container.restarts -= self.baseline.get(&container.id).copied().unwrap_or_default();
         }
@@ -151,7 +154,7 @@ impl<'a> Stack<'a> {
     }
 
     /// Changes the token keys as docs/deployment.md says: first those who verify learn the new key beside the old one, then
-    /// `user` signs with it.
+    /// one signs with it.
     pub(crate) fn rotate_keys(&self, images: &[BuiltImage]) -> Result<()> {
         for step in secrets::rotation(self.context, self.ready, images, &self.env_file)? {
             secrets::overwrite(&self.env_file, &step)?;
@@ -232,7 +235,7 @@ pub(crate) fn inspect(context: &Context, docker: &Tool, project: &str) -> Result
     readiness::parse_inspect(&captured.stdout)
 }
 
-/// `mini-user` → `MINI_USER_IMAGE`, the variable in compose.yaml.
+/// `shop-cart` → `SHOP_CART_IMAGE`, the variable in the Compose file.
 pub fn image_variable(package: &str) -> String {
     format!("{}_IMAGE", package.to_uppercase().replace('-', "_"))
 }

@@ -17,7 +17,7 @@ const STACK_POLICY: &str = "stack.toml";
 /// A workspace package that becomes a container image: one with `[package.metadata.image]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImagePackage {
-    /// The package, the program and the image: `mini-user`.
+    /// The package, the program and the image: `shop-cart`.
     pub package: String,
     /// How people call it: `user`.
     pub short_name: String,
@@ -44,7 +44,7 @@ impl ImagePackage {
         &self.short_name
     }
 
-    /// What a local build is tagged: `mini-user:local`.
+    /// What a local build is tagged: `shop-cart:local`.
     pub fn tag(&self) -> String {
         format!("{}:local", self.package)
     }
@@ -168,7 +168,7 @@ impl Project {
         self.root.join("target/xtask")
     }
 
-    /// The images that a command line names, all of them when it names none. Takes `user` or `mini-user`.
+    /// The images that a command line names, all of them when it names none. Takes `cart` or `shop-cart`.
     ///
     /// # Errors
     /// [`Stop::Usage`] names the first unknown one and lists those there are.

@@ -325,7 +325,7 @@ pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// A scalar as text; YAML takes `8080` and `true` for more than text.
+/// A scalar as text; YAML takes `80` and `true` for more than text.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

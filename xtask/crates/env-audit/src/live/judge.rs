@@ -6,11 +6,10 @@ use crate::places::ImagePlace;
 use crate::view::{About, Findings};
 use xtask_outcome::Place;
 
-/// EX_CONFIG of sysexits.h.
-const EXIT_CONFIGURATION: i64 = 78;
 const END_LIMIT_SECONDS: f64 = 2.0;
 
-pub(crate) fn judge(image: &ImagePlace, observations: &[Observation], findings: &mut Findings) {
+/// `refused` is what a program ends with that refuses its environment.
+pub(crate) fn judge(image: &ImagePlace, observations: &[Observation], refused: i64, findings: &mut Findings) {
     let place = Place::new(format!("image of {}", image.service));
     let service = &image.service;
     let required: Vec<_> =
@@ -40,9 +39,9 @@ pub(crate) fn judge(image: &ImagePlace, observations: &[Observation], findings: 
             started(seen, &about, findings);
             continue;
         }
-        if seen.exit_code != Some(EXIT_CONFIGURATION) {
+        if seen.exit_code != Some(refused) {
             let code = seen.exit_code.map_or_else(|| "no end".to_owned(), |code| format!("exit code {code}"));
-            let message = format!("{service} {} gives {code}, not {EXIT_CONFIGURATION}", told(&seen.case));
+            let message = format!("{service} {} gives {code}, not {refused}", told(&seen.case));
             findings.add("wrong-ending", &about, message, "check the variable before anything else starts");
             continue;
         }
@@ -156,7 +155,7 @@ mod tests {
 
     fn rules(observation: Observation) -> Vec<&'static str> {
         let mut findings = Findings::default();
-        judge(&image(), &[seen(Case::Documented), seen(Case::Nothing), observation], &mut findings);
+        judge(&image(), &[seen(Case::Documented), seen(Case::Nothing), observation], 78, &mut findings);
         findings.found.iter().map(|found| found.finding.rule).collect()
     }
 
@@ -182,7 +181,7 @@ mod tests {
         let rules = |exit_code: Option<i64>| {
             let mut findings = Findings::default();
             let nothing = Observation { exit_code, named_missing: vec![], ..seen(Case::Nothing) };
-            judge(&image, &[seen(Case::Documented), nothing], &mut findings);
+            judge(&image, &[seen(Case::Documented), nothing], 78, &mut findings);
             findings.found.iter().map(|found| found.finding.rule).collect::<Vec<_>>()
         };
         assert_eq!(rules(None), [""; 0]);

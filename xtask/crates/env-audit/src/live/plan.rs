@@ -29,10 +29,10 @@ pub struct Plan {
 }
 
 /// A value that no file may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Made {
-    /// The URL of a throw-away database.
-    Database,
+    /// The URL of a throw-away neighbour, by what it begins with.
+    Neighbour(String),
     /// The private one of a new pair of keys.
     SigningKey,
     /// The public one of that pair.
@@ -55,9 +55,11 @@ pub struct Trial {
 }
 
 impl Plan {
-    /// Whether a value is the URL of a database.
-    pub fn needs_database(&self) -> bool {
-        self.made.iter().any(|(_, made)| *made == Made::Database)
+    /// The neighbours that it needs, by what their URLs begin with.
+    pub fn neighbours(&self) -> impl Iterator<Item = &str> {
+        self.made
+            .iter()
+            .filter_map(|(_, made)| if let Made::Neighbour(scheme) = made { Some(scheme.as_str()) } else { None })
     }
 }
 
@@ -121,15 +123,20 @@ enum Good {
 
 /// What the stack gives, else what the type says, else a sample, else the default. `None` leaves it unset.
 fn good_value(view: &View<'_>, deployment: Option<&Deployment>, variable: &Variable) -> Option<Good> {
-    if variable.secret {
-        return Some(Good::Made(match &variable.value_type {
-            url if url.is_url() => Made::Database,
-            key if key.is_key() => Made::SigningKey,
-            _ => Made::Password,
-        }));
-    }
     let set = deployment.and_then(|deployment| deployment.setting(&variable.name));
     let filled = set.map(|setting| setting.value.fill(&|_| None, ""));
+    let schemes = &view.policy.interface.schemes;
+    if variable.value_type.is_url() {
+        let text = filled.as_ref().map(|filled| filled.text.as_str()).unwrap_or_default();
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_owned()).filter(|one| schemes.contains(one));
+        let scheme = scheme.or_else(|| schemes.first().filter(|_| variable.secret).cloned());
+        if let Some(scheme) = scheme {
+            return Some(Good::Made(Made::Neighbour(scheme)));
+        }
+    }
+    if variable.secret {
+        return Some(Good::Made(if variable.value_type.is_key() { Made::SigningKey } else { Made::Password }));
+    }
     if let Some(filled) = filled.filter(|filled| !filled.has_unknown && !filled.text.trim().is_empty()) {
         return Some(Good::Known(filled.text));
     }

@@ -130,7 +130,7 @@ fn login(
     let database = given(&image.login.database).or_else(|| user.clone());
     let path = url.path.trim_start_matches('/').split('?').next().unwrap_or_default();
     for (what, variable, here, there) in [
-        ("user", &image.login.user, Some(url.user), user),
+        ("login", &image.login.user, Some(url.user), user),
         ("database", &image.login.database, Some(path), database),
         ("password", &image.login.password, url.password, given(&image.login.password)),
     ] {

@@ -1,6 +1,7 @@
 //! A healthcheck that can run (case D01), and one that a database cannot pass before it is ready (case E03).
 
 use crate::places::Healthcheck;
+use crate::policy::ReadyProgram;
 use crate::view::{About, Findings, View};
 use xtask_outcome::Place;
 
@@ -56,13 +57,20 @@ fn deployments(view: &View<'_>, findings: &mut Findings) {
             findings.add("shell-healthcheck", &about, message, NEXT);
         }
         let words: Vec<_> = text.split_whitespace().collect();
-        let asks_postgres = words.iter().any(|word| word.ends_with("pg_isready"));
-        let by_host = words.iter().any(|word| word.starts_with("-h") || word.starts_with("--host"));
-        if asks_postgres && !by_host {
+        let asks = |ready: &&ReadyProgram| words.iter().any(|word| word.ends_with(&ready.program));
+        let ready = view.policy.images.iter().filter_map(|image| image.ready.as_ref()).find(asks);
+        let by_host =
+            |word: &&str| ready.is_some_and(|one| one.address.iter().any(|option| word.starts_with(option.as_str())));
+        if let Some(ReadyProgram { program, address }) = ready.filter(|_| !words.iter().any(by_host)) {
             let message = format!(
                 "the healthcheck of {name} asks over the socket, where the server of the first start answers before the database is ready"
             );
-            findings.add("socket-healthcheck", &about, message, "ask over TCP: pg_isready -h 127.0.0.1");
+            findings.add(
+                "socket-healthcheck",
+                &about,
+                message,
+                format!("ask over TCP: {program} {} 127.0.0.1", address[0]),
+            );
         }
         if view.own_contract(deployment).is_some() && words.iter().any(|word| word.contains("localhost")) {
             let message = format!("the healthcheck of {name} asks `localhost`, which may be ::1 where nothing listens");

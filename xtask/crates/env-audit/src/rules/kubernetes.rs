@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::addresses::listening;
 use crate::kubernetes::{Cluster, Container, exec_words, is_link};
 use crate::places::{Deployment, ImagePlace};
+use crate::policy::Interface;
 use crate::value_type::milliseconds;
 use crate::view::{About, Findings, View};
 use crate::yaml::Node;
@@ -16,9 +17,6 @@ const FIRST_FREE_PORT: u64 = 1024;
 const PORT: &str = "PORT";
 const DRAIN: &str = "DRAIN_DELAY";
 const SHUTDOWN: &str = "SHUTDOWN_TIMEOUT";
-/// The paths that our own services answer, for probes over HTTP.
-const ALIVE: &str = "/healthz";
-const READY: &str = "/readyz";
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     users_of_images(view, findings);
@@ -244,15 +242,16 @@ impl Subject<'_> {
             if self.image.is_some_and(|image| !image.is_built()) && exec_words(value).is_some() {
                 continue;
             }
+            let Interface { alive, ready, .. } = &self.view.policy.interface;
             let asks_ready = match (exec_words(value), value["httpGet"]["path"].as_str()) {
                 (Some(words), _) => self.own_healthcheck(&words),
-                (None, Some(READY)) => Some(true),
-                (None, Some(ALIVE)) => Some(false),
+                (None, Some(path)) if path == ready => Some(true),
+                (None, Some(path)) if path == alive => Some(false),
                 _ => None,
             };
             let Some(asks_ready) = asks_ready else {
                 let message = format!("the {probe} of {name} asks for something that the program does not answer");
-                findings.add("wrong-probe", &about, message, format!("ask its own healthcheck, or {ALIVE} or {READY}"));
+                findings.add("wrong-probe", &about, message, format!("ask its own healthcheck, or {alive} or {ready}"));
                 continue;
             };
             if is_ready.is_some_and(|wanted| wanted != asks_ready) {

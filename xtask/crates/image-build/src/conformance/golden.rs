@@ -81,7 +81,7 @@ impl Golden {
     pub(super) fn differences(&self, image: &Self) -> Vec<Objection> {
         let mut found = Vec::new();
         for (what, allowed, is) in [
-            ("user", std::slice::from_ref(&self.user), std::slice::from_ref(&image.user)),
+            (stringify!(user), std::slice::from_ref(&self.user), std::slice::from_ref(&image.user)),
             ("entrypoint", &self.entrypoint, &image.entrypoint),
             ("command", &self.command, &image.command),
             ("healthcheck", &self.healthcheck, &image.healthcheck),
@@ -134,7 +134,9 @@ impl Golden {
     pub(super) fn render(&self) -> String {
         // A Rust text and a TOML text look the same for every name that an image can have.
         let mut text = String::new();
-        for (key, value) in [("user", format!("{:?}", self.user)), ("entrypoint", format!("{:?}", self.entrypoint))] {
+        for (key, value) in
+            [(stringify!(user), format!("{:?}", self.user)), ("entrypoint", format!("{:?}", self.entrypoint))]
+        {
             let _ = writeln!(text, "{key} = {value}");
         }
         let _ = writeln!(text, "command = {:?}\nhealthcheck = {:?}", self.command, self.healthcheck);

@@ -102,15 +102,22 @@ fn push(found: &mut Vec<Objection>, rule: &'static str, about: impl Into<String>
 fn user(facts: &ImageFacts, found: &mut Vec<Objection>) {
     let text = facts.config["User"].as_str().unwrap_or_default();
     match ImageUser::parse(text) {
-        ImageUser::Root => push(found, "image-user", "user", format!("the user is {text:?}: it runs as root")),
+        ImageUser::Root => {
+            push(found, "image-user", stringify!(user), format!("the user is {text:?}: it runs as root"));
+        }
         ImageUser::Name | ImageUser::Odd => {
-            push(found, "image-user", "user", format!("the user is {text:?}, expected a plain number other than 0"));
+            push(
+                found,
+                "image-user",
+                stringify!(user),
+                format!("the user is {text:?}, expected a plain number other than 0"),
+            );
         }
         ImageUser::Number { group: ImageGroup::Name, .. } => {
-            push(found, "image-user", "user", format!("the group in {text:?} is not a plain number"));
+            push(found, "image-user", stringify!(user), format!("the group in {text:?} is not a plain number"));
         }
         ImageUser::Number { group: ImageGroup::Unnamed | ImageGroup::Root, .. } => {
-            push(found, "image-group", "user", format!("the user is {text:?}: it runs with root's group"));
+            push(found, "image-group", stringify!(user), format!("the user is {text:?}: it runs with root's group"));
         }
         ImageUser::Number { group: ImageGroup::Number(_), .. } => {}
     }

@@ -217,9 +217,15 @@ fn audit() -> Value {
 }
 
 fn stack() -> Value {
-    let rules =
-        ["user-root", "root-writable", "capabilities-kept", "privileges-gained", "foreign-database", "no-memory-limit"];
-    let container = |name: &str, user: &str, broken: &[&str]| json!({ "service": name, "user": user, "attempts": 4, "broken": broken });
+    let rules = [
+        "user-root",
+        "root-writable",
+        "capabilities-kept",
+        "privileges-gained",
+        "foreign-neighbour",
+        "no-memory-limit",
+    ];
+    let container = |name: &str, user: &str, broken: &[&str]| json!({ "service": name, "runs_as": user, "attempts": 4, "broken": broken });
     let mut containers: Vec<_> = SERVICES.iter().map(|name| container(name, "65532", &[])).collect();
     containers.push(container("order-db", "999", &["root-writable"]));
     let request = |(number, (step, method, path, ms)): (u64, (&str, &str, &str, f64))| {

@@ -51,7 +51,9 @@ impl Own {
 
 /// The containers of a project, unless they are another checkout's.
 pub(super) fn containers(context: &Context, docker: &Tool, project: &str) -> Result<Vec<ContainerState>> {
-    let containers: Vec<_> = inspect(context, docker, project)?.iter().map(readiness::container_state).collect();
+    let bad = context.project.stack.probe.bad_environment_exit_code;
+    let containers: Vec<_> =
+        inspect(context, docker, project)?.iter().map(|one| readiness::container_state(one, bad)).collect();
     let root = &context.project.root;
     // A checkout that was moved, or is gone, has no claim any more.
     let is_foreign =

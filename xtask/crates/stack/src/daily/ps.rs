@@ -80,7 +80,8 @@ mod tests {
             ..ContainerState::default()
         };
         assert_eq!(state(&container), "running, healthy, 2 restarts so far");
-        let ended = ContainerState { status: "exited".into(), exit_code: 78, restarts: 0, ..container };
+        let ended =
+            ContainerState { status: "exited".into(), exit_code: 78, bad_environment: 78, restarts: 0, ..container };
         assert!(state(&ended).starts_with("user ended with exit code 78: its configuration is refused"));
     }
 

@@ -1,11 +1,12 @@
 //! Brings this checkout's stack up, or leaves it as it was.
 
-use anyhow::{Error, Result};
+use anyhow::{Context as _, Error, Result};
 use camino::Utf8PathBuf;
 use serde_json::{Value, json};
 use xtask_engine::Ready;
 use xtask_image_build::{Build, BuiltImage, Choice};
 use xtask_outcome::{Outcome, Stop};
+use xtask_process::{RunFolder, put_new_secret};
 use xtask_workspace::Context;
 
 use super::own::{self, Own, PROJECT_VARIABLE};
@@ -89,7 +90,7 @@ pub(super) fn raise(context: &Context, ready: &Ready, images: &[BuiltImage]) -> 
 fn make_secrets(context: &Context, ready: &Ready, images: &[BuiltImage], own: &Own) -> Result<()> {
     let file = own::env_file(context);
     if file.exists() {
-        return Ok(());
+        return add_secrets(context, ready, images, own, &file);
     }
     let volumes = own.leftovers(context, &ready.docker)?.volumes;
     if !volumes.is_empty() {
@@ -106,6 +107,51 @@ fn make_secrets(context: &Context, ready: &Ready, images: &[BuiltImage], own: &O
         own.project
     );
     secrets::write_env_file(context, ready, images, &file, &name)
+}
+
+/// A policy that asks for more secrets than the env file has is an ordinary thing: somebody added a service.
+fn add_secrets(context: &Context, ready: &Ready, images: &[BuiltImage], own: &Own, file: &Utf8PathBuf) -> Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("read {file}"))?;
+    let more = secrets::missing(context, ready, images, &text)?;
+    if more.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = more.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    let whole = format!("{text}{end}{more}");
+    let folder = RunFolder::begin(&context.project.out().join("env"), "env-")?;
+    let candidate = folder.path.join("env");
+    let opened = put_new_secret(&candidate, &whole).and_then(|()| {
+        let mut stack = Stack::new(context, ready, own.project.clone(), candidate, images)?;
+        keep_others(&mut stack, &own.containers, images);
+        Ok(old_data(&stack.model()?, &own.leftovers(context, &ready.docker)?.volumes, &own.project, &more))
+    });
+    folder.end()?;
+    if let Some(volume) = opened? {
+        let text = format!(
+            "refused: .env has no {}, and the data that was made with it is still here ({volume}): a new one would not open it; next: put \
+             the old line back into .env, or delete the data with `docker volume rm {volume}`",
+            names.join(" and no ")
+        );
+        return Err(Stop::Absent(text).into());
+    }
+    context.runner.progress().say(&format!("adds {} to .env", names.join(", ")));
+    secrets::overwrite(file, &whole)
+}
+
+/// A volume of a service that is told one of the new secrets, and that was there before.
+fn old_data(model: &Value, volumes: &[String], project: &str, more: &str) -> Option<String> {
+    let new: Vec<_> = more.lines().filter_map(|line| line.split_once('=')).map(|(_, value)| value).collect();
+    let services = model["services"].as_object().into_iter().flatten().map(|(_, service)| service);
+    let told = services.filter(|service| {
+        let values = service["environment"].as_object().into_iter().flatten().filter_map(|(_, value)| value.as_str());
+        values.into_iter().any(|value| new.iter().any(|secret| value.contains(secret)))
+    });
+    let mounted = told.flat_map(|service| service["volumes"].as_array().into_iter().flatten());
+    let names = mounted.filter_map(|mount| mount["source"].as_str()).map(|source| {
+        model["volumes"][source]["name"].as_str().map_or_else(|| format!("{project}_{source}"), str::to_owned)
+    });
+    names.into_iter().find(|name| volumes.contains(name))
 }
 
 /// A service that was not built now keeps the image that it runs.
@@ -164,4 +210,27 @@ fn invite(context: &Context, url: &str, outcome: &mut Outcome) {
         outcome.note(format!("the administrator's password is {name} in .env"));
     }
     outcome.note("stop it with `cargo xtask down`; `cargo xtask down --volumes` deletes the databases, too");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Case P05, and what is like P02.
+    #[test]
+    fn a_new_secret_is_refused_beside_data_that_was_made_with_another() {
+        let model = json!({
+            "services": {
+                "cart-db": { "environment": { "PASSWORD": "new" }, "volumes": [{ "type": "volume", "source": "cart-data" }] },
+                "user-db": { "environment": { "PASSWORD": "old" }, "volumes": [{ "type": "volume", "source": "user-data" }] },
+            },
+            "volumes": { "cart-data": { "name": "shop_cart-data" }, "user-data": { "name": "shop_user-data" } },
+        });
+        let found = |volumes: &[&str]| {
+            let volumes: Vec<_> = volumes.iter().map(|name| (*name).to_owned()).collect();
+            old_data(&model, &volumes, "shop", "CART_PASSWORD=new\n")
+        };
+        assert_eq!(found(&["shop_user-data"]), None);
+        assert_eq!(found(&["shop_user-data", "shop_cart-data"]).as_deref(), Some("shop_cart-data"));
+    }
 }

@@ -31,7 +31,7 @@ pub(super) fn inject(stack: &Stack<'_>, ready: &Ready, images: &[BuiltImage], ac
         }
         Action::CutOff(Target { service, seconds }) => hands.cut_off(service, *seconds),
         Action::RollingRestart => {
-            stack.context.project.stack.load.rolling_restart.iter().try_for_each(|service| stack.restart(service))
+            stack.context.project.stack.load()?.rolling_restart.iter().try_for_each(|service| stack.restart(service))
         }
         Action::RotateKeys => stack.rotate_keys(images),
         // These are done by clients.
@@ -54,13 +54,14 @@ impl Hands<'_> {
     /// From beside it, as the kernel does when memory runs out: `docker kill` would count as a stop by hand, after which
     /// nothing restarts it.
     fn kill(&self, service: &str) -> Result<()> {
-        let (docker, image) = (&self.ready.docker.program, &self.ready.database.id);
+        let (docker, image) = (&self.ready.docker.program, &self.ready.shell().id);
         let pid = self.stack.container(service)?.pid.to_string();
         let container = OneShot::new(self.stack.context, &self.ready.docker, "kill")?;
         let own = container.arguments();
+        let script = "kill -s KILL \"$1\"";
         let kill = cmd!(
             self.shell,
-            "{docker} run --rm {own...} --pid host --network none --user 0 --entrypoint kill {image} -KILL {pid}"
+            "{docker} run --rm {own...} --pid host --network none --user 0 --entrypoint sh {image} -c {script} kill {pid}"
         );
         container.read(kill, ENGINE_LIMIT_SECONDS).map(drop)
     }

@@ -38,6 +38,11 @@ const POLL_MILLISECONDS: u64 = 100;
 /// [`Stop::Usage`] lists the faults there are.
 pub fn select<'a>(faults: &'a [Fault], name: &str) -> Result<Vec<&'a Fault>> {
     let found: Vec<_> = faults.iter().filter(|fault| name == ALL || fault.name == name).collect();
+    if faults.is_empty() {
+        return Err(
+            Stop::Absent("refused: policy/stack.toml has no [[fault]]; next: docs/adopting.md".to_owned()).into()
+        );
+    }
     if found.is_empty() {
         let names: Vec<_> = faults.iter().map(|fault| fault.name.as_str()).collect();
         return Err(Stop::Usage(format!("there is no fault `{name}`; the faults are {}", names.join(", "))).into());
@@ -100,6 +105,7 @@ impl Bench<'_> {
         let mut cases = Vec::new();
         let mut requests = 0;
         let mut last = None;
+        self.stack.context.project.stack.load()?;
         for case in select(&self.stack.context.project.stack.faults, name)? {
             self.stack.context.runner.progress().now(&format!("fault {}: {}", case.name, case.promise));
             let ended = self.case(case).with_context(|| format!("fault {}", case.name))?;
@@ -124,6 +130,10 @@ impl Bench<'_> {
         Ok(())
     }
 
+    fn kinds(&self) -> &[String] {
+        self.stack.context.project.stack.load.as_ref().map_or(&[], |load| &load.kinds)
+    }
+
     fn case(&self, case: &Fault) -> Result<Ended> {
         let log = self.run.client_log(self.stack.context, &case.name);
         let restarts = |service: &str| self.stack.container(service).map(|container| container.restarts);
@@ -138,7 +148,7 @@ impl Bench<'_> {
         if let Some(beside) = &case.beside {
             broken.extend(ledger::lost(beside, &read(&beside_log(&log))?));
         }
-        broken.extend(proof(case, &self.stack.context.project.stack.load.kinds, &records));
+        broken.extend(proof(case, self.kinds(), &records));
         if let Some((service, before)) = before
             && restarts(service)? == before
         {
@@ -149,7 +159,7 @@ impl Bench<'_> {
             broken.push(("slow-recovery", text));
         }
         let failed = records.iter().filter(|record| !record.succeeded()).count();
-        let p99_milliseconds = ledger::p99(&records, &self.stack.context.project.stack.load.kinds);
+        let p99_milliseconds = ledger::p99(&records, self.kinds());
         let (requests, writes) = (records.len(), writes.len());
         Ok(Ended { log, requests, failed, writes, recovered_milliseconds: recovered, p99_milliseconds, broken })
     }
@@ -224,9 +234,7 @@ impl Bench<'_> {
         while started.elapsed() < Duration::from_secs(limit_seconds) {
             self.stack.context.runner.interrupt().check()?;
             let records = if log.exists() { read(log)? } else { Vec::new() };
-            if let Some(after) =
-                ledger::recovered_after(&records, &self.stack.context.project.stack.load.kinds, since_unix_ms)
-            {
+            if let Some(after) = ledger::recovered_after(&records, self.kinds(), since_unix_ms) {
                 return Ok(Some(after));
             }
             if over() {

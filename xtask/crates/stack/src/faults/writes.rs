@@ -10,27 +10,27 @@ use super::{Bench, prefix, read};
 const QUERY_LIMIT_SECONDS: u64 = 60;
 
 impl Bench<'_> {
-    fn ledger(&self) -> &Ledger {
-        &self.stack.context.project.stack.load.ledger
+    fn ledger(&self) -> Result<&Ledger> {
+        Ok(&self.stack.context.project.stack.load()?.ledger)
     }
 
     /// The writes of this case, straight from the database: idempotency key and id.
     pub(super) fn writes(&self, case: &Fault) -> Result<Vec<(String, String)>> {
-        let rows = self.sql(&self.ledger().rows.replace("{prefix}", &prefix(case)))?;
+        let rows = self.sql(&self.ledger()?.rows.replace("{prefix}", &prefix(case)))?;
         rows.lines()
             .map(|row| row.split_once('|').map(|(key, id)| (key.to_owned(), id.to_owned())))
-            .map(|row| row.context("psql printed a row that has no key and id"))
+            .map(|row| row.context("the ledger has a row that has no key and id"))
             .collect()
     }
 
     fn sql(&self, query: &str) -> Result<String> {
-        let Ledger { service, role, database, .. } = self.ledger();
+        let ledger = self.ledger()?;
+        let service = &ledger.service;
+        let words = ledger.words(&self.stack.context.project.stack, query)?;
         let id = self.stack.container(service)?.id;
         let shell = Shell::new()?;
         let docker = &self.ready.docker.program;
-        // Over TCP, with the password that only the container knows.
-        let script = "PGPASSWORD=$POSTGRES_PASSWORD exec psql --host 127.0.0.1 --username \"$1\" --dbname \"$2\" --no-align --tuples-only --quiet --set ON_ERROR_STOP=1 --command \"$3\"";
-        let ask = cmd!(shell, "{docker} exec {id} sh -c {script} sql {role} {database} {query}");
+        let ask = cmd!(shell, "{docker} exec {id} {words...}");
         self.stack.context.runner.read(ask, QUERY_LIMIT_SECONDS)
     }
 
@@ -40,7 +40,7 @@ impl Bench<'_> {
         let records = read(&self.run.client_log(self.stack.context, &case.name))?;
         let writes = self.writes(case)?;
         let [(lost, _), (doubled, _), ..] = writes.as_slice() else { bail!("the control needs two writes") };
-        for (statements, key) in [(&self.ledger().lose, lost), (&self.ledger().double, doubled)] {
+        for (statements, key) in [(&self.ledger()?.lose, lost), (&self.ledger()?.double, doubled)] {
             for statement in statements {
                 self.sql(&statement.replace("{key}", key))?;
             }

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use crate::Stack;
 use xtask_engine::Ready;
 use xtask_outcome::{Finding, Outcome, Place, Stop};
-use xtask_workspace::StackPolicy;
+use xtask_workspace::{Neighbour, StackPolicy};
 
 /// Every rule that a container is held to.
-const RULES: [&str; 16] = [
+const RULES: [&str; 17] = [
     "user-root",
     "root-writable",
     "mount-writable",
@@ -27,8 +27,9 @@ const RULES: [&str; 16] = [
     "host-folder-mounted",
     "device-given",
     "port-published",
-    "own-database",
-    "foreign-database",
+    "own-neighbour",
+    "foreign-neighbour",
+    "unknown-neighbour",
     "no-memory-limit",
     "no-process-limit",
     "limit-not-as-promised",
@@ -39,22 +40,21 @@ const RULES: [&str; 16] = [
 struct Roles<'a> {
     /// The one service that the host reaches.
     published: &'a str,
-    /// A service's database is the Compose service of its name with this behind it.
-    database_suffix: &'a str,
+    /// Neighbour → the services that may reach it.
+    serves: &'a BTreeMap<String, Vec<String>>,
+    /// The ports of neighbours by their names.
+    ports: &'a BTreeMap<String, u16>,
 }
 
-impl<'a> Roles<'a> {
-    fn of(policy: &'a StackPolicy) -> Self {
-        Self { published: &policy.entrance.service, database_suffix: &policy.database.service_suffix }
+impl Roles<'_> {
+    fn is_neighbour(self, container: &Value) -> bool {
+        self.serves.contains_key(service(container))
     }
 
-    fn is_database(self, container: &Value) -> bool {
-        service(container).ends_with(self.database_suffix)
-    }
-
-    /// Whether `container` may talk to `database`: its own service may, and the database itself.
-    fn may_reach(self, container: &Value, database: &str) -> bool {
-        database.strip_suffix(self.database_suffix) == Some(service(container).trim_end_matches(self.database_suffix))
+    /// Whether `container` may talk to `neighbour`: those that it serves may, and it may itself.
+    fn may_reach(self, container: &Value, neighbour: &str) -> bool {
+        let name = service(container);
+        name == neighbour || self.serves.get(neighbour).is_some_and(|served| served.iter().any(|one| one == name))
     }
 }
 
@@ -71,12 +71,16 @@ struct Weakness {
 /// Looks at every container of the stack.
 pub(crate) fn check(stack: &Stack<'_>, ready: &Ready, outcome: &mut Outcome) -> Result<()> {
     let containers = stack.inspect()?;
-    let roles = Roles::of(&stack.context.project.stack);
+    let policy = &stack.context.project.stack;
+    let (serves, ports) = (policy.serves(), ports(policy));
+    let roles = Roles { published: &policy.entrance.service, serves: &serves, ports: &ports };
     let file = stack.context.project.stack.file.as_str();
     let path = stack.context.project.root.join(file);
     let compose = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
     let promises = stack.promises()?;
     let mut weaknesses = settings::judge_networks(roles, &containers);
+    let own: BTreeSet<_> = stack.context.project.images.iter().map(|image| image.name()).collect();
+    weaknesses.extend(settings::judge_names(roles, &own, &containers));
     for container in &containers {
         weaknesses.extend(settings::judge(roles, container, &promises));
     }
@@ -104,6 +108,12 @@ pub(crate) fn check(stack: &Stack<'_>, ready: &Ready, outcome: &mut Outcome) -> 
     Ok(())
 }
 
+fn ports(policy: &StackPolicy) -> BTreeMap<String, u16> {
+    let of =
+        |neighbour: &Neighbour| neighbour.serves.keys().map(|name| (name.clone(), neighbour.port)).collect::<Vec<_>>();
+    policy.neighbours.iter().flat_map(of).collect()
+}
+
 /// Each container for a report, with the rules that it breaks.
 fn shown(containers: &[Value], seen: &BTreeMap<&str, probe::Observed>, weaknesses: &[Weakness]) -> Value {
     let one = |container: &Value| {
@@ -113,7 +123,7 @@ fn shown(containers: &[Value], seen: &BTreeMap<&str, probe::Observed>, weaknesse
         let observed = seen.get(name);
         json!({
             "service": name,
-            "user": observed.map(probe::Observed::user),
+            "runs_as": observed.map(probe::Observed::user),
             "attempts": observed.map_or(0, probe::Observed::attempts),
             "broken": broken,
         })
@@ -170,14 +180,15 @@ mod tests {
         let weak = |rule| Weakness { rule, service: "user".into(), message: "m".into(), property: "p" };
         let shown =
             shown(&[named("user"), named("other")], &BTreeMap::new(), &[weak("privileged"), weak("privileged")]);
-        assert_eq!(shown[0], json!({ "service": "user", "user": null, "attempts": 0, "broken": ["privileged"] }));
+        assert_eq!(shown[0], json!({ "service": "user", "runs_as": null, "attempts": 0, "broken": ["privileged"] }));
         assert_eq!(shown[1]["broken"], json!([]));
     }
 
     #[test]
-    fn a_database_belongs_to_the_service_of_its_name() {
+    fn a_neighbour_is_reached_by_those_that_it_serves() {
         let named = |name: &str| serde_json::json!({"Config": {"Labels": {"com.docker.compose.service": name}}});
-        let roles = Roles { published: "gateway", database_suffix: "-db" };
+        let serves = BTreeMap::from([("user-db".to_owned(), vec!["user".to_owned()])]);
+        let roles = Roles { published: "gateway", serves: &serves, ports: &BTreeMap::new() };
         let may_reach = |name: &str| roles.may_reach(&named(name), "user-db");
         assert!(may_reach("user") && may_reach("user-db"));
         assert!(!may_reach("gateway") && !may_reach("order"));

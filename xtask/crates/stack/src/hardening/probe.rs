@@ -13,14 +13,19 @@ use xtask_outcome::Stop;
 use xtask_workspace::Context;
 
 const PROBE_LIMIT_SECONDS: u64 = 60;
+const CONNECTED: i32 = 0;
+/// Bash was told by the kernel that nothing is there.
+const NO_WAY: i32 = 1;
+/// `timeout` had to end it: nobody answered.
+const TIMED_OUT: i32 = 124;
 
-/// Arguments: NAME=ADDRESS of each database. One line for each thing that was seen.
+/// Arguments: NAME=ADDRESS/PORT of each neighbour. One line for each thing that was seen.
 const SCRIPT: &str = r#"
 grep -E '^(Uid|CapPrm|CapEff|NoNewPrivs):' /proc/1/status
 sed 's/^/mount /' /proc/1/mountinfo
 if refused=$(LC_ALL=C touch /proc/1/root/written-by-compose-e2e 2>&1); then echo 'write done'; else echo "write $refused"; fi
-for database; do
-  { pg_isready --quiet --timeout 1 --username probe --dbname probe --host "${database#*=}"; echo "reach ${database%%=*} $?"; } &
+for neighbour; do
+  { timeout 1 bash -c ": </dev/tcp/${neighbour#*=}" 2>&1; echo "reach ${neighbour%%=*} $?"; } &
 done
 wait
 "#;
@@ -34,7 +39,7 @@ pub(super) struct Observed {
     writable_mounts: Vec<String>,
     /// What became of a write into the root file system.
     write: String,
-    /// Each database, with the exit status of `pg_isready`.
+    /// Each neighbour, with how the attempt to connect ended.
     reached: Vec<(String, i32)>,
 }
 
@@ -70,27 +75,28 @@ fn one(
     container: &Value,
 ) -> Result<Observed> {
     let shell = Shell::new()?;
-    let (docker, image) = (&ready.docker.program, &ready.database.id);
+    let (docker, image) = (&ready.docker.program, &ready.shell().id);
     let id = container["Id"].as_str().unwrap_or_default();
     let (pid, network) = (format!("--pid=container:{id}"), format!("--network=container:{id}"));
     let user = format!("--user={}", container["Config"]["User"].as_str().unwrap_or_default());
-    let databases = databases(roles, containers);
+    let neighbours = neighbours(roles, containers);
     let probe = OneShot::new(context, &ready.docker, "probe")?;
     let own = probe.arguments();
     let run = cmd!(
         shell,
-        "{docker} run --rm {own...} --entrypoint sh {pid} {network} {user} --read-only --cap-drop ALL --security-opt no-new-privileges {image} -c {SCRIPT} probe {databases...}"
+        "{docker} run --rm {own...} --entrypoint sh {pid} {network} {user} --read-only --cap-drop ALL --security-opt no-new-privileges {image} -c {SCRIPT} probe {neighbours...}"
     );
     parse(&probe.read(run, PROBE_LIMIT_SECONDS)?)
 }
 
-/// NAME=ADDRESS for each address of each database: the name alone would prove no more than that it is not resolved.
-fn databases(roles: Roles<'_>, containers: &[Value]) -> Vec<String> {
+/// NAME=ADDRESS/PORT for each address of each neighbour: the name alone would prove no more than that it is not resolved.
+fn neighbours(roles: Roles<'_>, containers: &[Value]) -> Vec<String> {
     let mut found = Vec::new();
-    for database in containers.iter().filter(|container| roles.is_database(container)) {
-        let networks = database.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
+    for neighbour in containers.iter().filter(|container| roles.is_neighbour(container)) {
+        let networks = neighbour.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
         let addresses = networks.into_iter().flatten().filter_map(|(_, network)| network["IPAddress"].as_str());
-        found.extend(addresses.map(|address| format!("{}={address}", service(database))));
+        let port = roles.ports.get(service(neighbour)).copied().unwrap_or_default();
+        found.extend(addresses.map(|address| format!("{}={address}/{port}", service(neighbour))));
     }
     found
 }
@@ -109,8 +115,8 @@ fn parse(text: &str) -> Result<Observed> {
                 observed.writable_mounts.push((*place).to_owned());
             }
             ["write", ..] => observed.write = line["write ".len()..].to_owned(),
-            ["reach", database, status] => {
-                observed.reached.push(((*database).to_owned(), status.parse().unwrap_or(-1)));
+            ["reach", neighbour, status] => {
+                observed.reached.push(((*neighbour).to_owned(), status.parse().unwrap_or(-1)));
             }
             _ => {}
         }
@@ -127,7 +133,7 @@ pub(super) fn judge(roles: Roles<'_>, container: &Value, observed: &Observed) ->
         found.push(Weakness { rule, service: service(container).to_owned(), message, property });
     };
     if observed.user == "0" {
-        weak("user-root", "user", "its process runs as root".to_owned());
+        weak("user-root", "user:", "its process runs as root".to_owned());
     }
     for mask in &observed.capabilities {
         weak("capabilities-kept", "cap_drop", format!("its process holds capabilities ({mask})"));
@@ -147,18 +153,18 @@ pub(super) fn judge(roles: Roles<'_>, container: &Value, observed: &Observed) ->
         let message = format!("nothing declares that these can be written to: {}", undeclared.join(", "));
         weak("mount-writable", "tmpfs or volumes", message);
     }
-    for (database, status) in &observed.reached {
-        let own = roles.may_reach(container, database);
-        match (own, status) {
-            (true, 0) | (false, 2) => {}
+    for (neighbour, status) in &observed.reached {
+        let own = roles.may_reach(container, neighbour);
+        match (own, *status) {
+            (true, CONNECTED) | (false, NO_WAY | TIMED_OUT) => {}
             (true, _) => weak(
-                "own-database",
+                "own-neighbour",
                 "networks",
-                format!("it does not reach {database}, so the other attempts prove nothing"),
+                format!("it does not reach {neighbour}, so the other attempts prove nothing"),
             ),
-            (false, 0 | 1) => weak("foreign-database", "networks", format!("it reaches {database}")),
+            (false, CONNECTED) => weak("foreign-neighbour", "networks", format!("it reaches {neighbour}")),
             (false, _) => {
-                weak("foreign-database", "networks", format!("whether it reaches {database} could not be tried"));
+                weak("foreign-neighbour", "networks", format!("whether it reaches {neighbour} could not be tried"));
             }
         }
     }
@@ -190,12 +196,15 @@ fn declared_mounts(container: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+    use std::sync::LazyLock;
+
     use serde_json::json;
 
     const SEEN: &str = "Uid:\t65532\t65532\t65532\t65532\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\n\
         mount 216 136 0:85 / / ro,noatime - overlay overlay rw\nmount 218 216 0:88 / /dev rw,nosuid - tmpfs tmpfs rw\n\
         mount 219 216 0:89 / /run/postgresql rw,nosuid - tmpfs tmpfs rw\n\
-        write touch: cannot touch '/proc/1/root/x': Read-only file system\nreach order-db 2\nreach user-db 0\n";
+        write touch: cannot touch '/proc/1/root/x': Read-only file system\nreach order-db 124\nreach user-db 0\n";
 
     fn container() -> Value {
         json!({
@@ -205,15 +214,23 @@ mod tests {
         })
     }
 
-    const ROLES: Roles<'_> = Roles { published: "gateway", database_suffix: "-db" };
+    static SERVES: LazyLock<BTreeMap<String, Vec<String>>> = LazyLock::new(|| {
+        let one = |name: &str| (format!("{name}-db"), vec![name.to_owned()]);
+        [one("user"), one("order")].into()
+    });
+    static NO_PORTS: BTreeMap<String, u16> = BTreeMap::new();
+
+    fn roles() -> Roles<'static> {
+        Roles { published: "gateway", serves: &SERVES, ports: &NO_PORTS }
+    }
 
     fn rules(seen: &str) -> Vec<&'static str> {
-        judge(ROLES, &container(), &parse(seen).unwrap()).into_iter().map(|weakness| weakness.rule).collect()
+        judge(roles(), &container(), &parse(seen).unwrap()).into_iter().map(|weakness| weakness.rule).collect()
     }
 
     #[test]
     fn a_hardened_process_has_no_weakness() {
-        assert_eq!(judge(ROLES, &container(), &parse(SEEN).unwrap()), []);
+        assert_eq!(judge(roles(), &container(), &parse(SEEN).unwrap()), []);
         assert_eq!(parse(SEEN).unwrap().attempts(), 3);
     }
 
@@ -226,9 +243,9 @@ mod tests {
             ("write touch: cannot touch '/proc/1/root/x': Read-only file system", "write done", "root-writable"),
             ("Read-only file system", "Permission denied", "root-writable"),
             ("/run/postgresql rw", "/etc/elsewhere rw", "mount-writable"),
-            ("reach order-db 2", "reach order-db 0", "foreign-database"),
-            ("reach order-db 2", "reach order-db 3", "foreign-database"),
-            ("reach user-db 0", "reach user-db 2", "own-database"),
+            ("reach order-db 124", "reach order-db 0", "foreign-neighbour"),
+            ("reach order-db 124", "reach order-db 127", "foreign-neighbour"),
+            ("reach user-db 0", "reach user-db 1", "own-neighbour"),
         ] {
             assert!(SEEN.contains(from), "{from}");
             assert_eq!(rules(&SEEN.replace(from, to)), [rule], "{to}");

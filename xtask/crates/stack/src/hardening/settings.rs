@@ -1,5 +1,6 @@
 //! What the engine was told of each container, read back by `docker inspect`.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -87,7 +88,7 @@ pub(super) fn judge(roles: Roles<'_>, container: &Value, promises: &Value) -> Ve
         unmet.map(|demand| weakness(demand.rule, demand.property, demand.message.to_owned())).collect();
     let user = container["Config"]["User"].as_str().unwrap_or_default();
     if ImageUser::parse(user) == ImageUser::Root {
-        found.push(weakness("user-root", "user", "it runs as root".to_owned()));
+        found.push(weakness("user-root", "user:", "it runs as root".to_owned()));
     }
     for (promised, running, property) in
         [("mem_limit", "Memory", "mem_limit"), ("pids_limit", "PidsLimit", "pids_limit")]
@@ -112,7 +113,19 @@ pub(super) fn judge(roles: Roles<'_>, container: &Value, promises: &Value) -> Ve
     found
 }
 
-/// No container shares a network with a database that is not its own.
+/// Whoever is no image of this workspace is a neighbour by the policy, or nobody knows who may reach it.
+pub(super) fn judge_names(roles: Roles<'_>, own: &BTreeSet<&str>, containers: &[Value]) -> Vec<Weakness> {
+    let unknown = containers.iter().filter(|one| !roles.is_neighbour(one) && !own.contains(service(one)));
+    let weakness = |container: &Value| Weakness {
+        rule: "unknown-neighbour",
+        service: service(container).to_owned(),
+        message: "no [[neighbour]] of policy/stack.toml serves it, so nobody knows who may reach it".to_owned(),
+        property: "image",
+    };
+    unknown.map(weakness).collect()
+}
+
+/// No container shares a network with a neighbour that does not serve it.
 pub(super) fn judge_networks(roles: Roles<'_>, containers: &[Value]) -> Vec<Weakness> {
     let networks = |container: &Value| -> Vec<String> {
         container
@@ -124,13 +137,13 @@ pub(super) fn judge_networks(roles: Roles<'_>, containers: &[Value]) -> Vec<Weak
             .collect()
     };
     let mut found = Vec::new();
-    for database in containers.iter().filter(|container| roles.is_database(container)) {
-        for other in containers.iter().filter(|other| !roles.may_reach(other, service(database))) {
-            if let Some(shared) = networks(other).iter().find(|name| networks(database).contains(name)) {
+    for neighbour in containers.iter().filter(|container| roles.is_neighbour(container)) {
+        for other in containers.iter().filter(|other| !roles.may_reach(other, service(neighbour))) {
+            if let Some(shared) = networks(other).iter().find(|name| networks(neighbour).contains(name)) {
                 found.push(Weakness {
-                    rule: "foreign-database",
+                    rule: "foreign-neighbour",
                     service: service(other).to_owned(),
-                    message: format!("it shares the network {shared} with {}", service(database)),
+                    message: format!("it shares the network {shared} with {}", service(neighbour)),
                     property: "networks",
                 });
             }
@@ -158,9 +171,18 @@ fn number(value: &Value) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+    use std::sync::LazyLock;
+
     use serde_json::json;
 
-    const ROLES: Roles<'_> = Roles { published: "gateway", database_suffix: "-db" };
+    static SERVES: LazyLock<BTreeMap<String, Vec<String>>> =
+        LazyLock::new(|| BTreeMap::from([("user-db".to_owned(), vec!["user".to_owned()])]));
+    static NO_PORTS: BTreeMap<String, u16> = BTreeMap::new();
+
+    fn roles() -> Roles<'static> {
+        Roles { published: "gateway", serves: &SERVES, ports: &NO_PORTS }
+    }
 
     fn container() -> Value {
         json!({
@@ -178,12 +200,12 @@ mod tests {
     }
 
     fn rules(container: &Value) -> Vec<&'static str> {
-        judge(ROLES, container, &promises()).into_iter().map(|weakness| weakness.rule).collect()
+        judge(roles(), container, &promises()).into_iter().map(|weakness| weakness.rule).collect()
     }
 
     #[test]
     fn a_hardened_container_has_no_weakness() {
-        assert_eq!(judge(ROLES, &container(), &promises()), []);
+        assert_eq!(judge(roles(), &container(), &promises()), []);
     }
 
     #[test]
@@ -238,14 +260,23 @@ mod tests {
 
     #[test]
     fn a_network_shared_with_another_services_database_is_found() {
-        let database = json!({
+        let neighbour = json!({
             "Config": { "Labels": { "com.docker.compose.service": "user-db" } },
             "NetworkSettings": { "Networks": { "mini_user-db": {} } },
         });
         let mut other = container();
-        assert_eq!(judge_networks(ROLES, &[database.clone(), other.clone()]), []);
+        assert_eq!(judge_networks(roles(), &[neighbour.clone(), other.clone()]), []);
         other["Config"]["Labels"]["com.docker.compose.service"] = json!("order");
-        let found = judge_networks(ROLES, &[database, other]);
+        let found = judge_networks(roles(), &[neighbour, other]);
         assert_eq!(found[0].message, "it shares the network mini_user-db with user-db");
+    }
+
+    #[test]
+    fn a_container_that_is_neither_built_here_nor_a_neighbour_is_found() {
+        let named = |name: &str| json!({ "Config": { "Labels": { "com.docker.compose.service": name } } });
+        let own = BTreeSet::from(["user"]);
+        assert_eq!(judge_names(roles(), &own, &[named("user"), named("user-db")]), []);
+        let found = judge_names(roles(), &own, &[named("cache")]);
+        assert_eq!((found[0].rule, found[0].service.as_str()), ("unknown-neighbour", "cache"));
     }
 }

@@ -36,10 +36,10 @@ fn about(found: &Regression) -> String {
 }
 
 /// docs/testing/performance.md.
-pub(super) fn performance(policy: &Policy, figures: &Figures, machine: &str, date: &str) -> String {
+pub(super) fn performance(policy: &Policy, ready: &str, figures: &Figures, machine: &str, date: &str) -> String {
     let mut text = format!(
         "# Performance\n\nMeasured on {date} by `cargo xtask compose-e2e --write`: one run, {machine}. `start-ms` is from the engine's start of a\n\
-         container to its first 200 on `/readyz` with the database ready, `idle-kib` and `peak-kib` are resident memory before and the\n\
+         container to its first 200 on `{ready}` with what stands beside it ready, `idle-kib` and `peak-kib` are resident memory before and the\n\
          most of it after the journey. Regressions: [regressions.md](regressions.md).\n\n| figure | measured | budget |\n|---|---|---|\n"
     );
     for (name, value) in figures {
@@ -101,6 +101,7 @@ mod tests {
         let figures = Figures::from([("start-ms/user".into(), 151), ("start-ms/order".into(), 150)]);
         let text = performance(
             &policy(&xtask_workspace::Project::load(env!("CARGO_MANIFEST_DIR")).unwrap()).unwrap(),
+            "/ready",
             &figures,
             "m",
             "2026-01-01",

@@ -54,7 +54,7 @@ fn of_this_machine(service: &ContainerState) -> Option<String> {
 /// From a container that joins the process's namespace: the images hold no program to read it with.
 fn from_beside(context: &Context, ready: &Ready, service: &ContainerState) -> Result<String> {
     let shell = Shell::new()?;
-    let (docker, image, pid) = (&ready.docker.program, &ready.database.id, format!("--pid=container:{}", service.id));
+    let (docker, image, pid) = (&ready.docker.program, &ready.shell().id, format!("--pid=container:{}", service.id));
     let probe = OneShot::new(context, &ready.docker, "probe")?;
     let own = probe.arguments();
     let run = cmd!(

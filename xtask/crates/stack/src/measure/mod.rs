@@ -87,7 +87,10 @@ pub(super) fn report(
     if write {
         let todos = std::fs::read_to_string(file("regressions.md")).unwrap_or_default();
         put(&file("regressions.md"), document::todos(&todos, &machine, &date, &regressions))?;
-        put(&file("performance.md"), document::performance(&policy, figures, &machine, &date))?;
+        put(
+            &file("performance.md"),
+            document::performance(&policy, &context.project.stack.probe.ready, figures, &machine, &date),
+        )?;
     }
     outcome.checked("figures measured", figures.len());
     outcome.evidence("figures", json!(figures));

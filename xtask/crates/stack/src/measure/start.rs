@@ -76,7 +76,7 @@ fn one(stack: &Stack<'_>, ready: &Ready, container: &Value) -> Result<Option<u64
     let (docker, id) = (&ready.docker.program, container["Id"].as_str().unwrap_or_default());
     let probe = &context.project.stack.probe;
     let addresses = addresses(container, probe.port);
-    let ask = |address: &SocketAddr| ask(*address, &probe.path);
+    let ask = |address: &SocketAddr| ask(*address, &probe.ready);
     if !addresses.iter().any(ask) {
         return Ok(None);
     }
@@ -117,7 +117,7 @@ fn first_answer(context: &Context, addresses: &[SocketAddr], ask: &dyn Fn(&Socke
     None
 }
 
-/// Whether `/readyz` there answers with 200.
+/// Whether `path` there answers with 200.
 fn ask(address: SocketAddr, path: &str) -> bool {
     let limit = Duration::from_millis(CONNECT_LIMIT_MILLISECONDS);
     let Ok(mut stream) = TcpStream::connect_timeout(&address, limit) else { return false };
