@@ -79,7 +79,7 @@ pub(crate) fn check(stack: &Stack<'_>, ready: &Ready, outcome: &mut Outcome) -> 
     let compose = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
     let promises = stack.promises()?;
     let mut weaknesses = settings::judge_networks(roles, &containers);
-    let own: BTreeSet<_> = stack.context.project.images.iter().map(|image| image.name()).collect();
+    let own: BTreeSet<_> = stack.context.project.images.iter().map(xtask_workspace::ImagePackage::name).collect();
     weaknesses.extend(settings::judge_names(roles, &own, &containers));
     for container in &containers {
         weaknesses.extend(settings::judge(roles, container, &promises));
