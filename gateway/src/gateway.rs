@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use crate::access_log::AccessLog;
 use crate::admission::{self, Admission};
 use crate::body::{RequestBody, ResponseBody, Upload};
+use crate::documents;
 use crate::headers;
 use crate::host;
 use crate::origin::Origin;
@@ -197,7 +198,14 @@ impl Gateway {
         let origin = Origin::of(log.client, &head.headers, &settings.trusted_proxies, settings.chain_field);
         log.client = origin.client;
         limiter.check(origin.client).map_err(Refusal::TooManyRequests)?;
-        let admission = admission::admit(&head, settings, *body_limit_bytes)?;
+        let admission = match admission::admit(&head, settings, *body_limit_bytes) {
+            // No service's path: something to read at the gateway itself, or nothing.
+            Err(Refusal::NotFound) => {
+                let document = documents::answer(&head.method, head.uri.path(), request_id).ok_or(Refusal::NotFound)?;
+                return Ok(document.map(ResponseBody::from));
+            }
+            admitted => admitted?,
+        };
         let upstream = admission.upstream;
         log.upstream = Some(upstream.name());
         let _slot = slots.take(upstream)?;

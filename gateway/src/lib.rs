@@ -2,7 +2,8 @@
 //!
 //! A request comes in ([`gateway`]), is judged by its head ([`admission`]: [`target`], [`host`], [`rate_limit`]), loses
 //! what may not cross ([`headers`]), learns where it came from ([`origin`], [`forwarded`]), is exchanged with one service
-//! ([`upstream`], whose answers [`framing`] checks) while its bodies stream through ([`body`]), or is answered by the gateway itself ([`refusal`]).
+//! ([`upstream`], whose answers [`framing`] checks) while its bodies stream through ([`body`]), or is answered by the gateway itself ([`refusal`],
+//! [`documents`]).
 //!
 //! The gateway knows nobody: it passes `Authorization` on as it came, and the services verify tokens themselves.
 //!
@@ -12,8 +13,8 @@
 //! |---|---|
 //! | 400 | the target is not a plain path: absolute-form, `*`, dot segments, `//`, `;`, a character outside RFC 3986 `pchar`, a bad percent-encoding, or an encoded slash, backslash, percent sign, `;`, `?`, `#` or control character |
 //! | 400 | no host (HTTP/1.1), two hosts, a malformed host, on every path; a message that can be read in more than one way; a fragment in the target |
-//! | 404 | the first segment is not exactly `users`, `products` or `orders` |
-//! | 405 | `/healthz`, `/readyz`, `/version` with another method than GET and HEAD |
+//! | 404 | the first segment is not exactly `users`, `products` or `orders`, and the path is none of the gateway's own |
+//! | 405 | `/healthz`, `/readyz`, `/version`, `/openapi.json`, `/problems` and what is below it, with another method than GET and HEAD |
 //! | 408 | the client did not send its body within `REQUEST_TIMEOUT`, or nothing of it for `STALL_TIMEOUT`; part of a head came, but not all of it within `HEADER_READ_TIMEOUT` |
 //! | 413, 414, 431 | the body, the target (4096 bytes), the head is too large |
 //! | 417, 421 | an expectation other than `100-continue`; a host outside `ALLOWED_HOSTS` |
@@ -39,6 +40,7 @@
 pub mod access_log;
 pub mod admission;
 pub mod body;
+pub mod documents;
 pub mod forwarded;
 pub mod framing;
 pub mod gateway;

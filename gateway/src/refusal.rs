@@ -5,6 +5,7 @@
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 use mini_kit::Problem;
+use mini_kit::problem::Kind;
 
 /// How long a client should wait before it tries an overloaded upstream again, in seconds.
 const RETRY_AFTER_OVERLOAD_SECONDS: u64 = 1;
@@ -52,42 +53,24 @@ impl Refusal {
     /// The problem document.
     pub fn problem(self) -> Problem {
         match self {
-            Self::Target(detail) => Problem::new(
-                StatusCode::BAD_REQUEST,
-                "bad-request-target",
-                "The request target is ambiguous or malformed",
-            )
-            .detail(detail),
-            Self::Host(detail) => {
-                Problem::new(StatusCode::BAD_REQUEST, "bad-host", "The request must name one host").detail(detail)
-            }
+            Self::Target(detail) => Problem::new(Kind::BadRequestTarget).detail(detail),
+            Self::Host(detail) => Problem::new(Kind::BadHost).detail(detail),
             // Where the next request would begin is not known.
-            Self::BrokenBody => closing(Problem::new(
-                StatusCode::BAD_REQUEST,
-                "broken-body",
-                "The request body did not arrive as announced",
-            )),
+            Self::BrokenBody => closing(Problem::new(Kind::BrokenBody)),
             Self::NotFound => Problem::from_status(StatusCode::NOT_FOUND),
             Self::SlowRequest => closing(Problem::from_status(StatusCode::REQUEST_TIMEOUT)),
             Self::BodyTooLarge => Problem::from_status(StatusCode::PAYLOAD_TOO_LARGE),
-            Self::TargetTooLong => {
-                Problem::new(StatusCode::URI_TOO_LONG, "request-target-too-long", "The request target is too long")
-            }
-            Self::Expectation => {
-                Problem::new(StatusCode::EXPECTATION_FAILED, "expectation-failed", "Only 100-continue can be expected")
-            }
-            Self::UnknownHost => {
-                Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "This host is not served here")
-            }
+            Self::TargetTooLong => Problem::new(Kind::RequestTargetTooLong),
+            Self::Expectation => Problem::new(Kind::ExpectationFailed),
+            Self::UnknownHost => Problem::new(Kind::UnknownHost),
             Self::TooManyRequests(seconds) => retry_after(Problem::from_status(StatusCode::TOO_MANY_REQUESTS), seconds),
             Self::Method => {
                 Problem::from_status(StatusCode::NOT_IMPLEMENTED).detail("CONNECT and TRACE are not supported")
             }
             // Closing makes sure that nobody reads what follows as the other protocol.
-            Self::Upgrade => closing(
-                Problem::new(StatusCode::NOT_IMPLEMENTED, "upgrade-not-supported", "The protocol cannot be changed")
-                    .detail("send the request without Upgrade"),
-            ),
+            Self::Upgrade => {
+                closing(Problem::new(Kind::UpgradeNotSupported).detail("send the request without Upgrade"))
+            }
             Self::TransferCoding => closing(
                 Problem::from_status(StatusCode::NOT_IMPLEMENTED)
                     .detail("the only transfer coding supported is chunked"),

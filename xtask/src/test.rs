@@ -48,7 +48,11 @@ impl Test {
             Ok(())
         })?;
         outcome.step("lints", |outcome| {
-            run(cmd!(shell, "cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings"))?;
+            let features = features(context, false);
+            run(cmd!(
+                shell,
+                "cargo clippy --quiet --workspace --all-targets --locked {features...} -- --deny warnings"
+            ))?;
             outcome.checked("check of the lints", 1);
             Ok(())
         })?;
@@ -74,7 +78,7 @@ impl Test {
                 return Err(error);
             }
         };
-        let features = if self.all { &["--features", "xtask/engine-tests"][..] } else { &[] };
+        let features = features(context, self.all);
         let mut tests = cmd!(shell, "cargo test --workspace --locked --no-fail-fast {features...}").envs(environment);
         if let Some(folder) = folder {
             tests = tests.env("SCAN_TEST_DATABASE", folder);
@@ -102,6 +106,13 @@ impl Test {
         let file = file.canonicalize_utf8().map_err(|error| Stop::Usage(format!("--db {folder}: {file}: {error}")))?;
         Ok(file.ancestors().nth(2).map(Utf8Path::to_owned))
     }
+}
+
+/// The features that the tests have and the programs do not.
+fn features(context: &Context, engine: bool) -> Vec<String> {
+    let engine = engine.then(|| "xtask/engine-tests".to_owned());
+    let names = context.project.test_features.iter().cloned().chain(engine);
+    names.flat_map(|name| ["--features".to_owned(), name]).collect()
 }
 
 /// What the tests of the page need, by the variable that names it; a part that is not there is reported by its name.

@@ -4,6 +4,7 @@
 
 mod abuse;
 mod answers;
+mod documents;
 mod failures;
 mod forwarding;
 mod framing;

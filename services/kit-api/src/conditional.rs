@@ -6,7 +6,7 @@ use http::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_M
 use http::request::Parts;
 use http::{Method, StatusCode};
 
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 
 /// The most tags that a request may name.
 const MAX_TAGS: usize = 50;
@@ -60,7 +60,7 @@ impl Condition {
             return Ok(None);
         }
         let invalid = || {
-            Problem::new(StatusCode::BAD_REQUEST, "invalid-condition", "The condition of the request is not valid")
+            Problem::new(Kind::InvalidCondition)
                 .detail(format!("{name} must be * or entity tags in double quotes, at most {MAX_TAGS}"))
         };
         let lines: Vec<&str> = lines.map(HeaderValue::to_str).collect::<Result<_, _>>().map_err(|_| invalid())?;
@@ -118,11 +118,32 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
+/// `If-Match` as the description of the API has it.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "it stands for `IfMatch`")]
+pub struct IfMatchHeader {
+    /// Change only a state that one of these tags names: `*`, or tags in double quotes, as an `ETag` gave them.
+    #[param(rename = "If-Match", nullable = false, pattern = r#"^(\*|"[!#-~]*"(, *"[!#-~]*")*)$"#)]
+    if_match: Option<String>,
+}
+
+/// `If-None-Match` as the description of the API has it.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "it stands for `Copy`")]
+pub struct IfNoneMatch {
+    /// Answer with 304 when one of these tags names the present state: `*`, or tags in double quotes, as an `ETag` gave them.
+    #[param(rename = "If-None-Match", nullable = false, pattern = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#)]
+    if_none_match: Option<String>,
+}
+
 /// The answer to a change whose condition is not met.
 #[must_use]
 pub fn precondition_failed() -> Problem {
-    Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", "The state is not the one the request is for")
-        .detail("read it again, and repeat the change with the ETag of what was read")
+    Problem::new(Kind::PreconditionFailed).detail("read it again, and repeat the change with the ETag of what was read")
 }
 
 /// A reader's copy: what the request says of it.

@@ -20,10 +20,12 @@ const CURSOR_VERSION: u8 = 1;
 
 /// One page of a list.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Page<T> {
     /// At most as many as the request's limit.
     pub items: Vec<T>,
     /// Where the next page starts; null on the last page.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub next_cursor: Option<String>,
 }
 
@@ -36,6 +38,20 @@ impl<T> Page<T> {
         let next_cursor = rows.last().filter(|_| full).map(|last| Cursor(id(last)).encode());
         Self { items: rows, next_cursor }
     }
+}
+
+/// The query of a list as the description of the API has it.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "it stands for what `Limit` and `Cursor` read")]
+pub struct PageQuery {
+    /// How many items the page holds at most.
+    #[param(nullable = false, minimum = 1, maximum = 100, default = 20)]
+    limit: Option<u8>,
+    /// Where the page starts: the `next_cursor` of the page before. Opaque; other texts are refused.
+    #[param(nullable = false, pattern = "^A[Q-Za-f][A-Za-z0-9_-]{20}[AEIMQUYcgkosw048]$")]
+    cursor: Option<String>,
 }
 
 /// How many items a page holds, 1 to [`MAX_LIMIT`].

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
-pub use mini_kit::problem::{FieldError, PROBLEM_JSON};
+pub use mini_kit::problem::{FieldError, Kind, PROBLEM_JSON};
 use mini_kit::request_id::RequestId;
 
 /// An error as the client sees it: [`mini_kit::Problem`], as an answer of a handler.
@@ -11,10 +11,10 @@ use mini_kit::request_id::RequestId;
 pub struct Problem(mini_kit::Problem);
 
 impl Problem {
-    /// A problem of the service's own; see [`mini_kit::Problem::new`].
+    /// A problem of this kind.
     #[must_use]
-    pub fn new(status: StatusCode, name: &'static str, title: &'static str) -> Self {
-        Self(mini_kit::Problem::new(status, name, title))
+    pub fn new(kind: Kind) -> Self {
+        Self(mini_kit::Problem::new(kind))
     }
 
     /// The problem that says no more than a status does.
@@ -38,7 +38,7 @@ impl Problem {
     /// A query string that is not understood (400), and why.
     #[must_use]
     pub fn invalid_query(reason: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid-query", "The query is not valid").detail(reason)
+        Self::new(Kind::InvalidQuery).detail(reason)
     }
 
     /// Adds what is special about this occurrence.

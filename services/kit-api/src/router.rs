@@ -14,7 +14,7 @@ use http::{Method, StatusCode, Uri, Version};
 use hyper_util::service::TowerToHyperService;
 use tracing::Instrument as _;
 
-use crate::problem::{PROBLEM_JSON, Problem};
+use crate::problem::{Kind, PROBLEM_JSON, Problem};
 use crate::upload::Upload;
 use mini_kit::Failure;
 use mini_kit::health::{self, Health};
@@ -134,7 +134,7 @@ async fn check_host(request: Request, next: Next) -> Response {
     }
     let (request_id, status) = (RequestId::from_headers(request.headers()), StatusCode::BAD_REQUEST);
     tracing::info!(method = %request.method(), status = status.as_u16(), %request_id, "request refused: it names no valid host");
-    let problem = Problem::new(status, "bad-host", "The request must name one host");
+    let problem = Problem::new(Kind::BadHost);
     let mut response = problem.response(Some(&request_id));
     response.headers_mut().insert(REQUEST_ID, request_id.header_value());
     response

@@ -6,15 +6,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
 pub(crate) use probe::{Question, probe};
 
 use crate::identity::Identity;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::shutdown::{Phase, Shutdown};
 
 /// The paths that [`Health::answer`] knows.
@@ -71,9 +71,7 @@ impl Health {
             HEALTHZ => Some(ok(&StatusBody { status: "alive", service: self.identity.service })),
             READYZ => Some(match self.readiness().await {
                 Ok(()) => ok(&StatusBody { status: "ready", service: self.identity.service }),
-                Err(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The service is not ready")
-                    .detail(why)
-                    .response(None),
+                Err(why) => Problem::new(Kind::NotReady).detail(why).response(None),
             }),
             VERSION => {
                 let Identity { service, build } = self.identity;

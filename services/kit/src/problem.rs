@@ -1,10 +1,18 @@
 //! Errors as problem details (RFC 9457).
 
+mod kind;
+#[cfg(feature = "openapi")]
+mod schema;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
+
+pub use kind::Kind;
+#[cfg(feature = "openapi")]
+pub use schema::{ProblemDocument, listed};
 
 use crate::request_id::RequestId;
 
@@ -14,9 +22,8 @@ pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/prob
 /// An error as the client sees it. It never holds what only the log may know.
 #[derive(Clone, Debug)]
 pub struct Problem {
+    kind: Kind,
     status: StatusCode,
-    name: &'static str,
-    title: &'static str,
     detail: Option<String>,
     errors: Vec<FieldError>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -24,6 +31,7 @@ pub struct Problem {
 
 /// What is wrong with one place in the request body.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
     /// The place, as a JSON pointer (RFC 6901): `/items/0/quantity`, or the empty text for the whole.
     pub pointer: String,
@@ -52,38 +60,16 @@ struct Document<'a> {
 }
 
 impl Problem {
-    /// A problem of the service's own: `name` in kebab-case is the end of its `type` (`/problems/NAME`), `title` says
-    /// the same in words and does not change from one occurrence to the next.
+    /// A problem of this kind.
     #[must_use]
-    pub fn new(status: StatusCode, name: &'static str, title: &'static str) -> Self {
-        Self { status, name, title, detail: None, errors: Vec::new(), headers: Vec::new() }
+    pub fn new(kind: Kind) -> Self {
+        Self { kind, status: kind.status(), detail: None, errors: Vec::new(), headers: Vec::new() }
     }
 
     /// The problem that says no more than a status does.
     #[must_use]
     pub fn from_status(status: StatusCode) -> Self {
-        let (name, title) = match status {
-            StatusCode::BAD_REQUEST => ("bad-request", "The request is malformed"),
-            StatusCode::UNAUTHORIZED => ("unauthorized", "A valid token is needed"),
-            StatusCode::FORBIDDEN => ("forbidden", "This is not allowed for your role"),
-            StatusCode::NOT_FOUND => ("not-found", "There is nothing here"),
-            StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", "This method is not allowed here"),
-            StatusCode::REQUEST_TIMEOUT => ("request-timeout", "The request took too long to arrive"),
-            StatusCode::CONFLICT => ("conflict", "The request conflicts with the present state"),
-            StatusCode::PAYLOAD_TOO_LARGE => ("payload-too-large", "The request body is too large"),
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                ("unsupported-media-type", "The request body must be application/json")
-            }
-            StatusCode::UNPROCESSABLE_ENTITY => ("invalid-body", "The request body is not valid"),
-            StatusCode::TOO_MANY_REQUESTS => ("too-many-requests", "There were too many requests"),
-            StatusCode::NOT_IMPLEMENTED => ("not-implemented", "This is not supported"),
-            StatusCode::BAD_GATEWAY => ("bad-gateway", "The service behind the gateway could not be reached"),
-            StatusCode::SERVICE_UNAVAILABLE => ("service-unavailable", "The service cannot answer now"),
-            StatusCode::GATEWAY_TIMEOUT => ("gateway-timeout", "The service behind the gateway took too long"),
-            _ if status.is_client_error() => ("client-error", "The request cannot be answered"),
-            _ => ("internal-error", "The service failed"),
-        };
-        Self::new(status, name, title)
+        Self { status, ..Self::new(Kind::of_status(status)) }
     }
 
     /// Adds what is special about this occurrence.
@@ -105,6 +91,12 @@ impl Problem {
         self
     }
 
+    /// What kind of problem it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -115,8 +107,8 @@ impl Problem {
     #[must_use]
     pub fn response(&self, request_id: Option<&RequestId>) -> Response<Full<Bytes>> {
         let document = Document {
-            r#type: format!("/problems/{}", self.name),
-            title: self.title,
+            r#type: self.kind.uri(),
+            title: self.kind.title(),
             status: self.status.as_u16(),
             detail: self.detail.as_deref(),
             request_id: request_id.map(RequestId::as_str),

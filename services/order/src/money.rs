@@ -7,10 +7,15 @@ use serde::Serialize;
 /// exactly (RFC 8259, section 6).
 pub const MAX_AMOUNT: i64 = (1 << 53) - 1;
 
-/// An amount from 0 to [`MAX_AMOUNT`] minor units of one currency.
+/// An amount of money in one currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Money {
+    /// In minor units of the currency.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 9_007_199_254_740_991_i64, example = 249))]
     amount: i64,
+    /// The currency of the amount, an ISO 4217 code.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Z]{3}$", example = "EUR"))]
     currency: Currency,
 }
 

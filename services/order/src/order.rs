@@ -20,12 +20,15 @@ pub const PLACED: &str = "placed";
 
 /// An order as its owner sees it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Order {
     /// A UUID of version 7: its order is the order of creation.
     pub id: Uuid,
-    /// [`PLACED`].
+    /// `placed`; there is no other status yet.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^placed$"))]
     pub status: String,
     /// In the order of the request; never empty.
+    #[cfg_attr(feature = "openapi", schema(min_items = 1, max_items = 50))]
     pub items: Vec<PricedItem>,
     /// The sum of quantity times unit price.
     pub total: Money,
@@ -43,10 +46,12 @@ impl Order {
 
 /// One product of an order and the price paid for it, whatever the product costs later.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = OrderItem))]
 pub struct PricedItem {
     /// A product of the catalogue.
     pub product_id: Uuid,
     /// How many pieces.
+    #[cfg_attr(feature = "openapi", schema(value_type = u16, minimum = 1, maximum = 1000, example = 2))]
     pub quantity: Quantity,
     /// The price of one piece when the order was placed.
     pub unit_price: Money,
@@ -71,17 +76,26 @@ impl Quantity {
     }
 }
 
-/// The body of `POST /orders`.
+/// An order to place.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = NewOrder))]
 pub struct OrderForm {
+    /// Each product once, and all of them in one currency.
+    #[cfg_attr(feature = "openapi", schema(min_items = 1, max_items = 50))]
     items: Vec<ItemForm>,
 }
 
+/// A product to order.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = NewOrderItem))]
 struct ItemForm {
+    /// A product of the catalogue.
+    #[cfg_attr(feature = "openapi", schema(value_type = Uuid))]
     product_id: String,
+    /// How many pieces.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1000, example = 2))]
     quantity: i64,
 }
 

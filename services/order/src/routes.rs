@@ -16,6 +16,12 @@ use mini_kit_api::extract::{Json, Path};
 use mini_kit_api::page::{Cursor, Limit, Page};
 use mini_kit_api::query::Parameters;
 use mini_kit_api::{Problem, id};
+#[cfg(feature = "openapi")]
+use {
+    mini_kit::problem::{Kind, listed},
+    mini_kit_api::conditional::IfNoneMatch,
+    mini_kit_api::page::PageQuery,
+};
 
 use crate::App;
 use crate::idempotency::IdempotencyKey;
@@ -30,8 +36,31 @@ pub fn router(app: App) -> Router {
     Router::new().route("/orders", get(list).post(place)).route("/orders/{id}", get(find)).with_state(app)
 }
 
+/// The routes, described.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(place, list, find))]
+pub struct Description;
+
 /// Places an order: the key first, then the prices, then the write. The catalogue is asked without a database
 /// connection in hand, so a slow catalogue cannot use up the pool.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    post, path = "/orders", tag = "orders", summary = "Place an order",
+    description = "At the prices that the catalogue has now. With an `Idempotency-Key` the request may be repeated: it places one order.",
+    params(("Idempotency-Key" = Option<String>, Header, nullable = false, pattern = "^[!-~]{1,255}$",
+        description = "The client's own name for this order, such as a UUID")),
+    request_body = OrderForm, security(("bearer" = [])),
+    responses(
+        (status = CREATED, description = "The order, also when an earlier request with the same key placed it", body = Order, headers(
+            ("ETag" = String, description = "The tag of this state"), ("Location" = String, description = "The path of the order"),
+            ("Idempotent-Replayed" = String, description = "`true` when an earlier request placed the order"))),
+        (status = BAD_REQUEST, description = listed(&[Kind::InvalidIdempotencyKey])),
+        (status = NOT_FOUND, description = listed(&[Kind::UnknownProduct])),
+        (status = UNPROCESSABLE_ENTITY, description = listed(&[Kind::IdempotencyKeyReused])),
+        (status = BAD_GATEWAY, description = listed(&[Kind::CatalogueInvalid])),
+        (status = SERVICE_UNAVAILABLE, description = listed(&[Kind::CatalogueUnavailable])),
+    ),
+))]
 async fn place(
     State(app): State<App>,
     Extension(request_id): Extension<RequestId>,
@@ -71,6 +100,11 @@ fn created(order: Order) -> Result<Response, Problem> {
     Ok(tagged(&order.tag(), (StatusCode::CREATED, [(LOCATION, location)], Json(order))))
 }
 
+#[cfg_attr(feature = "openapi", utoipa::path(
+    get, path = "/orders", tag = "orders", summary = "List one's own orders, newest first", description = "",
+    params(PageQuery), security(("bearer" = [])),
+    responses((status = OK, description = "A page of orders", body = Page<Order>)),
+))]
 async fn list(State(app): State<App>, caller: Caller, RawQuery(query): RawQuery) -> Result<Json<Page<Order>>, Problem> {
     let (cursor, limit) = parse_query(query.as_deref()).map_err(Problem::invalid_query)?;
     Ok(Json(store::list(&app.pool, caller.id, cursor, limit).await?))
@@ -83,6 +117,15 @@ fn parse_query(query: Option<&str>) -> Result<(Cursor, Limit), String> {
 }
 
 /// Another user's order is answered like one that does not exist: the difference would tell which ids exist.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    get, path = "/orders/{id}", tag = "orders", summary = "Read an order of one's own", description = "",
+    params(("id" = uuid::Uuid, Path), IfNoneMatch), security(("bearer" = [])),
+    responses(
+        (status = OK, description = "The order", body = Order, headers(("ETag" = String, description = "The tag of this state"))),
+        (status = NOT_MODIFIED, description = "The reader has this state already", headers(("ETag" = String, description = "The tag of this state"))),
+        (status = NOT_FOUND, description = listed(&[Kind::NotFound])),
+    ),
+))]
 async fn find(State(app): State<App>, caller: Caller, Path(id): Path<String>, copy: Copy) -> Result<Response, Problem> {
     let id = id::parse(&id).ok_or_else(refusal::of_unknown_order)?;
     let order = store::find(&app.pool, caller.id, id).await?.ok_or_else(refusal::of_unknown_order)?;

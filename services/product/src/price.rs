@@ -9,10 +9,13 @@ pub const MAX_AMOUNT: i64 = 100_000_000_000;
 
 /// What one piece of a product costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Price {
     /// In minor units of the currency.
+    #[cfg_attr(feature = "openapi", schema(value_type = i64, minimum = 0, maximum = 100_000_000_000_i64, example = 249))]
     pub amount: Amount,
-    /// The currency of the amount.
+    /// The currency of the amount, an ISO 4217 code.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Z]{3}$", example = "EUR"))]
     pub currency: Currency,
 }
 
@@ -36,13 +39,16 @@ impl Amount {
     }
 }
 
-/// A price as a request states it, not yet checked.
+/// What one piece is to cost, as a request states it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = NewPrice))]
 pub struct PriceForm {
     /// In minor units; a fraction is refused by the type.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 100_000_000_000_i64, example = 249))]
     pub amount: i64,
     /// An ISO 4217 code.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Z]{3}$", example = "EUR"))]
     pub currency: String,
 }
 

@@ -16,6 +16,7 @@ pub const MAX_DESCRIPTION_CHARACTERS: usize = 2000;
 
 /// A product as readers see it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Product {
     /// A UUID of version 7: its order is the order of creation.
     pub id: Uuid,
@@ -103,13 +104,27 @@ impl Description {
     }
 }
 
-/// The body of `POST /products`.
+/// A product to create.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = NewProduct))]
 pub struct CreateForm {
+    /// One line, without white space at its ends.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            min_length = 1,
+            max_length = 200,
+            pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$",
+            example = "Pen"
+        )
+    )]
     name: String,
+    /// Line breaks and tabs are its only control characters.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 2000, pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"))]
     description: String,
+    /// For one piece.
     price: PriceForm,
 }
 
@@ -138,16 +153,35 @@ impl CreateForm {
     }
 }
 
-/// The body of `PATCH /products/{id}`: a JSON merge patch (RFC 7396) of the fields that may change. None of them can be
-/// removed, so null is refused and does not mean "leave it".
+/// What to change of a product: a JSON merge patch (RFC 7396) with at least one of the fields that may change. None of them can
+/// be removed, so null is refused and does not mean "leave it".
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ProductChange, min_properties = 1))]
 pub struct ChangeForm {
+    /// One line, without white space at its ends.
     #[serde(default, deserialize_with = "present")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            nullable = false,
+            min_length = 1,
+            max_length = 200,
+            pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$",
+            example = "Pen"
+        )
+    )]
     name: Option<String>,
+    /// Line breaks and tabs are its only control characters.
     #[serde(default, deserialize_with = "present")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(nullable = false, max_length = 2000, pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")
+    )]
     description: Option<String>,
+    /// For one piece. Amount and currency change together.
     #[serde(default, deserialize_with = "present")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     price: Option<PriceForm>,
 }
 

@@ -11,6 +11,12 @@ use mini_kit_api::conditional::{Copy, IfMatch, precondition_failed, tagged};
 use mini_kit_api::extract::{Json, Path};
 use mini_kit_api::page::Page;
 use mini_kit_api::{Problem, id};
+#[cfg(feature = "openapi")]
+use {
+    mini_kit::problem::{Kind, listed},
+    mini_kit_api::conditional::{IfMatchHeader, IfNoneMatch},
+    mini_kit_api::page::PageQuery,
+};
 
 use crate::App;
 use crate::lookup::Lookup;
@@ -25,6 +31,19 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
+/// The routes, described.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(list, find, create, change))]
+pub struct Description;
+
+#[cfg_attr(feature = "openapi", utoipa::path(
+    get, path = "/products", tag = "products", summary = "List the catalogue, newest first",
+    description = "Either a page, with `limit` and `cursor`, or those of the products named by `ids` that exist.",
+    params(PageQuery, ("ids" = Option<Vec<uuid::Uuid>>, Query, description = "Certain products instead of a page; without `limit` and `cursor`",
+        style = Form, explode = false, nullable = false, min_items = 1, max_items = 50)),
+    responses((status = OK, description = "A page of products", body = Page<Product>)),
+))]
 async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Page<Product>>, Problem> {
     let page = match Lookup::parse(query.as_deref()).map_err(Problem::invalid_query)? {
         Lookup::Page { cursor, limit } => store::list(&app.pool, cursor, limit).await?,
@@ -33,12 +52,30 @@ async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<
     Ok(Json(page))
 }
 
+#[cfg_attr(feature = "openapi", utoipa::path(
+    get, path = "/products/{id}", tag = "products", summary = "Read a product", description = "",
+    params(("id" = uuid::Uuid, Path), IfNoneMatch),
+    responses(
+        (status = OK, description = "The product", body = Product, headers(("ETag" = String, description = "The tag of this state"))),
+        (status = NOT_MODIFIED, description = "The reader has this state already", headers(("ETag" = String, description = "The tag of this state"))),
+        (status = NOT_FOUND, description = listed(&[Kind::NotFound])),
+    ),
+))]
 async fn find(State(app): State<App>, Path(id): Path<String>, copy: Copy) -> Result<Response, Problem> {
     let id = id::parse(&id).ok_or_else(not_found)?;
     let product = store::find(&app.pool, id).await?.ok_or_else(not_found)?;
     Ok(copy.answer(&product.tag(), Json(product)))
 }
 
+#[cfg_attr(feature = "openapi", utoipa::path(
+    post, path = "/products", tag = "products", summary = "Add a product", description = "For administrators.",
+    request_body = CreateForm, security(("bearer" = [])),
+    responses(
+        (status = CREATED, description = "The product", body = Product, headers(
+            ("ETag" = String, description = "The tag of this state"), ("Location" = String, description = "The path of the product"))),
+        (status = FORBIDDEN, description = listed(&[Kind::Forbidden])),
+    ),
+))]
 async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -51,6 +88,18 @@ async fn create(
     Ok(tagged(&product.tag(), (StatusCode::CREATED, [(LOCATION, location)], Json(product))))
 }
 
+#[cfg_attr(feature = "openapi", utoipa::path(
+    patch, path = "/products/{id}", tag = "products", summary = "Change a product",
+    description = "For administrators. With `If-Match`, only the state that was read is changed, and never what somebody else has changed meanwhile.",
+    params(("id" = uuid::Uuid, Path), IfMatchHeader),
+    request_body(content((ChangeForm = "application/json"), (ChangeForm = "application/merge-patch+json"))), security(("bearer" = [])),
+    responses(
+        (status = OK, description = "The product as it is now", body = Product, headers(("ETag" = String, description = "The tag of this state"))),
+        (status = FORBIDDEN, description = listed(&[Kind::Forbidden])),
+        (status = NOT_FOUND, description = listed(&[Kind::NotFound])),
+        (status = PRECONDITION_FAILED, description = listed(&[Kind::PreconditionFailed])),
+    ),
+))]
 async fn change(
     State(app): State<App>,
     Path(id): Path<String>,

@@ -17,10 +17,12 @@ use mini_kit_api::Problem;
 use mini_kit_api::caller::{CHALLENGE, Caller};
 use mini_kit_api::conditional::{Copy, EntityTag};
 use mini_kit_api::extract::Json;
-use mini_kit_api::problem::FieldError;
+use mini_kit_api::problem::{FieldError, Kind};
 use mini_kit_api::token::{Role, now_unix_seconds};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+#[cfg(feature = "openapi")]
+use {mini_kit::problem::listed, mini_kit_api::conditional::IfNoneMatch};
 
 use crate::State;
 use crate::attempts::RetryAfter;
@@ -36,14 +38,22 @@ pub(crate) fn router() -> Router<State> {
 
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
+/// What somebody registers and logs in with.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Credentials))]
 struct CredentialsBody {
+    /// 3 to 32 lower-case letters, digits, hyphens and underscores; it begins with a letter or digit.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9][a-z0-9_-]{2,31}$", example = "alice"))]
     username: String,
+    /// 8 to 128 bytes.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "password", min_length = 8, max_length = 128))]
     password: SecretString,
 }
 
+/// An account as its owner sees it.
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Account))]
 struct AccountBody {
     id: Uuid,
     username: String,
@@ -52,14 +62,35 @@ struct AccountBody {
 
 /// An access token response (RFC 6749 §5.1).
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Token))]
 struct TokenBody {
+    /// For the `Authorization` header of later requests, after `Bearer `.
     access_token: String,
+    #[cfg_attr(feature = "openapi", schema(pattern = "^Bearer$"))]
     token_type: &'static str,
+    /// The seconds after which it expires.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 86400))]
     expires_in: i64,
 }
 
+/// The routes, described.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(register, login, me))]
+pub struct Description;
+
 /// The name is asked for before the password is hashed: names that are taken cost nothing. Asked within the client's turn,
 /// so that equal registrations at the same time cost one hash.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    post, path = "/users/register", tag = "users", summary = "Register an account",
+    description = "The account is an ordinary one; the administrator is made by the server's settings.",
+    request_body = CredentialsBody,
+    responses(
+        (status = CREATED, description = "The account", body = AccountBody),
+        (status = CONFLICT, description = listed(&[Kind::UsernameTaken])),
+        (status = TOO_MANY_REQUESTS, description = listed(&[Kind::TooManyRequests])),
+    ),
+))]
 async fn register(
     Shared(state): Shared<State>,
     Sender(client): Sender,
@@ -78,6 +109,16 @@ async fn register(
 
 /// An unknown name, one that breaks the rules and a wrong password are answered alike, after the same work, and count
 /// alike. Too many failures are answered before any work, whether or not the password is right this time.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    post, path = "/users/login", tag = "users", summary = "Log in for an access token",
+    description = "Send the token with later requests as `Authorization: Bearer TOKEN`.",
+    request_body = CredentialsBody,
+    responses(
+        (status = OK, description = "The token", body = TokenBody, headers(("Cache-Control" = String, description = "`no-store`"))),
+        (status = UNAUTHORIZED, description = listed(&[Kind::WrongCredentials])),
+        (status = TOO_MANY_REQUESTS, description = listed(&[Kind::TooManyFailedLogins])),
+    ),
+))]
 async fn login(
     Shared(state): Shared<State>,
     Sender(client): Sender,
@@ -92,8 +133,7 @@ async fn login(
     let stored = user.as_ref().map(|user| user.password_hash.clone());
     let is_right = state.hasher.verify(body.password, stored).await.map_err(Problem::internal)?;
     let Some(user) = user.filter(|_| is_right) else {
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "Username or password is wrong")
-            .header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE)));
+        return Err(Problem::new(Kind::WrongCredentials).header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE)));
     };
     attempt.succeeded();
     let expires_in = state.token_lifetime_seconds;
@@ -102,6 +142,15 @@ async fn login(
     Ok((no_store, Json(TokenBody { access_token, token_type: "Bearer", expires_in })))
 }
 
+#[cfg_attr(feature = "openapi", utoipa::path(
+    get, path = "/users/me", tag = "users", summary = "Read one's own account", description = "",
+    params(IfNoneMatch), security(("bearer" = [])),
+    responses(
+        (status = OK, description = "The account", body = AccountBody, headers(("ETag" = String, description = "The tag of this state"))),
+        (status = NOT_MODIFIED, description = "The reader has this state already", headers(("ETag" = String, description = "The tag of this state"))),
+        (status = NOT_FOUND, description = listed(&[Kind::NotFound])),
+    ),
+))]
 async fn me(Shared(state): Shared<State>, caller: Caller, copy: Copy) -> Result<Response, Problem> {
     match store::find_by_id(&state.pool, caller.id).await? {
         Some(user) => {
@@ -133,11 +182,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Sender {
 }
 
 fn username_taken() -> Problem {
-    Problem::new(StatusCode::CONFLICT, "username-taken", "The username is taken")
+    Problem::new(Kind::UsernameTaken)
 }
 
 fn too_many_failures(RetryAfter(seconds): RetryAfter) -> Problem {
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-failed-logins", "There were too many failed log-ins")
+    Problem::new(Kind::TooManyFailedLogins)
         .detail("the password was not looked at")
         .header(RETRY_AFTER, HeaderValue::from(seconds))
 }

@@ -22,6 +22,8 @@ use mini_kit_api::token::{Role, Signer, Verifier};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 
+#[cfg(feature = "openapi")]
+pub use accounts::Description;
 pub use settings::Settings;
 
 use crate::attempts::Attempts;

@@ -10,7 +10,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::{Path, Segment, Track};
 
 use super::objects::Objects;
-use crate::problem::{FieldError, Problem};
+use crate::problem::{FieldError, Kind, Problem};
 use crate::upload::BrokenUpload;
 
 /// A JSON body: of a request, as `T`, or of a response.
@@ -29,12 +29,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             return Err(Problem::from_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
         if !is_plain(request.headers()) {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-content-coding",
-                "The request body must not be encoded",
-            )
-            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+            return Err(Problem::new(Kind::UnsupportedContentCoding)
+                .header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
         }
         let body = match Bytes::from_request(request, state).await {
             Ok(body) => body,

@@ -22,21 +22,14 @@ pub(super) fn status(head: &[u8]) -> Option<StatusCode> {
 pub(super) fn answer(status: StatusCode, client: IpAddr) -> Bytes {
     let request_id = RequestId::random();
     tracing::info!(status = status.as_u16(), %client, %request_id, "request refused: its head is malformed or incomplete");
-    let problem = problem(status).header(CONNECTION, HeaderValue::from_static("close"));
+    let mut problem = Problem::from_status(status);
+    if status == StatusCode::BAD_REQUEST {
+        problem = problem.detail("the head of the request is malformed");
+    }
+    let problem = problem.header(CONNECTION, HeaderValue::from_static("close"));
     let mut response = problem.response(Some(&request_id));
     response.headers_mut().insert(REQUEST_ID, request_id.header_value());
     written(response)
-}
-
-fn problem(status: StatusCode) -> Problem {
-    match status {
-        StatusCode::BAD_REQUEST => Problem::from_status(status).detail("the head of the request is malformed"),
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-            Problem::new(status, "request-head-too-large", "The head of the request is too large")
-        }
-        StatusCode::URI_TOO_LONG => Problem::new(status, "request-target-too-long", "The request target is too long"),
-        _ => Problem::from_status(status),
-    }
 }
 
 fn written(response: http::Response<Full<Bytes>>) -> Bytes {

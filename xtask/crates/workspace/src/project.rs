@@ -86,6 +86,8 @@ pub struct Project {
     pub images: Vec<ImagePackage>,
     /// All workspace members by their folder, relative to the root. Cargo resolves them all, whatever it builds.
     pub members: BTreeMap<Utf8PathBuf, Member>,
+    /// Features, as `package/feature`, that only the tests have: `features` of `[package.metadata.test]`.
+    pub test_features: Vec<String>,
     /// What the person's shell or the CI system sets.
     pub environment: Environment,
     /// `policy/stack.toml`.
@@ -140,6 +142,7 @@ impl Project {
                 .iter()
                 .map(|package| Ok((folder(&root, package)?, Member::of(&root, package))))
                 .collect::<Result<_>>()?,
+            test_features: packages.iter().flat_map(|package| test_features(package)).collect(),
             automation,
             images,
             root,
@@ -186,6 +189,11 @@ impl Project {
         }
         Ok(self.images.iter().filter(|image| names.iter().any(|n| image.name() == n || image.package == *n)).collect())
     }
+}
+
+fn test_features(package: &Package) -> Vec<String> {
+    let named = package.metadata["test"]["features"].as_array();
+    named.into_iter().flatten().filter_map(|name| Some(format!("{}/{}", package.name, name.as_str()?))).collect()
 }
 
 /// `[package.metadata.image]`.
@@ -281,6 +289,14 @@ mod tests {
         assert!(
             matches!(error.downcast_ref(), Some(Stop::Usage(text)) if text.contains("`usr`") && text.contains("user"))
         );
+    }
+
+    /// With them, cargo's resolution would list packages for every image that no program has.
+    #[test]
+    fn features_of_the_tests_are_those_that_the_default_ones_lack() {
+        let project = project();
+        assert!(project.test_features.iter().all(|feature| feature.contains('/')), "{:?}", project.test_features);
+        assert!(!project.test_features.is_empty());
     }
 
     #[test]

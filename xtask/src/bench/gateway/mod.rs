@@ -128,7 +128,7 @@ fn rows(
 
 /// One program under load.
 fn go(context: &Context, client: &Client, program: &Program, case: &Case, milliseconds: u64) -> Result<Round> {
-    let (shell, file) = (Shell::new()?, client.program());
+    let (shell, file) = (Shell::new()?, client.program()?);
     let (url, milliseconds, arguments) =
         (format!("http://{}", program.address), milliseconds.to_string(), case.arguments);
     let command = cmd!(shell, "{file} --base-url {url} throughput --milliseconds {milliseconds} {arguments...}");
