@@ -112,7 +112,7 @@ fn u02_without_a_terminal_every_step_has_timed_lines_and_a_wait_says_for_whom() 
         "up: creates and starts the containers",
         "up: waits: user does not pass its healthcheck yet",
         "up: pass, 1 containers started",
-        "down: stops the containers and removes them",
+        "down: ends the containers and removes them with their volumes",
     ] {
         assert!(at(words).is_some(), "{words}: {}", ended.all());
     }

@@ -8,6 +8,7 @@ mod faults;
 mod hardening;
 mod leftovers;
 mod measure;
+mod prober;
 mod readiness;
 mod run;
 mod secrets;

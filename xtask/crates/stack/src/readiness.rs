@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::Stack;
-use crate::stack::Prober;
+use crate::prober::Prober;
 use xtask_outcome::Stop;
 
 const POLL_MILLISECONDS: u64 = 100;
@@ -226,7 +226,10 @@ fn probe_side_by_side(
         !is_ready && matches!(judge(container), Verdict::Running | Verdict::Unhealthy(_))
     };
     thread::scope(|scope| {
-        let probe = |container| move || Ok(prober.probe(container)?.then(|| started.elapsed().as_secs_f64()));
+        let probe = |one: &ContainerState| {
+            let (id, healthcheck) = (one.id.clone(), one.healthcheck.clone());
+            move || Ok(prober.passes(&id, &healthcheck)?.then(|| started.elapsed().as_secs_f64()))
+        };
         let threads: Vec<_> =
             containers.iter().filter(is_open).map(|one| (one.service.clone(), scope.spawn(probe(one)))).collect();
         let ended =

@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
+use crate::prober::Prober;
 use crate::readiness::{self, ContainerState};
 use crate::secrets;
 use xtask_engine::{Ready, Tool};
@@ -143,7 +144,7 @@ impl<'a> Stack<'a> {
     /// What runs a container's own healthcheck now, instead of waiting for the engine's next round; for threads, since a stack
     /// itself belongs to one.
     pub(crate) fn prober(&self) -> Prober<'_> {
-        Prober { context: self.context, docker: &self.ready.docker }
+        Prober { runner: &self.context.runner, docker: &self.ready.docker }
     }
 
     /// Stops a service as a deployment does and starts it again.
@@ -193,26 +194,6 @@ impl<'a> Stack<'a> {
             return Ok(());
         }
         Err(Stop::Broken(format!("compose down failed: {}", captured.tail())).into())
-    }
-}
-
-/// Runs healthchecks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Prober<'a> {
-    context: &'a Context,
-    docker: &'a Tool,
-}
-
-impl Prober<'_> {
-    /// Whether a container passes its own healthcheck now; one without any does.
-    pub(crate) fn probe(self, container: &ContainerState) -> Result<bool> {
-        let (docker, id, test) = (&self.docker.program, &container.id, &container.healthcheck);
-        if test.is_empty() {
-            return Ok(true);
-        }
-        let shell = Shell::new()?;
-        let captured = self.context.runner.capture(cmd!(shell, "{docker} exec {id} {test...}"), QUERY_LIMIT_SECONDS)?;
-        Ok(captured.status.success())
     }
 }
 
