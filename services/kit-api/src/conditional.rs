@@ -125,7 +125,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 #[allow(dead_code, reason = "it stands for `IfMatch`")]
 pub struct IfMatchHeader {
     /// Change only a state that one of these tags names: `*`, or tags in double quotes, as an `ETag` gave them.
-    #[param(rename = "If-Match", nullable = false, pattern = r#"^(\*|"[!#-~]*"(, *"[!#-~]*")*)$"#)]
+    #[param(rename = "If-Match", nullable = false, pattern = r#"^(\*|"[!#-~]*"(, *"[!#-~]*"){0,49})$"#)]
     if_match: Option<String>,
 }
 
@@ -136,7 +136,7 @@ pub struct IfMatchHeader {
 #[allow(dead_code, reason = "it stands for `Copy`")]
 pub struct IfNoneMatch {
     /// Answer with 304 when one of these tags names the present state: `*`, or tags in double quotes, as an `ETag` gave them.
-    #[param(rename = "If-None-Match", nullable = false, pattern = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#)]
+    #[param(rename = "If-None-Match", nullable = false, pattern = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*"){0,49})$"#)]
     if_none_match: Option<String>,
 }
 

@@ -4,10 +4,14 @@
 //! order is the order of creation, so a reader who follows the cursors sees every item that was there at the start
 //! exactly once, whatever is created meanwhile.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use uuid::Uuid;
+
+use crate::conditional::EntityTag;
 
 /// What a page holds when the request does not say.
 pub const DEFAULT_LIMIT: u8 = 20;
@@ -30,6 +34,17 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// The tag of what the page shows: the ids and tags of its items, and where the next page starts.
+    pub fn tag(&self, of_item: impl Fn(&T) -> (Uuid, EntityTag)) -> EntityTag {
+        // Fixed keys: every instance of a release gives the same page the same tag. A reader of another release reads once more.
+        let mut hasher = DefaultHasher::new();
+        self.next_cursor.hash(&mut hasher);
+        for (id, tag) in self.items.iter().map(of_item) {
+            (id, tag.as_str()).hash(&mut hasher);
+        }
+        EntityTag::new(format!("{:016x}", hasher.finish()))
+    }
+
     /// Makes a page of `rows`, which were read with a limit of one more than the page holds: that one says whether
     /// there is another page.
     pub fn from_rows(mut rows: Vec<T>, limit: Limit, id: impl Fn(&T) -> Uuid) -> Self {
@@ -147,6 +162,26 @@ mod tests {
         let padded = format!("{good}=");
         for refused in ["", "AQ", "not a cursor", &good[1..], &padded, &URL_SAFE_NO_PAD.encode(other_version)] {
             assert!(Cursor::parse(refused).is_err(), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_has_another_tag_when_anything_that_it_shows_is_another() {
+        let page = |items: &[(u128, &'static str)], next: Option<&str>| {
+            Page { items: items.to_vec(), next_cursor: next.map(str::to_owned) }
+                .tag(|(id, tag)| (Uuid::from_u128(*id), EntityTag::new(*tag)))
+        };
+        let tag = page(&[(1, "a"), (2, "b")], None);
+        assert_eq!(page(&[(1, "a"), (2, "b")], None), tag);
+        for other in [
+            page(&[(1, "a"), (2, "c")], None),
+            page(&[(1, "a"), (3, "b")], None),
+            page(&[(2, "b"), (1, "a")], None),
+            page(&[(1, "a")], None),
+            page(&[(1, "a"), (2, "b")], Some("x")),
+            page(&[], None),
+        ] {
+            assert_ne!(other, tag);
         }
     }
 

@@ -13,14 +13,14 @@ use mini_kit::trace_context::TraceContext;
 use mini_kit_api::caller::Caller;
 use mini_kit_api::conditional::{Copy, tagged};
 use mini_kit_api::extract::{Json, Path};
-use mini_kit_api::page::{Cursor, Limit, Page};
+use mini_kit_api::page::{Cursor, Limit};
 use mini_kit_api::query::Parameters;
 use mini_kit_api::{Problem, id};
 #[cfg(feature = "openapi")]
 use {
     mini_kit::problem::{Kind, listed},
     mini_kit_api::conditional::IfNoneMatch,
-    mini_kit_api::page::PageQuery,
+    mini_kit_api::page::{Page, PageQuery},
 };
 
 use crate::App;
@@ -102,12 +102,21 @@ fn created(order: Order) -> Result<Response, Problem> {
 
 #[cfg_attr(feature = "openapi", utoipa::path(
     get, path = "/orders", tag = "orders", summary = "List one's own orders, newest first", description = "",
-    params(PageQuery), security(("bearer" = [])),
-    responses((status = OK, description = "A page of orders", body = Page<Order>)),
+    params(PageQuery, IfNoneMatch), security(("bearer" = [])),
+    responses(
+        (status = OK, description = "A page of orders", body = Page<Order>, headers(("ETag" = String, description = "The tag of this state"))),
+        (status = NOT_MODIFIED, description = "The reader has this state already", headers(("ETag" = String, description = "The tag of this state"))),
+    ),
 ))]
-async fn list(State(app): State<App>, caller: Caller, RawQuery(query): RawQuery) -> Result<Json<Page<Order>>, Problem> {
+async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+    copy: Copy,
+) -> Result<Response, Problem> {
     let (cursor, limit) = parse_query(query.as_deref()).map_err(Problem::invalid_query)?;
-    Ok(Json(store::list(&app.pool, caller.id, cursor, limit).await?))
+    let page = store::list(&app.pool, caller.id, cursor, limit).await?;
+    Ok(copy.answer(&page.tag(|order| (order.id, order.tag())), Json(page)))
 }
 
 fn parse_query(query: Option<&str>) -> Result<(Cursor, Limit), String> {

@@ -13,6 +13,7 @@ use mini_kit_api::page::Page;
 use mini_kit_api::{Problem, id};
 #[cfg(feature = "openapi")]
 use {
+    crate::product::Product,
     mini_kit::problem::{Kind, listed},
     mini_kit_api::conditional::{IfMatchHeader, IfNoneMatch},
     mini_kit_api::page::PageQuery,
@@ -20,7 +21,7 @@ use {
 
 use crate::App;
 use crate::lookup::Lookup;
-use crate::product::{self, ChangeForm, CreateForm, Product};
+use crate::product::{self, ChangeForm, CreateForm};
 use crate::store;
 
 /// The routes of the service, without those that every service has.
@@ -40,16 +41,19 @@ pub struct Description;
 #[cfg_attr(feature = "openapi", utoipa::path(
     get, path = "/products", tag = "products", summary = "List the catalogue, newest first",
     description = "Either a page, with `limit` and `cursor`, or those of the products named by `ids` that exist.",
-    params(PageQuery, ("ids" = Option<Vec<uuid::Uuid>>, Query, description = "Certain products instead of a page; without `limit` and `cursor`",
+    params(PageQuery, IfNoneMatch, ("ids" = Option<Vec<uuid::Uuid>>, Query, description = "Certain products instead of a page; without `limit` and `cursor`",
         style = Form, explode = false, nullable = false, min_items = 1, max_items = 50)),
-    responses((status = OK, description = "A page of products", body = Page<Product>)),
+    responses(
+        (status = OK, description = "A page of products", body = Page<Product>, headers(("ETag" = String, description = "The tag of this state"))),
+        (status = NOT_MODIFIED, description = "The reader has this state already", headers(("ETag" = String, description = "The tag of this state"))),
+    ),
 ))]
-async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Page<Product>>, Problem> {
+async fn list(State(app): State<App>, RawQuery(query): RawQuery, copy: Copy) -> Result<Response, Problem> {
     let page = match Lookup::parse(query.as_deref()).map_err(Problem::invalid_query)? {
         Lookup::Page { cursor, limit } => store::list(&app.pool, cursor, limit).await?,
         Lookup::Ids(ids) => Page { items: store::find_all(&app.pool, &ids).await?, next_cursor: None },
     };
-    Ok(Json(page))
+    Ok(copy.answer(&page.tag(|product| (product.id, product.tag())), Json(page)))
 }
 
 #[cfg_attr(feature = "openapi", utoipa::path(

@@ -46,7 +46,7 @@ struct CredentialsBody {
     /// 3 to 32 lower-case letters, digits, hyphens and underscores; it begins with a letter or digit.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9][a-z0-9_-]{2,31}$", example = "alice"))]
     username: String,
-    /// 8 to 128 bytes.
+    /// 8 to 128 characters.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = "password", min_length = 8, max_length = 128))]
     password: SecretString,
 }

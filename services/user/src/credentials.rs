@@ -49,7 +49,8 @@ impl Value for Username {
     }
 }
 
-/// A password of 8 to 128 bytes. The lower limit is that of NIST SP 800-63B; the upper one bounds the work.
+/// A password of 8 to 128 characters, counted as NIST SP 800-63B counts them: each Unicode code point is one. The lower limit is
+/// also from there; the upper one bounds the work.
 #[derive(Clone, Debug)]
 pub struct Password(SecretString);
 
@@ -59,7 +60,11 @@ impl Password {
     /// # Errors
     /// The rule, when the text breaks it.
     pub fn new(text: SecretString) -> Result<Self, &'static str> {
-        if (8..=128).contains(&text.expose_secret().len()) { Ok(Self(text)) } else { Err("must have 8 to 128 bytes") }
+        if (8..=128).contains(&text.expose_secret().chars().count()) {
+            Ok(Self(text))
+        } else {
+            Err("must have 8 to 128 characters")
+        }
     }
 
     /// The password as the text that is hashed.
@@ -76,5 +81,20 @@ impl Value for Password {
     fn parse(text: &str) -> Result<Self, Reason> {
         refuse_placeholder(text)?;
         Self::new(text.into()).map_err(Reason::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_counted_in_characters_and_not_in_bytes() {
+        for (taken, count) in [("x", 8), ("x", 128), ("語", 8), ("🖋", 128)] {
+            assert!(Password::new(taken.repeat(count).into()).is_ok(), "{count} of {taken}");
+        }
+        for (refused, count) in [("x", 7), ("x", 129), ("🖋", 7), ("語", 129)] {
+            assert!(Password::new(refused.repeat(count).into()).is_err(), "{count} of {refused}");
+        }
     }
 }

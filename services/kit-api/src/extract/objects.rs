@@ -1,7 +1,10 @@
-//! Objects are objects.
+//! Objects are objects, and numbers are numbers.
 //!
 //! serde reads a struct from an array as well, by position: `["Pen", "", [1, "EUR"]]` would be a product. This deserializer
 //! stands before another one and asks for an object wherever a struct is wanted, at every depth.
+//!
+//! serde takes `1000.0` and `1e3` for no whole numbers. To JSON they are the number 1000, and clients write them: a number without a
+//! fraction is taken for what it is.
 
 use std::fmt;
 
@@ -14,13 +17,26 @@ pub(super) struct Objects<T>(pub(super) T);
 struct Wanted<V> {
     visitor: V,
     expecting: Option<&'static str>,
+    is_whole_number: bool,
 }
+
+/// Up to here a double has every whole number, so that none is rounded.
+const MAX_EXACT: f64 = 9_007_199_254_740_991.0;
 
 /// Passes a method on with the visitor wrapped.
 macro_rules! forward {
     ($($method:ident($($argument:ident: $type:ty),*))*) => {$(
         fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, D::Error> {
-            self.0.$method($($argument,)* Wanted { visitor, expecting: None })
+            self.0.$method($($argument,)* Wanted { visitor, expecting: None, is_whole_number: false })
+        }
+    )*};
+}
+
+/// The same where a whole number is wanted.
+macro_rules! forward_whole {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+            self.0.$method(Wanted { visitor, expecting: None, is_whole_number: true })
         }
     )*};
 }
@@ -34,13 +50,16 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_map(Wanted { visitor, expecting: Some("an object") })
+        self.0.deserialize_map(Wanted { visitor, expecting: Some("an object"), is_whole_number: false })
+    }
+
+    forward_whole! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
     }
 
     forward! {
-        deserialize_any() deserialize_bool() deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64()
-        deserialize_i128() deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
-        deserialize_f32() deserialize_f64() deserialize_char() deserialize_str() deserialize_string() deserialize_bytes()
+        deserialize_any() deserialize_bool() deserialize_i128() deserialize_u128() deserialize_f32() deserialize_f64() deserialize_char() deserialize_str() deserialize_string() deserialize_bytes()
         deserialize_byte_buf() deserialize_option() deserialize_unit() deserialize_seq() deserialize_map()
         deserialize_identifier() deserialize_ignored_any()
         deserialize_unit_struct(name: &'static str) deserialize_newtype_struct(name: &'static str)
@@ -69,9 +88,17 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Wanted<V> {
     }
 
     visit! {
-        visit_bool(bool) visit_i64(i64) visit_i128(i128) visit_u64(u64) visit_u128(u128) visit_f64(f64) visit_str(&str)
+        visit_bool(bool) visit_i64(i64) visit_i128(i128) visit_u64(u64) visit_u128(u128) visit_str(&str)
         visit_borrowed_str(&'de str) visit_string(String) visit_bytes(&[u8]) visit_borrowed_bytes(&'de [u8])
         visit_byte_buf(Vec<u8>)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "it has no fraction and is within the range")]
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<V::Value, E> {
+        if self.is_whole_number && value.fract() == 0.0 && value.abs() <= MAX_EXACT {
+            return self.visitor.visit_i64(value as i64);
+        }
+        self.visitor.visit_f64(value)
     }
 
     fn visit_none<E: serde::de::Error>(self) -> Result<V::Value, E> {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use axum::body::Body;
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -102,4 +103,22 @@ async fn an_order_has_a_tag_of_its_own(pool: PgPool) {
     let found = shop.get(&user, &format!("/orders/{}", placed.json()["id"].as_str().unwrap())).await;
     assert_eq!(found.headers["etag"], placed.headers["etag"]);
     assert_ne!(shop.buy(&user, None).await.headers["etag"], placed.headers["etag"]);
+}
+
+#[sqlx::test(migrator = "mini_order::MIGRATOR")]
+async fn a_list_has_a_tag_that_changes_with_what_it_shows(pool: PgPool) {
+    let shop = Shop::new(pool).await;
+    let user = shop.user();
+    shop.buy(&user, None).await;
+    let before = shop.get(&user, "/orders").await.headers["etag"].clone();
+    let ask = async || {
+        let request = Request::get("/orders").header("authorization", &user.authorization);
+        shop.send(request.header("if-none-match", &before).body(Body::empty()).unwrap()).await
+    };
+    let known = ask().await;
+    assert_eq!((known.status, &known.headers["etag"]), (StatusCode::NOT_MODIFIED, &before));
+    shop.buy(&shop.user(), None).await;
+    assert_eq!(ask().await.status, StatusCode::NOT_MODIFIED, "the order of somebody else");
+    shop.buy(&user, None).await;
+    assert_eq!(ask().await.status, StatusCode::OK);
 }

@@ -176,3 +176,21 @@ async fn a_reader_with_the_present_state_is_told_so(pool: PgPool) {
     assert_eq!(ask(&format!("W/{tag}, \"x\"")).await.0, StatusCode::NOT_MODIFIED);
     assert_eq!(ask("\"x\"").await.0, StatusCode::OK);
 }
+
+#[sqlx::test(migrator = "mini_product::MIGRATOR")]
+async fn a_list_has_a_tag_that_changes_with_what_it_shows(pool: PgPool) {
+    let catalogue = Catalogue::new(pool);
+    let product = catalogue.create("Pen", 100).await;
+    let tag = async |list: &str| catalogue.get(list).await.headers["etag"].to_str().unwrap().to_owned();
+    let ids = format!("/products?ids={}", product["id"].as_str().unwrap());
+    for list in ["/products?limit=1", &ids] {
+        let before = tag(list).await;
+        let request = Request::get(list).header("if-none-match", &before).body(Body::empty()).unwrap();
+        assert_eq!(catalogue.status(request).await, (StatusCode::NOT_MODIFIED, Some(before.clone())));
+        catalogue.write(Method::PATCH, &path(&product), json!({ "description": list })).await;
+        assert_ne!(tag(list).await, before);
+    }
+    let before = tag("/products?limit=1").await;
+    catalogue.create("Ink", 600).await;
+    assert_ne!(tag("/products?limit=1").await, before);
+}
