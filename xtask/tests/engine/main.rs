@@ -3,6 +3,7 @@
 #![cfg(feature = "engine-tests")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod api;
 mod checkout;
 mod daily;
 mod images;

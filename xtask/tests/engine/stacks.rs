@@ -82,7 +82,7 @@ fn within(limit: Duration, condition: impl Fn() -> bool) -> bool {
 }
 
 /// One at a time, since each test looks at everything that is left on the engine.
-static TURN: Mutex<()> = Mutex::new(());
+pub(crate) static TURN: Mutex<()> = Mutex::new(());
 
 #[test]
 fn every_promise_holds_under_every_fault_three_times() {
@@ -114,13 +114,13 @@ fn a_stack_that_is_not_hardened_is_a_finding_at_its_service() {
 }
 
 /// A checkout of its own with the tools of this one.
-struct Clone {
+pub(crate) struct Clone {
     _folder: tempfile::TempDir,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 impl Clone {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weakened");
         assert!(program("git").args(["clone", "--quiet"]).arg(root()).arg(&path).status().unwrap().success());
@@ -174,7 +174,7 @@ fn runs_meet_neither_each_other_nor_leave_anything_whatever_ends_them() {
 }
 
 /// Removes a kept stack also when the test that kept it fails.
-struct CleanUp<'a>(&'a Path);
+pub(crate) struct CleanUp<'a>(pub(crate) &'a Path);
 
 impl Drop for CleanUp<'_> {
     fn drop(&mut self) {
