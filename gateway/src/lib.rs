@@ -13,7 +13,7 @@
 //! |---|---|
 //! | 400 | the target is not a plain path: absolute-form, `*`, dot segments, `//`, `;`, a character outside RFC 3986 `pchar`, a bad percent-encoding, or an encoded slash, backslash, percent sign, `;`, `?`, `#` or control character |
 //! | 400 | no host (HTTP/1.1), two hosts, a malformed host, on every path; a message that can be read in more than one way; a fragment in the target |
-//! | 404 | the first segment is not exactly `users`, `products` or `orders`, and the path is none of the gateway's own |
+//! | 404 | the first segment is not exactly that of a route, and the path is none of the gateway's own |
 //! | 405 | `/healthz`, `/readyz`, `/version`, `/openapi.json`, `/problems` and what is below it, with another method than GET and HEAD |
 //! | 408 | the client did not send its body within `REQUEST_TIMEOUT`, or nothing of it for `STALL_TIMEOUT`; part of a head came, but not all of it within `HEADER_READ_TIMEOUT` |
 //! | 413, 414, 431 | the body, the target (4096 bytes), the head is too large |

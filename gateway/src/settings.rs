@@ -13,7 +13,7 @@ use crate::target::Upstream;
 /// What the gateway reads from its environment, beside what every service reads.
 #[derive(Debug)]
 pub struct Settings {
-    /// `USER_URL`, `PRODUCT_URL`, `ORDER_URL`.
+    /// `USER_URL` and its like: where the service behind each route is.
     pub upstreams: Upstreams,
     /// `UPSTREAM_*`.
     pub exchange: ExchangeLimits,

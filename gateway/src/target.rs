@@ -21,8 +21,8 @@ pub enum Upstream {
 }
 
 /// The first segment of a path names the upstream. Case matters, as it does to the services.
-const ROUTES: [(&str, Upstream); 3] =
-    [("users", Upstream::User), ("products", Upstream::Product), ("orders", Upstream::Order)];
+const ROUTES: &[(&str, Upstream)] =
+    &[("users", Upstream::User), ("products", Upstream::Product), ("orders", Upstream::Order)];
 
 impl Upstream {
     /// The name that logs use; clients are never told it.

@@ -11,6 +11,7 @@ mod compose_e2e;
 mod face;
 mod kubernetes_e2e;
 mod linters;
+mod new_service;
 mod panics;
 mod publish;
 mod push;
@@ -68,6 +69,7 @@ enum Command {
     Ps(up::Ps),
     Logs(up::Logs),
     Restart(up::Restart),
+    NewService(new_service::NewService),
     Bench(bench::Bench),
     Clean(clean::Clean),
     Completions(completions::Completions),
@@ -100,6 +102,7 @@ impl Command {
             Self::Ps(command) => command.run(context, outcome),
             Self::Logs(command) => command.run(context, outcome),
             Self::Restart(command) => command.run(context, outcome),
+            Self::NewService(command) => command.run(context, outcome),
             Self::Bench(command) => command.run(context, outcome),
             Self::Clean(command) => command.run(context, outcome),
             Self::Completions(_) | Self::Man(_) => self.about_itself(),

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use xtask_workspace::Project;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
@@ -13,8 +15,12 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-const DOCKERFILES: [&str; 4] =
-    ["services/user/Dockerfile", "services/product/Dockerfile", "services/order/Dockerfile", "gateway/Dockerfile"];
+/// Those of the image packages, which no list names.
+fn dockerfiles() -> Vec<String> {
+    let project = Project::load(env!("CARGO_MANIFEST_DIR")).unwrap();
+    assert!(project.images.len() >= 4, "{:?}", project.images);
+    project.images.iter().map(|image| image.folder.join("Dockerfile").into_string()).collect()
+}
 
 /// The part of a Dockerfile that BuildKit should run once for all images.
 fn shared_stages(dockerfile: &str) -> &str {
@@ -25,22 +31,23 @@ fn shared_stages(dockerfile: &str) -> &str {
 
 #[test]
 fn the_shared_stages_of_all_dockerfiles_are_the_same_to_the_letter() {
-    let first = read(DOCKERFILES[0]);
-    for path in &DOCKERFILES[1..] {
-        assert!(
-            shared_stages(&read(path)) == shared_stages(&first),
-            "{path} differs from {} before its build stage",
-            DOCKERFILES[0]
-        );
+    let paths = dockerfiles();
+    let first = read(&paths[0]);
+    for path in &paths[1..] {
+        let is_same = shared_stages(&read(path)) == shared_stages(&first);
+        assert!(is_same, "{path} differs from {} before its build stage", paths[0]);
     }
 }
 
 #[test]
 fn no_dockerfile_names_another_package_of_the_workspace() {
-    let packages = ["user", "product", "order", "gateway"].map(|name| format!("mini-{name}"));
-    for path in DOCKERFILES {
-        let text = read(path);
-        let named: Vec<_> = packages.iter().filter(|package| text.contains(package.as_str())).collect();
+    let project = Project::load(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let packages: Vec<_> = project.images.iter().map(|image| image.package.as_str()).collect();
+    for path in dockerfiles() {
+        let text = read(&path);
+        let is_word = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+        let named: Vec<_> =
+            packages.iter().filter(|package| text.split(is_word).any(|word| word == **package)).collect();
         assert_eq!(named.len(), 1, "{path} names {named:?}");
     }
 }
@@ -84,8 +91,8 @@ fn the_effect_of_every_limit_is_documented() {
 
 #[test]
 fn no_cache_mount_holds_compiled_code() {
-    for path in DOCKERFILES {
-        for mount in read(path).split("--mount=").skip(1).filter(|mount| mount.starts_with("type=cache")) {
+    for path in dockerfiles() {
+        for mount in read(&path).split("--mount=").skip(1).filter(|mount| mount.starts_with("type=cache")) {
             let mount = mount.split_whitespace().next().unwrap();
             assert_eq!(mount, "type=cache,id=mini-cargo-home,target=/cargo", "{path}");
         }
@@ -94,8 +101,8 @@ fn no_cache_mount_holds_compiled_code() {
 
 #[test]
 fn dockerfiles_need_no_frontend_from_a_registry_and_no_shell_in_the_image() {
-    for path in DOCKERFILES {
-        let text = read(path);
+    for path in dockerfiles() {
+        let text = read(&path);
         assert!(!text.contains("# syntax"), "{path}: a syntax line is fetched from a registry");
         let runtime = &text[text.find("FROM scratch AS runtime").unwrap()..];
         for line in runtime.lines().filter(|line| line.starts_with("ENTRYPOINT") || line.starts_with("HEALTHCHECK")) {
@@ -110,7 +117,11 @@ fn dockerfiles_need_no_frontend_from_a_registry_and_no_shell_in_the_image() {
 fn compose_probes_over_tcp_and_without_a_shell() {
     let text = read("compose.yaml");
     let tests: Vec<_> = text.lines().filter(|line| line.contains("test: [")).collect();
-    assert_eq!(tests.len(), 7, "{tests:?}");
+    let services = text.split("\nservices:\n").nth(1).unwrap().split("\nnetworks:\n").next().unwrap();
+    let services =
+        services.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   ") && line.ends_with(':'));
+    assert_eq!(tests.len(), services.count(), "each service is probed: {tests:?}");
+    assert!(tests.len() >= 7, "{tests:?}");
     for line in tests {
         assert!(line.contains("test: [CMD, "), "{line}");
         assert!(!line.contains("pg_isready") || line.contains("-h, 127.0.0.1"), "{line}");

@@ -9,6 +9,7 @@ mod cluster;
 mod daily;
 mod e2e;
 mod general;
+mod new_service;
 mod outcome;
 mod push;
 mod scan;

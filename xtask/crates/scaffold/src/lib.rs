@@ -1,0 +1,10 @@
+//! What a new service has to have: planned from templates as a plain value, then written whole or not at all.
+
+mod names;
+mod plan;
+mod template;
+mod write;
+
+pub use self::names::Names;
+pub use self::plan::{Change, Plan};
+pub use self::write::Written;
