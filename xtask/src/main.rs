@@ -2,6 +2,7 @@
 //!
 //! One module per subcommand; each wires the crates of the engine to the command line. docs/architecture.md is the map.
 
+mod adopt;
 mod audit_env;
 mod bench;
 mod build_images;
@@ -70,6 +71,7 @@ enum Command {
     Logs(up::Logs),
     Restart(up::Restart),
     NewService(new_service::NewService),
+    Adopt(adopt::Adopt),
     Bench(bench::Bench),
     Clean(clean::Clean),
     Completions(completions::Completions),
@@ -102,6 +104,7 @@ impl Command {
             Self::Ps(command) => command.run(context, outcome),
             Self::Logs(command) => command.run(context, outcome),
             Self::Restart(command) => command.run(context, outcome),
+            Self::Adopt(command) => command.run(context, outcome),
             Self::NewService(command) => command.run(context, outcome),
             Self::Bench(command) => command.run(context, outcome),
             Self::Clean(command) => command.run(context, outcome),

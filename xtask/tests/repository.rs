@@ -39,6 +39,32 @@ fn the_shared_stages_of_all_dockerfiles_are_the_same_to_the_letter() {
     }
 }
 
+/// What `adopt` offers is what the services have.
+#[test]
+fn the_template_of_a_dockerfile_is_that_of_the_services() {
+    let model = read("services/product/Dockerfile");
+    let words = [
+        ("mini-product", "__package__"),
+        ("MINI_PRODUCT", "__PACKAGE__"),
+        ("services/product", "__folder__"),
+        ("The catalogue of the mini shop", "__description__"),
+    ];
+    let template = words.into_iter().fold(model, |text, (word, mark)| text.replace(word, mark));
+    if update_templates() {
+        std::fs::write(root().join("xtask/templates/Dockerfile.txt"), &template).unwrap();
+    }
+    let next = "next: UPDATE_TEMPLATES=1 cargo test --package xtask --test repository";
+    assert!(
+        read("xtask/templates/Dockerfile.txt") == template,
+        "xtask/templates/Dockerfile.txt is not up to date; {next}"
+    );
+}
+
+#[expect(clippy::disallowed_methods, reason = "UPDATE_TEMPLATES is for this test alone")]
+fn update_templates() -> bool {
+    std::env::var_os("UPDATE_TEMPLATES").is_some()
+}
+
 #[test]
 fn no_dockerfile_names_another_package_of_the_workspace() {
     let project = Project::load(env!("CARGO_MANIFEST_DIR")).unwrap();

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use xshell::{Shell, cmd};
 use xtask_engine::{Inspected, OneShot, Ready, inspect};
 use xtask_image_build::BuiltImage;
-use xtask_outcome::Outcome;
+use xtask_outcome::{Outcome, Stop};
 use xtask_workspace::Context;
 
 /// A program that only prints must end long before this.
@@ -54,7 +54,21 @@ pub(super) fn without_building(context: &Context, ready: &Ready, outcome: &mut O
         let (name, package) = (image.name().to_owned(), image.package.clone());
         let tag = tag(&package);
         let mut one = Audited { name, package, id: String::new(), config: Value::Null, contract: None };
-        let origin = match known.remove(&tag).flatten() {
+        let inspected = known.remove(&tag).flatten();
+        if let Some(file) = &image.contract {
+            let given = std::fs::read_to_string(context.project.root.join(file)).map_err(|error| error.to_string());
+            let given = given.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
+            let stop = |why| Stop::Repository(format!("the contract of {}, {file}, cannot be read: {why}", one.name));
+            one.contract = Some(given.map_err(stop)?);
+            origins.insert(one.name.clone(), file.as_str().into());
+            if let Some(inspected) = inspected {
+                one.id = inspected.id;
+                one.config = inspected.config;
+            }
+            audited.push(one);
+            continue;
+        }
+        let origin = match inspected {
             Some(inspected) => of_image(context, ready, &tag, inspected, &mut one),
             None => of_host(context, &mut one),
         };

@@ -4,7 +4,7 @@
 use std::thread::{self, ScopedJoinHandle};
 
 use anyhow::{Result, anyhow};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use xshell::{Shell, cmd};
@@ -199,6 +199,18 @@ impl<'a> Images<'a> {
     }
 }
 
+/// The contract of a program that does not print one, from the file that its manifest names.
+///
+/// # Errors
+/// What is wrong with the file.
+pub(crate) fn given(file: &Utf8Path) -> Result<ProgramFacts, Objection> {
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string());
+    let read = text.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
+    read.map(|contract| ProgramFacts { version_line: String::new(), contract }).map_err(|why| {
+        Objection::new("image-interface", "program", format!("its contract {file} cannot be read: {why}"))
+    })
+}
+
 /// What a thread found.
 pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().unwrap_or_else(|_| Err(anyhow!("a thread that looked at an image panicked")))
@@ -215,7 +227,8 @@ pub(crate) fn interface_next_step() -> String {
 pub(crate) fn other_program(plan: &ImagePlan, program: &ProgramFacts) -> Option<Objection> {
     let expected = format!("({})", plan.revision.id);
     let said = &program.version_line;
-    if !said.starts_with(&plan.package) || !said.contains(&expected) {
+    // One whose contract is a file says nothing of itself; its label is held to the plan.
+    if plan.contract.is_none() && (!said.starts_with(&plan.package) || !said.contains(&expected)) {
         let message = format!(
             "it holds another program than was built: it says `{said}`, expected revision {}",
             plan.revision.id
@@ -240,6 +253,7 @@ mod tests {
             name: "user".into(),
             package: "mini-user".into(),
             tag: "mini-user:local".into(),
+            contract: None,
             dockerfile: "services/user/Dockerfile".into(),
             revision: Revision { id: "new".into(), created: String::new(), epoch: 0 },
             version: "0.1.0".into(),
@@ -253,5 +267,8 @@ mod tests {
         assert_eq!(other_program(&plan, &says("mini-user 0.1.0 (new)", "mini-user")), None);
         assert!(other_program(&plan, &says("", "mini-user")).is_some());
         assert!(other_program(&plan, &says("mini-user 0.1.0 (new)", "mini-order")).is_some());
+        let given = ImagePlan { contract: Some("contract.json".into()), ..plan };
+        assert_eq!(other_program(&given, &says("", "mini-user")), None);
+        assert!(other_program(&given, &says("", "mini-order")).is_some());
     }
 }

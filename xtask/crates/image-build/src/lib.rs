@@ -160,6 +160,10 @@ impl Build {
         let judged: Vec<_> = built.iter().filter(|image| image.strategy != Strategy::Dev).cloned().collect();
         conformance::judge(&context.project, &judged, objected, before, outcome)?;
         outcome.checked("images proved", judged.len());
+        for image in context.project.select(&self.names)?.into_iter().filter(|image| image.contract.is_some()) {
+            let why = "its contract is a file, so its program is not asked; the image's label is held to the revision";
+            outcome.unchecked(format!("that the program in {} is the one that was built", image.name()), why);
+        }
         if matches!(self.strategy, Choice::AsBuilt { .. }) {
             outcome.note(format!("images: {}", origins(&built)));
         }
@@ -305,6 +309,7 @@ impl Build {
                 name: image.name().to_owned(),
                 package: image.package.clone(),
                 tag: image.tag(),
+                contract: image.contract.as_ref().map(|file| project.root.join(file)),
                 dockerfile: project.out().join("context").join(&image.folder).join("Dockerfile"),
                 revision: git.revision(project, &context.runner, image)?,
                 version: image.version.clone(),
@@ -454,7 +459,13 @@ fn prove(
 
 fn seen(images: &Images<'_>, image: &ImagePlan, id: &str, objections: &mut Vec<Objection>) -> Result<ImageFacts> {
     let mut facts = images.facts(&image.package, id)?;
-    if facts.program.is_none() && !conformance::cannot_start(&facts) {
+    if let Some(file) = &image.contract {
+        // Read each time, and not kept with the image: it is no part of it.
+        match image::given(file) {
+            Ok(program) => facts.program = Some(program),
+            Err(objection) => objections.push(objection),
+        }
+    } else if facts.program.is_none() && !conformance::cannot_start(&facts) {
         match images.program(&image.package, id)? {
             Ok(program) => {
                 facts.program = Some(program);

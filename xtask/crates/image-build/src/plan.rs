@@ -69,6 +69,8 @@ pub(crate) struct ImagePlan {
     pub(crate) package: String,
     /// `shop-cart:local`.
     pub(crate) tag: String,
+    /// The file with its contract, for a program that does not print one.
+    pub(crate) contract: Option<Utf8PathBuf>,
     pub(crate) dockerfile: Utf8PathBuf,
     pub(crate) revision: Revision,
     /// The version of its package.
@@ -202,6 +204,7 @@ pub(super) mod tests {
                 name: "user".into(),
                 package: "mini-user".into(),
                 tag: "mini-user:local".into(),
+                contract: None,
                 dockerfile: "/a b/shop/services/user/Dockerfile".into(),
                 revision: Revision {
                     id: "abc-dirty".into(),

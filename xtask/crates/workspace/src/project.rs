@@ -31,6 +31,8 @@ pub struct ImagePackage {
     pub repository: Option<String>,
     /// Further files and folders that it is compiled from, relative to its own: `inputs` of `[package.metadata.image]`.
     pub more_inputs: Vec<Utf8PathBuf>,
+    /// The file with its contract, relative to the root, for a program that does not print one: `contract` of that table.
+    pub contract: Option<Utf8PathBuf>,
     /// The folders of the workspace packages that are compiled into it, itself included, relative to the root.
     pub compiled_folders: BTreeSet<Utf8PathBuf>,
     /// Dependencies that only this machine has, as paths outside the workspace or `file://` addresses of git repositories: no image
@@ -201,6 +203,7 @@ fn test_features(package: &Package) -> Vec<String> {
 #[serde(deny_unknown_fields, default)]
 struct ImageSettings {
     inputs: Vec<Utf8PathBuf>,
+    contract: Option<Utf8PathBuf>,
 }
 
 fn folder(root: &Utf8Path, package: &Package) -> Result<Utf8PathBuf> {
@@ -229,6 +232,7 @@ fn image_package(
         description: package.description.clone().unwrap_or_default(),
         repository: package.repository.clone(),
         more_inputs: settings.inputs,
+        contract: settings.contract.map(|file| folder(root, package).map(|own| own.join(file))).transpose()?,
         compiled_folders: compiled.into_iter().map(|p| folder(root, p)).collect::<Result<_>>()?,
         outside,
     })
