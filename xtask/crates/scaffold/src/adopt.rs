@@ -111,9 +111,14 @@ impl List<'_> {
     fn images(&mut self) -> Result<()> {
         for image in &self.project.images {
             let file = image.folder.join("Dockerfile");
-            if self.read(&file)?.is_none() {
-                let text = self.dockerfile(image)?;
-                self.add(file, format!("{} is an image and has no Dockerfile", image.package), text, PROGRAM);
+            let own = self.read(&file)?;
+            let missing = match &own {
+                None => Some("is not there".to_owned()),
+                Some(text) => unmet(text),
+            };
+            if let Some(missing) = missing {
+                let message = format!("the Dockerfile of {} {missing}; one that does is offered", image.package);
+                self.add(file, message, self.dockerfile(image)?, WORKSPACE);
             }
             if let Some(file) = &image.contract
                 && self.read(file)?.is_none()
@@ -274,6 +279,24 @@ impl List<'_> {
         }
         Ok(())
     }
+}
+
+/// What a Dockerfile of somebody's own does not do. Whether its image holds a static program, the build itself finds out.
+fn unmet(dockerfile: &str) -> Option<String> {
+    let arguments = ["IMAGE_REVISION", "IMAGE_CREATED", "IMAGE_VERSION"].into_iter();
+    let mut unmet: Vec<_> =
+        arguments.filter(|name| !dockerfile.contains(*name)).map(|name| format!("takes no {name}")).collect();
+    if !dockerfile.contains("cargo auditable") {
+        unmet.push("does not build with `cargo auditable`".to_owned());
+    }
+    if !dockerfile.contains("HEALTHCHECK") {
+        unmet.push("has no HEALTHCHECK".to_owned());
+    }
+    if dockerfile.lines().rfind(|line| line.starts_with("FROM ")).is_some_and(|line| !line.starts_with("FROM scratch"))
+    {
+        unmet.push("ends in an image that is not `scratch`".to_owned());
+    }
+    (!unmet.is_empty()).then(|| unmet.join(", "))
 }
 
 /// The services of a Compose file, by how such files are written: the keys below `services:`. Compose itself reads it before anything starts.
