@@ -147,6 +147,14 @@ impl<'a> Stack<'a> {
         Prober { runner: &self.context.runner, docker: &self.ready.docker }
     }
 
+    /// The last line of a container's log, with its time; empty when it has said nothing.
+    pub(crate) fn last_line(&self, container: &ContainerState) -> Result<String> {
+        let (docker, id) = (&self.ready.docker.program, &container.id);
+        let log = cmd!(self.shell, "{docker} logs --timestamps --tail 1 {id}");
+        let captured = self.context.runner.capture(log, QUERY_LIMIT_SECONDS)?;
+        Ok([captured.stdout.trim(), captured.stderr.trim()].concat())
+    }
+
     /// Stops a service as a deployment does and starts it again.
     pub(crate) fn restart(&self, service: &str) -> Result<()> {
         let timeout = STOP_TIMEOUT_SECONDS.to_string();

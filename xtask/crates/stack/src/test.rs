@@ -1,5 +1,6 @@
 //! The test of the stack: up on the images that were just built, its hardening, the journey, figures, faults, and always down.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 
@@ -7,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use xtask_engine::Ready;
 use xtask_image_build::BuiltImage;
-use xtask_outcome::{Outcome, Stop};
+use xtask_outcome::{Finding, Outcome, Place, Stop};
 use xtask_workspace::Context;
 
 use crate::client::Client;
@@ -162,8 +163,13 @@ fn up(stack: &Stack<'_>, images: &[BuiltImage], outcome: &mut Outcome) -> Result
 }
 
 fn journey(bench: &Bench<'_>, outcome: &mut Outcome) -> Result<Vec<Value>> {
-    let Bench { stack, client, run, .. } = bench;
+    let Bench { stack, client, run, images, .. } = bench;
+    let before = last_lines(stack, images)?;
     let steps = client.journey(stack.context, &stack.entrance_url()?, Some(&run.env_file()))?;
+    if let Some(policy) = &stack.context.project.stack.client {
+        outcome.findings.extend(not_walked(&policy.passes_by, &before, &last_lines(stack, images)?));
+        outcome.checked("services that the journey has to reach", before.len());
+    }
     // A service that fell over during the journey and came back is still a failure.
     for container in stack.state()? {
         if let readiness::Verdict::Failed(why) | readiness::Verdict::Unhealthy(why) = readiness::judge(&container) {
@@ -173,6 +179,29 @@ fn journey(bench: &Bench<'_>, outcome: &mut Outcome) -> Result<Vec<Value>> {
     outcome.checked("requests sent", steps.len());
     outcome.evidence("steps", steps.clone());
     Ok(steps)
+}
+
+/// The last line, with its time, of the log of each service that is built here.
+fn last_lines(stack: &Stack<'_>, images: &[BuiltImage]) -> Result<BTreeMap<String, String>> {
+    let is_own = |container: &&ContainerState| images.iter().any(|image| image.name == container.service);
+    let containers = stack.state()?;
+    containers.iter().filter(is_own).map(|one| Ok((one.service.clone(), stack.last_line(one)?))).collect()
+}
+
+/// The services that said nothing while the journey went on: nothing of it came to them. One that never says a word cannot be told.
+fn not_walked(
+    passes_by: &[String],
+    before: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+) -> Vec<Finding> {
+    let silent = before.iter().filter(|(service, line)| !line.is_empty() && after.get(*service) == Some(*line));
+    let finding = |service: &String| Finding {
+        rule: "service-not-walked",
+        place: Place::new(format!("journey past {service}")),
+        message: format!("the journey sends nothing to {service}: it has no route, or the journey has no step for it"),
+        next_step: "give it a route and the journey a step, or name it in `passes-by` of policy/stack.toml".to_owned(),
+    };
+    silent.map(|(service, _)| service).filter(|service| !passes_by.contains(service)).map(finding).collect()
 }
 
 /// All logs into a file; that this fails is said, and is no failure of the stack.
@@ -211,6 +240,24 @@ fn check_identities(file: &str, containers: &[ContainerState], images: &[BuiltIm
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_that_the_journey_does_not_reach_is_found() {
+        let lines = |lines: [&str; 3]| {
+            ["cart", "mailer", "mute"]
+                .map(str::to_owned)
+                .into_iter()
+                .zip(lines.map(str::to_owned))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let before = lines(["10:00 listening", "10:00 listening", ""]);
+        let found = |passes_by: &[String], after| {
+            not_walked(passes_by, &before, &lines(after)).into_iter().map(|one| one.place.name).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[], ["10:01 request", "10:00 listening", ""]), ["journey past mailer"]);
+        assert_eq!(found(&["mailer".to_owned()], ["10:01 request", "10:00 listening", ""]), [""; 0]);
+        assert_eq!(found(&[], ["10:01 request", "10:01 request", ""]), [""; 0]);
+    }
     use xtask_image_build::{ImageFacts, ProgramFacts, Strategy};
 
     fn built() -> BuiltImage {

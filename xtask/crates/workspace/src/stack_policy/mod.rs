@@ -84,6 +84,9 @@ pub struct Client {
     pub journey: Vec<String>,
     /// The arguments of the part of it that changes nothing, and needs no secret.
     pub read_only: Vec<String>,
+    /// The services that the journey sends nothing to, and does not have to.
+    #[serde(default)]
+    pub passes_by: Vec<String>,
 }
 
 impl StackPolicy {
