@@ -146,6 +146,7 @@ impl Gateway {
         let trace = TraceContext::from_headers(request.headers());
         let mut log =
             AccessLog::begin(request.method(), request.uri().path(), &request_id, &trace, peer.to_canonical());
+        let is_chunked = request.body().size_hint().exact().is_none();
         let mut response = match self.own_answer(&request, &request_id).await {
             Some(response) => response,
             None => match self.forward(request, &request_id, &trace, deadline, &mut log).await {
@@ -153,6 +154,10 @@ impl Gateway {
                 Err(refusal) => refuse(refusal, &request_id),
             },
         };
+        // Nobody saw how the body ended, and after a bare LF hyper takes the next request for trailers.
+        if is_chunked && matches!(response.body(), ResponseBody::Own(_)) {
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
         response.headers_mut().insert(REQUEST_ID, request_id.header_value());
         log.status = Some(response.status());
         if self.shared.is_measured {

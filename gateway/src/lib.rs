@@ -35,7 +35,8 @@
 //! and the connection ends after the answer (RFC 9112 section 6.3). Only GET and HEAD without a body are sent a second
 //! time, once, when an open connection was lost before the response began. A client that closes its sending side gets its
 //! answer. One that has left looks the same, so what it asked for is carried on to its end, within the usual limits. After
-//! a chunked body with trailers the connection ends: hyper cannot tell for sure where trailers end.
+//! a chunked body with trailers the connection ends, and after one that the gateway did not pass on: hyper cannot tell for
+//! sure where trailers end.
 
 pub mod access_log;
 pub mod admission;

@@ -162,6 +162,27 @@ fn a_chunked_body_ends_with_an_empty_line_and_nothing_else() {
     assert_eq!(upstream.so_far(), Vec::<String>::new(), "what followed was taken for a request");
 }
 
+/// Case R08, where the gateway answers by itself and reads no body.
+#[test]
+fn a_chunked_body_that_nobody_reads_is_the_last_thing_on_its_connection() {
+    let gateway = Launch::before_nobody().start();
+    let next = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (path, status) in [("/nowhere", 404), ("/openapi.json", 405), ("/healthz", 405)] {
+        for end in ["0\r\n\r\n", "0\r\n\n", "0\r\nX: 1\r\n\r\n", "0\r\nX: 1\r\n\n"] {
+            let mut client = gateway.client();
+            let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+            client.send(format!("{head}3\r\nabc\r\n{end}{next}"));
+            let response = client.receive();
+            assert_eq!((response.status, response.one("connection")), (status, "close"), "{path} {end:?}");
+            assert!(client.is_closed(), "{path} {end:?}");
+        }
+        // The control: with a length, the connection goes on.
+        let mut client = gateway.client();
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc{next}"));
+        assert_eq!((client.receive().status, client.receive().status), (status, 200), "{path}");
+    }
+}
+
 /// Case R09.
 #[test]
 fn a_foreign_program_on_the_port_is_unhealthy() {
