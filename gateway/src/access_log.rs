@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use http::{Method, StatusCode};
+use http::uri::PathAndQuery;
+use http::{Method, Request, StatusCode};
 use mini_kit::health;
+use mini_kit::logs;
 use mini_kit::request_id::RequestId;
 use mini_kit::trace_context::TraceContext;
+use mini_kit::types::LogLevel;
 
 /// What is shown of a path: paths may be long, and a log must not grow faster than the traffic that fills it.
 const PATH_LIMIT_BYTES: usize = 256;
@@ -17,9 +20,10 @@ const PATH_LIMIT_BYTES: usize = 256;
 pub struct AccessLog {
     begin: Instant,
     method: Method,
-    path: String,
+    target: Option<PathAndQuery>,
     request_id: RequestId,
-    trace_id: String,
+    /// The trace that the request belongs to.
+    pub trace: TraceContext,
     /// The client, once that has been worked out; until then the peer.
     pub client: IpAddr,
     /// The name of the upstream that the request was sent to.
@@ -30,25 +34,40 @@ pub struct AccessLog {
 
 impl AccessLog {
     /// Starts the clock.
-    pub fn begin(method: &Method, path: &str, request_id: &RequestId, trace: &TraceContext, peer: IpAddr) -> Self {
-        let path = path[..path.floor_char_boundary(PATH_LIMIT_BYTES)].to_owned();
-        let (method, request_id, trace_id) = (method.clone(), request_id.clone(), trace.trace_id().to_owned());
-        Self { begin: Instant::now(), method, path, request_id, trace_id, client: peer, upstream: None, status: None }
+    pub fn begin<B>(request: &Request<B>, request_id: &RequestId, peer: IpAddr) -> Self {
+        Self {
+            begin: Instant::now(),
+            method: request.method().clone(),
+            target: request.uri().path_and_query().cloned(),
+            request_id: request_id.clone(),
+            trace: TraceContext::from_headers(request.headers()),
+            client: peer,
+            upstream: None,
+            status: None,
+        }
     }
 }
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        let Self { method, path, request_id, trace_id, client, upstream, .. } = &*self;
-        let duration_ms = self.begin.elapsed().as_secs_f64() * 1000.0;
-        let status = self.status.map(|status| status.as_u16());
+        let path = self.target.as_ref().map_or("", PathAndQuery::path);
         // Probes come every few seconds, so they are only worth a line when they fail.
-        if health::PATHS.contains(&path.as_str()) && status == Some(200) {
-            tracing::debug!(%method, path, status, duration_ms, %request_id, trace_id, %client, "request");
-        } else if status.is_some() {
-            tracing::info!(%method, path, status, duration_ms, %request_id, trace_id, %client, upstream, "request");
-        } else {
-            tracing::info!(%method, path, duration_ms, %request_id, trace_id, %client, upstream, "request left by its client");
-        }
+        let is_good_probe = health::PATHS.contains(&path) && self.status == Some(StatusCode::OK);
+        let level = if is_good_probe { LogLevel::Debug } else { LogLevel::Info };
+        let message = if self.status.is_some() { "request" } else { "request left by its client" };
+        logs::write(level, module_path!(), message, |line| {
+            line.text("method", self.method.as_str());
+            line.text("path", &path[..path.floor_char_boundary(PATH_LIMIT_BYTES)]);
+            if let Some(status) = self.status {
+                line.number("status", status.as_u16().into());
+            }
+            line.milliseconds("duration_ms", self.begin.elapsed());
+            line.text("request_id", self.request_id.as_str());
+            line.text("trace_id", self.trace.trace_id());
+            line.plain("client", self.client);
+            if let Some(upstream) = self.upstream {
+                line.text("upstream", upstream);
+            }
+        });
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version, request};
+use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use mini_kit::Problem;
@@ -16,7 +16,6 @@ use mini_kit::health::{self, Health};
 use mini_kit::metrics::{Registry, Route};
 use mini_kit::request_id::{REQUEST_ID, RequestId};
 use mini_kit::server::{InFlight, Peer};
-use mini_kit::trace_context::TraceContext;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -30,6 +29,7 @@ use crate::documents;
 use crate::headers;
 use crate::host;
 use crate::origin::Origin;
+use crate::pool::Lease;
 use crate::rate_limit::ClientLimiter;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
@@ -143,13 +143,11 @@ impl Gateway {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, request_id: RequestId) -> Response<ResponseBody> {
         let deadline = Instant::now() + self.shared.request_timeout;
         let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0; 4]), |peer| peer.0.ip());
-        let trace = TraceContext::from_headers(request.headers());
-        let mut log =
-            AccessLog::begin(request.method(), request.uri().path(), &request_id, &trace, peer.to_canonical());
+        let mut log = AccessLog::begin(&request, &request_id, peer.to_canonical());
         let is_chunked = request.body().size_hint().exact().is_none();
         let mut response = match self.own_answer(&request, &request_id).await {
             Some(response) => response,
-            None => match self.forward(request, &request_id, &trace, deadline, &mut log).await {
+            None => match self.forward(request, &request_id, deadline, &mut log).await {
                 Ok(response) => response,
                 Err(refusal) => refuse(refusal, &request_id),
             },
@@ -189,7 +187,6 @@ impl Gateway {
         &self,
         request: Request<Incoming>,
         request_id: &RequestId,
-        trace: &TraceContext,
         deadline: Instant,
         log: &mut AccessLog,
     ) -> Result<Response<ResponseBody>, Refusal> {
@@ -216,14 +213,15 @@ impl Gateway {
         let _slot = slots.take(upstream)?;
 
         let mut outbound = outbound(head, body, &admission, &origin, request_id, settings);
-        trace.write(outbound.headers_mut());
+        log.trace.write(outbound.headers_mut());
         let head_deadline = deadline.min(Instant::now() + settings.exchange.timeout);
-        match upstream::exchange(&self.pool, outbound, head_deadline).await {
-            Ok(response) => Ok(inbound(response, &upload, deadline)),
+        let destination = (upstream, settings.upstreams.address(upstream));
+        match upstream::exchange(&self.pool, destination, outbound, head_deadline).await {
+            Ok((response, lease)) => Ok(inbound(response, lease, &upload, deadline)),
             Err(upstream::Failure { refusal, cause }) => {
                 self.shared.failures.count(upstream, refusal);
                 let upstream = upstream.name();
-                let trace_id = trace.trace_id();
+                let trace_id = log.trace.trace_id();
                 tracing::warn!(upstream, request_id = request_id.as_str(), trace_id, cause, "an exchange failed");
                 Err(refusal)
             }
@@ -260,14 +258,19 @@ fn outbound(
     let mut request = Request::new(body);
     *request.method_mut() = head.method;
     if let Some(path_and_query) = head.uri.path_and_query() {
-        *request.uri_mut() = address.uri(path_and_query.clone());
+        *request.uri_mut() = Uri::from(path_and_query.clone());
     }
     *request.headers_mut() = headers;
     request
 }
 
 /// The response as the client gets it. The upstream's connection is no concern of the client's, nor its HTTP version.
-fn inbound(response: Response<Incoming>, upload: &Upload, deadline: Instant) -> Response<ResponseBody> {
+fn inbound(
+    response: Response<Incoming>,
+    lease: Lease<RequestBody>,
+    upload: &Upload,
+    deadline: Instant,
+) -> Response<ResponseBody> {
     let (mut head, body) = response.into_parts();
     headers::remove_hop_by_hop(&mut head.headers);
     if !upload.ends_plainly() {
@@ -275,5 +278,5 @@ fn inbound(response: Response<Incoming>, upload: &Upload, deadline: Instant) -> 
     }
     head.version = Version::HTTP_11;
     head.extensions = http::Extensions::default();
-    Response::from_parts(head, ResponseBody::upstream(body, deadline))
+    Response::from_parts(head, ResponseBody::upstream(body, lease, deadline))
 }

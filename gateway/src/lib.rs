@@ -2,8 +2,8 @@
 //!
 //! A request comes in ([`gateway`]), is judged by its head ([`admission`]: [`target`], [`host`], [`rate_limit`]), loses
 //! what may not cross ([`headers`]), learns where it came from ([`origin`], [`forwarded`]), is exchanged with one service
-//! ([`upstream`], whose answers [`framing`] checks) while its bodies stream through ([`body`]), or is answered by the gateway itself ([`refusal`],
-//! [`documents`]).
+//! ([`upstream`] on a connection of the [`pool`], whose answers [`framing`] checks) while its bodies stream through ([`body`]), or is
+//! answered by the gateway itself ([`refusal`], [`documents`]).
 //!
 //! The gateway knows nobody: it passes `Authorization` on as it came, and the services verify tokens themselves.
 //!
@@ -48,6 +48,7 @@ pub mod gateway;
 pub mod headers;
 pub mod host;
 pub mod origin;
+pub mod pool;
 pub mod rate_limit;
 pub mod refusal;
 pub mod settings;

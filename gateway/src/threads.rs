@@ -25,7 +25,7 @@ use crate::body::ResponseBody;
 use crate::gateway::{Gateway, Shared, Slots, UpstreamFailures};
 use crate::rate_limit::ClientLimiter;
 use crate::settings::Settings;
-use crate::upstream;
+use crate::upstream::Pool;
 
 /// Serves until told to stop.
 ///
@@ -147,7 +147,7 @@ impl Worker {
         let listener = runtime
             .block_on(async { server::listen(address, true) })
             .map_err(|error| Failure::caused(format!("cannot listen on {address}"), error))?;
-        let pool = upstream::pool(&shared.settings.exchange);
+        let pool = Pool::new(&shared.settings.exchange);
         let gateway = Arc::new(Gateway { shared: Arc::clone(shared), health: health.clone(), pool });
         Ok(Self { runtime, listener, gateway, terms: terms.clone(), shutdown: shutdown.clone() })
     }

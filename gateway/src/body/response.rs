@@ -11,6 +11,8 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::BodyError;
+use super::RequestBody;
+use crate::pool::Lease;
 
 /// A response body: the gateway's own, or an upstream's.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub enum ResponseBody {
     Upstream {
         /// What comes from the upstream.
         incoming: Incoming,
+        /// The connection that it comes on, which is free for another request when this is dropped.
+        lease: Lease<RequestBody>,
         /// When the request as a whole has to be over.
         deadline: Instant,
         /// The timer for that moment; made only when the body is not there at once, which is rare.
@@ -30,8 +34,8 @@ pub enum ResponseBody {
 
 impl ResponseBody {
     /// Wraps an upstream's body that has to end by `deadline`.
-    pub fn upstream(incoming: Incoming, deadline: Instant) -> Self {
-        Self::Upstream { incoming, deadline, timer: None }
+    pub fn upstream(incoming: Incoming, lease: Lease<RequestBody>, deadline: Instant) -> Self {
+        Self::Upstream { incoming, lease, deadline, timer: None }
     }
 }
 
@@ -50,7 +54,7 @@ impl Body for ResponseBody {
             Self::Own(body) => {
                 return Pin::new(body).poll_frame(context).map_err(|never: Infallible| match never {});
             }
-            Self::Upstream { incoming, deadline, timer } => (incoming, *deadline, timer),
+            Self::Upstream { incoming, deadline, timer, .. } => (incoming, *deadline, timer),
         };
         loop {
             return match Pin::new(&mut *incoming).poll_frame(context) {

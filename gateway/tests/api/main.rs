@@ -13,6 +13,7 @@ mod headers;
 mod limits;
 mod observation;
 mod own_paths;
+mod pool;
 mod repeats;
 mod routing;
 mod shutdown;

@@ -1,5 +1,6 @@
 //! Logs: one JSON object a line on the standard output, times in UTC (RFC 3339).
 
+mod line;
 mod writer;
 
 use std::panic::PanicHookInfo;
@@ -11,6 +12,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 
+pub use self::line::{Line, write};
 use crate::types::LogLevel;
 
 /// The crates of this workspace, by the beginning of their names. The underscore keeps others out, such as `miniz_oxide`.
@@ -23,6 +25,7 @@ const OWN_CRATES: &str = "mini_";
 pub fn start(level: LogLevel) {
     if tracing::subscriber::set_global_default(subscriber(level, || writer::Writer)).is_ok() {
         writer::start();
+        line::start(level);
         std::panic::set_hook(Box::new(report_panic));
     }
 }

@@ -6,7 +6,6 @@
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::LazyLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -20,11 +19,14 @@ const LENGTH: usize = 55;
 /// The most of `tracestate` that is passed on; the standard asks for 512 at least.
 const STATE_LIMIT_BYTES: usize = 512;
 
+/// In place, so that it can be copied without asking for memory.
+type TraceId = [u8; 32];
+
 /// Where in a trace a request stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     /// 32 lower-case hexadecimal digits, not all zero.
-    trace_id: String,
+    trace_id: TraceId,
     /// 2 digits. Of them only the first bit is passed on: whether the caller records.
     is_sampled: bool,
     state: Option<HeaderValue>,
@@ -40,7 +42,7 @@ impl TraceContext {
             _ => None,
         };
         match parent {
-            Some((trace_id, is_sampled)) => Self { trace_id: trace_id.to_owned(), is_sampled, state: state(headers) },
+            Some((trace_id, is_sampled)) => Self { trace_id, is_sampled, state: state(headers) },
             // A state without its parent belongs to no trace.
             None => Self { trace_id: new_trace_id(), is_sampled: false, state: None },
         }
@@ -49,14 +51,16 @@ impl TraceContext {
     /// The id of the trace, 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> &str {
-        &self.trace_id
+        std::str::from_utf8(&self.trace_id).unwrap_or_default()
     }
 
     /// Writes the headers for the next program, with a new id for the step from here to there.
     pub fn write(&self, headers: &mut HeaderMap) {
-        let flags = u8::from(self.is_sampled);
-        let parent = format!("00-{}-{:016x}-{flags:02x}", self.trace_id, random().max(1));
-        headers.insert(TRACEPARENT, HeaderValue::try_from(parent).expect("digits and hyphens"));
+        let mut parent = *b"00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-00";
+        parent[3..35].copy_from_slice(&self.trace_id);
+        write_hexadecimal(&mut parent[36..52], random().max(1));
+        parent[LENGTH - 1] += u8::from(self.is_sampled);
+        headers.insert(TRACEPARENT, HeaderValue::from_bytes(&parent).expect("digits and hyphens"));
         match &self.state {
             Some(state) => headers.insert(TRACESTATE, state.clone()),
             None => headers.remove(TRACESTATE),
@@ -65,7 +69,7 @@ impl TraceContext {
 }
 
 /// The id of the trace and whether it is sampled. Versions to come may say more behind what is known.
-fn parse(text: &str) -> Option<(&str, bool)> {
+fn parse(text: &str) -> Option<(TraceId, bool)> {
     let (known, rest) = text.split_at_checked(LENGTH)?;
     let mut parts = known.split('-');
     let (version, trace_id, parent_id, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -82,6 +86,7 @@ fn parse(text: &str) -> Option<(&str, bool)> {
         .all(|(id, length)| is_hex(id, length) && id.bytes().any(|byte| byte != b'0'));
     let is_whole = is_known && has_ids && is_hex(flags, 2) && parts.next().is_none();
     let flags = u8::from_str_radix(flags, 16).ok()?;
+    let trace_id = trace_id.as_bytes().try_into().ok()?;
     is_whole.then_some((trace_id, flags & 1 == 1))
 }
 
@@ -97,19 +102,33 @@ fn state(headers: &HeaderMap) -> Option<HeaderValue> {
     is_short.then(|| HeaderValue::try_from(text).ok()).flatten()
 }
 
-fn new_trace_id() -> String {
-    format!("{:016x}{:016x}", random(), random().max(1))
+fn new_trace_id() -> TraceId {
+    let mut id = [0; 32];
+    write_hexadecimal(&mut id[..16], random());
+    write_hexadecimal(&mut id[16..], random().max(1));
+    id
+}
+
+/// The last digits of a number, as many as there is room for.
+fn write_hexadecimal(digits: &mut [u8], number: u64) {
+    let mut rest = number;
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[usize::from(rest.to_le_bytes()[0] & 15)];
+        rest >>= 4;
+    }
 }
 
 /// A number that nobody has had before and nobody can tell beforehand, without asking the system each time: in a static
 /// program that is a system call for every id. It is not for secrets.
+///
+/// Each thread has a keyed hash (SipHash) of its own, with a key from the system, and hashes 0, 1, 2 and so on.
 pub(crate) fn random() -> u64 {
-    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     thread_local! {
+        static KEY: RandomState = RandomState::new();
         static COUNT: Cell<u64> = const { Cell::new(0) };
     }
-    let count = COUNT.with(|count| count.replace(count.get().wrapping_add(1)));
-    KEY.hash_one((std::thread::current().id(), count))
+    let count = COUNT.replace(COUNT.get().wrapping_add(1));
+    KEY.with(|key| key.hash_one(count))
 }
 
 #[cfg(test)]

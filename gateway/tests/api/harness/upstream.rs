@@ -1,7 +1,7 @@
 //! An upstream whose every connection is in the hands of a test.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -136,6 +136,11 @@ impl Connection {
         let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{headers}\r\n", body.len()).into_bytes();
         bytes.extend_from_slice(body);
         self.write(bytes);
+    }
+
+    /// Closes the connection; the system of the other side knows when this returns.
+    pub(crate) fn close(&mut self) {
+        self.reader.get_ref().shutdown(Shutdown::Both).unwrap();
     }
 
     /// Waits until the gateway closes the connection.

@@ -46,6 +46,14 @@ impl HttpOrigin {
         &self.host
     }
 
+    /// The name or address, an IPv6 one without its brackets, and the port.
+    #[must_use]
+    pub fn host_and_port(&self) -> (&str, u16) {
+        let host = self.authority.host();
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        (host, self.authority.port_u16().unwrap_or(80))
+    }
+
     /// The URI of a path and query there.
     #[must_use]
     pub fn uri(&self, path_and_query: PathAndQuery) -> Uri {
