@@ -124,9 +124,12 @@ impl<B: Body + Send + 'static> Lease<B> {
     ///
     /// # Errors
     /// hyper's, and with it the request, if no byte of it was written.
-    pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+    pub fn send(
+        &mut self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
         let sender = self.sender.as_mut().expect("only dropping takes it away");
-        sender.try_send_request(request).await
+        sender.try_send_request(request)
     }
 }
 
