@@ -126,16 +126,24 @@ async fn login(
 ) -> Result<([(HeaderName, HeaderValue); 1], Json<TokenBody>), Problem> {
     let _turn = state.turns.wait(client).await.ok_or_else(too_many_at_once)?;
     let attempt = state.attempts.begin(&body.username, client).map_err(too_many_failures)?;
-    let user = match Username::new(&body.username) {
-        Ok(username) => store::find_by_username(&state.pool, &username).await?,
-        Err(_) => None,
+    let found = match Username::new(&body.username) {
+        Ok(username) => store::find_by_username(&state.pool, &username).await,
+        Err(_) => Ok(None),
+    };
+    let user = match found {
+        Ok(user) => user,
+        Err(error) => {
+            // A password that nobody looked at says nothing about who sent it: an outage of the database locks nobody out.
+            attempt.take_back();
+            return Err(error.into());
+        }
     };
     let stored = user.as_ref().map(|user| user.password_hash.clone());
     let is_right = state.hasher.verify(body.password, stored).await.map_err(Problem::internal)?;
     let Some(user) = user.filter(|_| is_right) else {
         return Err(Problem::new(Kind::WrongCredentials).header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE)));
     };
-    attempt.succeeded();
+    attempt.take_back();
     let expires_in = state.token_lifetime_seconds;
     let access_token = state.signer.issue(user.id, state.role_of(&user), now_unix_seconds(), expires_in);
     let no_store = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];

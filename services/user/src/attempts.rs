@@ -34,7 +34,7 @@ pub(crate) struct Attempts {
     hasher: RandomState,
 }
 
-/// One attempt, which counts as a failure unless [`Attempt::succeeded`] says otherwise.
+/// One attempt, which counts as a failure unless it is taken back.
 #[must_use]
 pub(crate) struct Attempt<'a> {
     attempts: &'a Attempts,
@@ -74,8 +74,8 @@ impl Attempts {
 }
 
 impl Attempt<'_> {
-    /// The password was right.
-    pub(crate) fn succeeded(self) {
+    /// No failure: the password was right, or nobody looked at it.
+    pub(crate) fn take_back(self) {
         self.attempts.accounts.take_back(&self.account);
         self.attempts.clients.take_back(&self.client);
     }
@@ -176,7 +176,7 @@ mod tests {
     fn a_success_does_not_count() {
         let attempts = attempts(2, 2);
         for _ in 0..100 {
-            attempts.begin("alice", client(1)).ok().unwrap().succeeded();
+            attempts.begin("alice", client(1)).ok().unwrap().take_back();
         }
         let _both =
             (attempts.begin("alice", client(1)).ok().unwrap(), attempts.begin("alice", client(1)).ok().unwrap());

@@ -53,6 +53,21 @@ async fn an_account_is_protected_from_many_clients_together_and_a_name_that_does
     }
 }
 
+/// Found by deleting the databases' pods on a cluster: everybody was refused for 45 s after the outage.
+#[sqlx::test(migrator = "mini_user::MIGRATOR")]
+async fn an_outage_of_the_database_locks_nobody_out(pool: PgPool) {
+    let service = Service::start_with(pool.clone(), &[("LOGIN_FAILURES_PER_CLIENT", "2")]).await.unwrap();
+    service.register("alice", PASSWORD).await;
+    let rename = async |statement: &'static str| sqlx::query(statement).execute(&pool).await.unwrap();
+    rename("ALTER TABLE users RENAME TO away").await;
+    for _ in 0..5 {
+        let status = service.login_from(ATTACKER, "alice", PASSWORD).await.status;
+        assert!(status.is_server_error(), "{status}");
+    }
+    rename("ALTER TABLE away RENAME TO users").await;
+    assert_eq!(service.login_from(ATTACKER, "alice", PASSWORD).await.status, StatusCode::OK);
+}
+
 #[sqlx::test(migrator = "mini_user::MIGRATOR")]
 async fn the_right_password_may_come_as_often_as_it_likes(pool: PgPool) {
     let service = Service::start_with(pool, &[("LOGIN_FAILURES_PER_CLIENT", "2")]).await.unwrap();
