@@ -7,6 +7,7 @@ mod url;
 
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio::time::Instant;
 
@@ -24,6 +25,13 @@ use mini_kit::types::Integer;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// The longest that a request waits for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a connection may have been unused and still be taken for alive; then it is asked first.
+///
+/// To ask is a round trip before each statement. A service that is busy uses its connections again within this time, and those
+/// are spared it; where they lie longer, a round trip more does not matter. It is also the time in which a request can
+/// get a connection whose end nobody has noticed: docs/decisions/0026-gateway-speed.md.
+pub const TRUSTED_IDLE: Duration = Duration::from_millis(20);
 
 /// The parameter of a session that limits each of its statements. It is given at the start of the session, where it needs
 /// no round trip, holds from the first statement on and is what `RESET ALL` returns to.
@@ -101,11 +109,31 @@ pub async fn connect(settings: &Settings, statement_timeout: Duration) -> Result
 }
 
 async fn pool(settings: &Settings, options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
+    pool_options(settings.max_connections, TRUSTED_IDLE).connect_with(options).await
+}
+
+/// A pool in which a connection that was unused for `trusted_idle` is asked whether it is still there.
+#[must_use]
+pub fn pool_options(max_connections: u32, trusted_idle: Duration) -> PgPoolOptions {
     PgPoolOptions::new()
-        .max_connections(settings.max_connections)
+        .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options)
-        .await
+        .test_before_acquire(false)
+        .before_acquire(move |connection, state| {
+            Box::pin(async move {
+                if state.idle_for < trusted_idle {
+                    return Ok(true);
+                }
+                let asked = connection.ping().await;
+                if let Err(error) = &asked {
+                    tracing::info!(
+                        cause = describe(error),
+                        "a connection to the database was lost while it was not used"
+                    );
+                }
+                Ok(asked.is_ok())
+            })
+        })
 }
 
 /// A duration as Postgres reads it. It has no more than 31 bits for it, which are 24 days.

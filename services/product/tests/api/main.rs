@@ -7,6 +7,7 @@
 
 mod catalogue;
 mod changing;
+mod connections;
 mod contract;
 mod creating;
 mod listing;
