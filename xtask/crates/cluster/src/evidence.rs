@@ -50,5 +50,5 @@ fn log(kubectl: &crate::kubectl::Kubectl, pod: &str, status: &Value, progress: &
 fn line(event: &Value) -> String {
     let object = &event["involvedObject"];
     let (kind, name) = (text(&object["kind"]).to_ascii_lowercase(), text(&object["name"]));
-    format!("{kind}/{name}: {}: {}", text(&event["reason"]), text(&event["message"]))
+    format!("{kind}/{name}: {}: {}", text(&event["reason"]), text(&event["message"]).trim_end())
 }
