@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use xshell::{Shell, cmd};
 
@@ -78,7 +78,7 @@ fn one(
     let (docker, image) = (&ready.docker.program, &ready.shell().id);
     let id = container["Id"].as_str().unwrap_or_default();
     let (pid, network) = (format!("--pid=container:{id}"), format!("--network=container:{id}"));
-    let user = format!("--user={}", container["Config"]["User"].as_str().unwrap_or_default());
+    let user = format!("--user={}", user(context, ready, container)?);
     let neighbours = neighbours(roles, containers);
     let probe = OneShot::new(context, &ready.docker, "probe")?;
     let own = probe.arguments();
@@ -87,6 +87,24 @@ fn one(
         "{docker} run --rm {own...} --entrypoint sh {pid} {network} {user} --read-only --cap-drop ALL --security-opt no-new-privileges {image} -c {SCRIPT} probe {neighbours...}"
     );
     parse(&probe.read(run, PROBE_LIMIT_SECONDS)?)
+}
+
+/// Whom the container runs as, as the probe's image understands it: a name is one of the container's own image, so the engine says
+/// which numbers stand for it.
+fn user(context: &Context, ready: &Ready, container: &Value) -> Result<String> {
+    let named = container["Config"]["User"].as_str().unwrap_or_default();
+    if named.is_empty() || named.starts_with(|first: char| first.is_ascii_digit()) {
+        return Ok(named.to_owned());
+    }
+    let (shell, docker, id) = (Shell::new()?, &ready.docker.program, container["Id"].as_str().unwrap_or_default());
+    let top = context.runner.read(cmd!(shell, "{docker} top {id} -eo pid,uid,gid"), PROBE_LIMIT_SECONDS)?;
+    numbers(&top).with_context(|| format!("docker top named no process of {}: {top}", service(container)))
+}
+
+/// `UID:GID` of the first process in what `docker top` printed below its heading.
+fn numbers(top: &str) -> Option<String> {
+    let mut words = top.lines().nth(1)?.split_whitespace().skip(1);
+    Some(format!("{}:{}", words.next()?.parse::<u32>().ok()?, words.next()?.parse::<u32>().ok()?))
 }
 
 /// NAME=ADDRESS/PORT for each address of each neighbour: the name alone would prove no more than that it is not resolved.
@@ -249,6 +267,14 @@ mod tests {
         ] {
             assert!(SEEN.contains(from), "{from}");
             assert_eq!(rules(&SEEN.replace(from, to)), [rule], "{to}");
+        }
+    }
+
+    #[test]
+    fn the_numbers_of_a_named_user_are_those_of_the_first_process() {
+        assert_eq!(numbers("PID    UID   GID\n4711   101   103\n4712   0   0\n").as_deref(), Some("101:103"));
+        for unreadable in ["", "PID UID GID\n", "PID UID GID\n1 postgres postgres\n"] {
+            assert_eq!(numbers(unreadable), None, "{unreadable}");
         }
     }
 
