@@ -19,16 +19,14 @@ const COMPILED: [&str; 5] = [
     "jsonschema_rs==0.60.3",
 ];
 
-/// A stack that stays up until it is dropped.
+/// A stack that stays up until its checkout is cleaned up.
 struct Stack {
-    checkout: Clone,
     url: String,
     secrets: PathBuf,
 }
 
 impl Stack {
-    fn start() -> Self {
-        let checkout = Clone::new();
+    fn start(checkout: &Clone) -> Self {
         let output = xtask(&checkout.path).args(["--format", "json", "compose-e2e", "--keep"]).output().unwrap();
         assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -36,7 +34,7 @@ impl Stack {
         let (project, rest) = kept.split_once(" is left running on ").expect(kept);
         let url = rest.split(';').next().unwrap().to_owned();
         let secrets = checkout.path.join(format!("target/xtask/e2e/{project}/env"));
-        Self { checkout, url, secrets }
+        Self { url, secrets }
     }
 
     fn secret(&self, name: &str) -> String {
@@ -96,8 +94,9 @@ fn a_document_is_read_as_steps_and_their_answers() {
 #[test]
 fn the_walk_of_the_document_gives_the_answers_that_it_shows() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let stack = Stack::start();
-    let _clean_up = CleanUp(&stack.checkout.path);
+    let checkout = Clone::new();
+    let _clean_up = CleanUp(&checkout.path);
+    let stack = Stack::start(&checkout);
     let steps = steps(&std::fs::read_to_string(root().join("docs/api.md")).unwrap());
     assert!(steps.len() > 10 && steps.iter().filter(|step| step.answer.is_some()).count() > 8);
     let folder = tempfile::tempdir().unwrap();
@@ -168,8 +167,9 @@ fn tried(stack: &Stack, token: &str, packages: &Path, document: &str, more: &[&s
 fn the_services_keep_what_the_document_says() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let packages = schemathesis();
-    let stack = Stack::start();
-    let _clean_up = CleanUp(&stack.checkout.path);
+    let checkout = Clone::new();
+    let _clean_up = CleanUp(&checkout.path);
+    let stack = Stack::start(&checkout);
     // Once: afterwards this client has failed to log in too often.
     let token = administrator(&stack);
     let (passes, told) = tried(&stack, &token, packages.path(), &format!("{}/openapi.json", stack.url), &[]);

@@ -71,6 +71,7 @@ impl StackTest {
         if self.keep && context.runner.interrupt().check().is_ok() {
             let url = stack.entrance_url().unwrap_or_else(|_| "no published port".to_owned());
             let text = format!("{} is left running on {url}; end it with: cargo xtask clean", run.project());
+            outcome.evidence("kept", text.as_str());
             outcome.note(text);
             run.keep();
             context.runner.interrupt().on_second(None);
