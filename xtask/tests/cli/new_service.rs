@@ -106,6 +106,9 @@ fn a_new_service_compiles_and_every_place_knows_it() {
         "--package",
         "mini-e2e",
     ];
+    // As an image is compiled, without what the tests switch on: a derive of sqlx is there in tests alone.
+    let alone = shop.run("cargo", &[&["check", "--quiet", "--offline", "--locked"][..], &packages].concat());
+    assert_eq!(alone.code, 0, "{}", alone.all());
     let checked =
         shop.run("cargo", &[&["check", "--quiet", "--offline", "--locked", "--tests"][..], &packages].concat());
     assert_eq!((checked.code, checked.stderr.contains("warning")), (0, false), "{}", checked.all());

@@ -1,14 +1,14 @@
 //! Postgres. Values reach it as bound parameters only; the statements are constants.
 
 use serde::Serialize;
-use sqlx::{FromRow, PgPool};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 /// The most that a list holds.
 const LIMIT: i64 = 100;
 
 /// One row.
-#[derive(Debug, Serialize, FromRow)]
+#[derive(Debug, Serialize)]
 pub struct Item {
     /// A UUID of version 7, so that the primary key is also the order of creation.
     pub id: Uuid,
@@ -19,5 +19,6 @@ pub struct Item {
 /// # Errors
 /// When the database does not answer.
 pub async fn newest(pool: &PgPool) -> sqlx::Result<Vec<Item>> {
-    sqlx::query_as("SELECT id FROM __table__ ORDER BY id DESC LIMIT $1").bind(LIMIT).fetch_all(pool).await
+    let newest = sqlx::query_scalar("SELECT id FROM __table__ ORDER BY id DESC LIMIT $1").bind(LIMIT);
+    Ok(newest.fetch_all(pool).await?.into_iter().map(|id| Item { id }).collect())
 }
