@@ -87,7 +87,7 @@ impl UpstreamFailures {
 
 /// The places for requests under way, by upstream, so that a slow service cannot take those of the others.
 #[derive(Debug)]
-pub struct Slots([Semaphore; 3]);
+pub struct Slots([Semaphore; Upstream::COUNT]);
 
 impl Slots {
     /// As many places for each upstream.

@@ -31,7 +31,7 @@ pub struct Pool<B>(Arc<Shelves<B>>);
 
 struct Shelves<B> {
     limits: ExchangeLimits,
-    kept: [Mutex<Shelf<B>>; 3],
+    kept: [Mutex<Shelf<B>>; Upstream::COUNT],
 }
 
 /// The connections to one upstream; the one that was put back last is the last.

@@ -25,6 +25,9 @@ const ROUTES: &[(&str, Upstream)] =
     &[("users", Upstream::User), ("products", Upstream::Product), ("orders", Upstream::Order)];
 
 impl Upstream {
+    /// How many there are: each has one route.
+    pub const COUNT: usize = ROUTES.len();
+
     /// The name that logs use; clients are never told it.
     pub fn name(self) -> &'static str {
         match self {
