@@ -3,12 +3,14 @@
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
+use xshell::{Shell, cmd};
 use xtask_outcome::{Finding, Outcome, Place};
 use xtask_process::put;
-use xtask_scaffold::{Lack, lacks};
+use xtask_scaffold::{Lack, NEVER_COMMITTED, lacks};
 use xtask_workspace::Context;
 
 const DOCUMENT: &str = "docs/adopting.md";
+const GIT_LIMIT_SECONDS: u64 = 60;
 
 /// List everything that this workspace lacks, with what to add where.
 ///
@@ -22,7 +24,7 @@ pub(crate) struct Adopt {}
 
 impl Adopt {
     pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
-        let found = lacks(&context.project)?;
+        let found = lacks(&context.project, &committable(context)?)?;
         let folder = context.project.out().join("adopt");
         let _ = std::fs::remove_dir_all(&folder);
         let shown = |lack: &Lack| json!({ "file": lack.file, "message": lack.message, "add": lack.text, "section": lack.section });
@@ -34,7 +36,7 @@ impl Adopt {
                 let file = folder.join(&lack.file);
                 let before = std::fs::read_to_string(&file).unwrap_or_default();
                 put(&file, before + &lack.text)?;
-                let file = file.strip_prefix(&context.project.root).unwrap_or(&file);
+                let file = context.project.from_root(&file);
                 next_step = format!("add what is in {file} ({next_step})");
             }
             outcome.findings.push(Finding {
@@ -49,4 +51,19 @@ impl Adopt {
         }
         Ok(())
     }
+}
+
+/// What git would add of that which must stay out of every commit. Without git nothing is committed.
+fn committable(context: &Context) -> Result<Vec<&'static str>> {
+    const NOT_IGNORED: i32 = 1;
+    let shell = Shell::new()?;
+    shell.change_dir(&context.project.root);
+    let mut found = Vec::new();
+    for path in NEVER_COMMITTED {
+        let asked = context.runner.capture(cmd!(shell, "git check-ignore --quiet -- {path}"), GIT_LIMIT_SECONDS)?;
+        if asked.status.code() == Some(NOT_IGNORED) {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }

@@ -9,8 +9,6 @@ use xtask_outcome::Outcome;
 use xtask_stack::{down, remove_runs, tell_of};
 use xtask_workspace::Context;
 
-use crate::audit_env;
-
 const REMOVE_LIMIT_SECONDS: u64 = 120;
 
 /// Remove the stacks that interrupted or kept runs left; with --all also the stack of `up` (its databases stay), the bases and
@@ -29,7 +27,7 @@ impl Clean {
     pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
         let docker = docker(context)?;
         outcome.checked("stacks removed", remove_runs(context, &docker, true)?);
-        audit_env::remove_leftovers(context, &docker)?;
+        xtask_env_trial::remove_leftovers(context, &docker)?;
         outcome.checked("containers removed", remove_one_shots(context, &docker)?);
         if !self.all {
             tell_of(context, &docker, outcome)?;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use xtask_outcome::{Outcome, Progress, Report, Verdict, github};
 use xtask_page::Shelf;
 use xtask_workspace::Project;
@@ -28,8 +28,7 @@ impl Journal {
     /// The report and the page, each with its path from the root.
     pub(crate) fn files(&self, project: &Project) -> [(&'static str, String); 2] {
         let file = reports(project).join(&self.report.command);
-        [("report", "json"), ("page", "html")]
-            .map(|(what, kind)| (what, from_root(project, &file.with_extension(kind))))
+        [("report", "json"), ("page", "html")].map(|(what, kind)| (what, project.from_root(&file.with_extension(kind))))
     }
 
     /// Writes the report of the end, and gives it.
@@ -59,15 +58,11 @@ pub(crate) fn keep_log(project: &Project, command: &str, progress: &Progress) ->
     let file = project.out().join("logs").join(format!("{command}.log"));
     std::fs::create_dir_all(file.with_file_name(""))?;
     progress.keep(File::create(&file).with_context(|| format!("create {file}"))?);
-    Ok(from_root(project, &file))
+    Ok(project.from_root(&file))
 }
 
 fn reports(project: &Project) -> Utf8PathBuf {
     project.out().join("reports")
-}
-
-fn from_root(project: &Project, file: &Utf8Path) -> String {
-    file.strip_prefix(&project.root).unwrap_or(file).to_string()
 }
 
 /// In GitHub Actions: the job summary, and annotations on standard error.

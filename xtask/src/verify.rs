@@ -31,7 +31,7 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
         outcome.strict = self.strict;
-        let text = "setup, build-images, scan, audit-env, compose-e2e; 5 to 10 minutes the first time, below one minute when nothing changed";
+        let text = "setup, build-images, scan, audit-env, compose-e2e; about 5 minutes the first time, 15 seconds when nothing changed";
         context.runner.progress().detail(text);
         // Outside a git repository everything can be verified, and nothing shipped.
         let tree = Tree::read(context).ok();

@@ -11,6 +11,11 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test asks git and bash itself")]
+fn program(name: &str) -> std::process::Command {
+    std::process::Command::new(name)
+}
+
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -48,6 +53,7 @@ fn the_template_of_a_dockerfile_is_that_of_the_services() {
         ("MINI_PRODUCT", "__PACKAGE__"),
         ("services/product", "__folder__"),
         ("The catalogue of the mini shop", "__description__"),
+        ("MIT OR Apache-2.0", "__license__"),
     ];
     let template = words.into_iter().fold(model, |text, (word, mark)| text.replace(word, mark));
     if update_templates() {
@@ -350,4 +356,47 @@ fn no_crate_has_a_circle_of_imports() {
     };
     assert!(circle(&imports(&[("a", "b"), ("b", "c"), ("c", "a")])).is_some());
     assert_eq!(circle(&imports(&[("a", "b"), ("b", "c")])), None);
+}
+
+/// The blocks of Markdown that people paste into a shell, each with its file and line.
+fn shell_blocks(file: &str, text: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut block: Option<(String, String)> = None;
+    for (number, line) in text.lines().enumerate() {
+        match (&mut block, line.trim()) {
+            (None, "```sh" | "```bash" | "```shell" | "```console") => {
+                block = Some((format!("{file}:{}", number + 1), String::new()));
+            }
+            (Some(_), "```") => found.extend(block.take()),
+            (Some((_, script)), _) => *script += &format!("{}\n", line.trim_start()),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// What bash says against a script that it only reads.
+fn syntax_error(script: &str) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("script");
+    std::fs::write(&file, script).unwrap();
+    let output = program("bash").arg("-n").arg(&file).output().unwrap();
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn every_shell_block_of_the_documents_can_be_pasted_into_a_shell() {
+    let output = program("git").args(["ls-files", "-z", "*.md"]).current_dir(root()).output().unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    let mut blocks = Vec::new();
+    for file in listed.split('\0').filter(|file| !file.is_empty() && root().join(file).is_file()) {
+        blocks.extend(shell_blocks(file, &read(file)));
+    }
+    assert!(blocks.len() > 20, "{}", blocks.len());
+    let wrong: Vec<_> =
+        blocks.iter().filter_map(|(place, script)| Some(format!("{place}: {}", syntax_error(script)?))).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // The control: what must be found.
+    let broken = shell_blocks("a.md", "```sh\necho \"open\n```\n");
+    assert!(broken[0].0 == "a.md:1" && syntax_error(&broken[0].1).is_some(), "{broken:?}");
 }

@@ -12,8 +12,8 @@ use xtask_workspace::Context;
 /// A program that only prints must end long before this.
 const PROGRAM_LIMIT_SECONDS: u64 = 20;
 const REVISION_LABEL: &str = "org.opencontainers.image.revision";
-/// Where cargo puts a developer's own programs; the newest counts.
-const HOST_FOLDERS: [&str; 2] = ["target/debug", "target/release"];
+/// Where cargo puts a developer's own programs, in its target directory; the newest counts.
+const HOST_FOLDERS: [&str; 2] = ["debug", "release"];
 const ID_LETTERS: usize = 19;
 
 /// One service whose contract is held against the places.
@@ -118,13 +118,15 @@ fn ask(context: &Context, ready: &Ready, id: &str) -> Result<String> {
 
 fn of_host(context: &Context, one: &mut Audited) -> Result<String, String> {
     let (tag, package) = (format!("{}:local", one.package), &one.package);
-    let modified =
-        |file: &Utf8PathBuf| std::fs::metadata(context.project.root.join(file)).and_then(|facts| facts.modified()).ok();
-    let programs = HOST_FOLDERS.iter().map(|folder| Utf8PathBuf::from(format!("{folder}/{package}")));
-    let Some(program) = programs.filter(|file| modified(file).is_some()).max_by_key(modified) else {
-        return Err(format!("there is no image {tag} and no program {package} in {}", HOST_FOLDERS.join(" or ")));
+    let project = &context.project;
+    let modified = |file: &Utf8PathBuf| std::fs::metadata(file).and_then(|facts| facts.modified()).ok();
+    let folders = HOST_FOLDERS.map(|folder| project.target.join(folder));
+    let programs = folders.iter().map(|folder| folder.join(package));
+    let Some(full) = programs.filter(|file| modified(file).is_some()).max_by_key(modified) else {
+        let folders = folders.map(|folder| project.from_root(&folder)).join(" or ");
+        return Err(format!("there is no image {tag} and no program {package} in {folders}"));
     };
-    let full = context.project.root.join(&program);
+    let program = project.from_root(&full);
     let printed = Shell::new().map_err(anyhow::Error::from).and_then(|shell| {
         context.runner.read(cmd!(shell, "{full} env --format json").env_clear(), PROGRAM_LIMIT_SECONDS)
     });

@@ -3,21 +3,19 @@
 
 mod contracts;
 mod gather;
-mod live;
-mod trial;
 
 use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
 use xtask_engine::{Ready, ready};
 use xtask_env_audit::{Audit, Interface, Matrix, Policy, Selection};
+use xtask_env_trial as live;
 use xtask_image_build::{Build, BuiltImage};
 use xtask_outcome::Outcome;
 use xtask_process::put;
 use xtask_workspace::Context;
 
 use self::contracts::Audited;
-pub(crate) use self::trial::remove_leftovers;
 
 const POLICY: &str = "env.toml";
 

@@ -38,6 +38,20 @@ fn calls_are_the_same_from_every_folder_of_a_checkout_with_blanks_in_its_path() 
 }
 
 #[test]
+fn what_is_made_lies_in_cargos_target_directory_wherever_that_is() {
+    let mut workspace = Workspace::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    workspace.set("CARGO_TARGET_DIR", elsewhere.path().to_str().unwrap());
+    let ended = workspace.xtask(&["build-images", "--dry-run"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(!workspace.root.join("target").exists(), "{}", ended.all());
+    let own = std::fs::read_dir(elsewhere.path().join("xtask")).unwrap().next().unwrap().unwrap().path();
+    let report = own.join("reports/build-images.json");
+    assert!(report.is_file(), "{}", report.display());
+    assert!(ended.all().contains(report.to_str().unwrap()), "{}", ended.all());
+}
+
+#[test]
 fn an_engine_that_does_not_answer_is_a_broken_machine_with_its_next_step() {
     let workspace = Workspace::new();
     workspace

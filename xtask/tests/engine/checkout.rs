@@ -9,15 +9,15 @@ use crate::program::{docker_ok, program, root, text, xtask};
 /// A text of the user service that its program prints without a database.
 const FILE: &str = "services/user/src/settings.rs";
 
-struct Checkout {
+pub(crate) struct Checkout {
     _folder: tempfile::TempDir,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     original: String,
 }
 
 impl Checkout {
     /// A clone with the tools and host artefacts of this checkout: two checkouts on one cache are the point.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("another checkout");
         let clone = program("git").args(["clone", "--quiet"]).arg(root()).arg(&path).status().unwrap();
@@ -42,7 +42,7 @@ impl Checkout {
         make_old(&self.path.join("gateway"));
     }
 
-    fn build(&self, strategy: &str) -> String {
+    pub(crate) fn build(&self, strategy: &str) -> String {
         let output = xtask(&self.path).args(["build-images", "user", "--strategy", strategy]).output().unwrap();
         assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
         docker_ok(&["run", "--rm", "--network", "none", "mini-user:local", "env", "--format", "markdown"])

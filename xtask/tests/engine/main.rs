@@ -7,9 +7,14 @@ mod api;
 mod checkout;
 mod daily;
 mod images;
+mod inputs;
 mod kubernetes;
 mod program;
 mod registry;
 mod shipping;
 mod signing;
 mod stacks;
+mod transplant;
+
+#[path = "../foreign/workspace.rs"]
+mod foreign;

@@ -173,7 +173,8 @@ impl Places {
     pub fn regenerated(&mut self, policy: &Policy) -> Result<Vec<(&'static str, String)>, Stop> {
         let view = View::new(self, policy);
         let example = example::render(&view);
-        let document = self.document.as_deref().and_then(|document| tables::rewrite(document, &view));
+        let document = self.document.clone().unwrap_or_else(tables::empty_document);
+        let document = tables::rewrite(&document, &view);
         let document = document.ok_or_else(|| {
             let (begin, end) = (tables::BEGIN, tables::END);
             Stop::Repository(format!(

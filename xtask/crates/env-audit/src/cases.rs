@@ -376,7 +376,7 @@ fn q08_an_empty_variable_is_not_an_unset_one() {
     assert_found(&blank, ".env:1", "required-unset", "with U blank, USER_URL of gateway is blank");
     assert!(!blank.iter().any(|line| line.contains("U is not set")), "{blank:#?}");
     let refused = plant("${U:?x}", "U=\n");
-    assert_found(&refused, ".env:1", "required-unset", "U is not set, and compose.yaml does not start without it");
+    assert_found(&refused, ".env:1", "required-unset", "U is not set, and the stack does not start without it");
 }
 
 /// Case Q11: a misspelt host is one finding, and what the documents and the manifests say otherwise follows from it.

@@ -160,7 +160,7 @@ fn a_variable_of_one_overlay_alone_has_to_be_there_and_is_allowed_nowhere_else()
     let misspelt = with(production, Some("TRUSTED_PROXY"));
     assert_found(&misspelt, "k8s/base/gateway.yaml", "unknown-variable", "TRUSTED_PROXY of gateway");
     let elsewhere = with("k8s/overlays/local", Some("TRUSTED_PROXIES"));
-    assert_found(&elsewhere, "k8s/base/gateway.yaml", "different-setting", "is set here and not in compose.yaml");
+    assert_found(&elsewhere, "k8s/base/gateway.yaml", "different-setting", "is set here and not in the Compose file");
 }
 
 #[test]

@@ -14,8 +14,8 @@ pub(crate) const BEGIN: &str = "<!-- contract tables: cargo xtask audit-env --wr
 pub(crate) const END: &str = "<!-- end of contract tables -->";
 
 const EVERY_SERVICE: &str = "Every service";
-const COMPOSE: &str = "What compose.yaml takes from its environment";
-const HEADER: &str = "| variable | type | when unset | in compose.yaml | description |\n|---|---|---|---|---|\n";
+const COMPOSE: &str = "What Compose takes from its environment";
+const HEADER: &str = "| variable | type | when unset | in Compose | description |\n|---|---|---|---|---|\n";
 const COMPOSE_HEADER: &str = "| variable | when unset | for |\n|---|---|---|\n";
 
 /// One row of a contract table, as it is written.
@@ -27,6 +27,11 @@ pub(crate) struct Row {
     pub(crate) first_cell: String,
     /// The line in the document.
     pub(crate) line: u32,
+}
+
+/// What somebody without the document begins with.
+pub(crate) fn empty_document() -> String {
+    format!("# Deployment\n\nWhat each service reads from its environment.\n\n{BEGIN}\n{END}\n")
 }
 
 /// The document with its tables made anew, or `None` where it has no place for them.

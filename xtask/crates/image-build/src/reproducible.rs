@@ -128,7 +128,7 @@ fn build(
     root: &Utf8Path,
 ) -> Result<BTreeMap<String, Made>> {
     let copy = Context {
-        project: Project { root: root.to_owned(), ..context.project.clone() },
+        project: Project { root: root.to_owned(), target: root.join("target"), ..context.project.clone() },
         runner: context.runner.clone(),
     };
     stage_copy(&context.project, files, plan, root)?;

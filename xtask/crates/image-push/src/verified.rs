@@ -132,13 +132,15 @@ impl Verified {
     /// [`Stop::Absent`] when no `verify` ended without findings since the last one began.
     pub(super) fn load(project: &Project) -> Result<Self> {
         let again = "next: `cargo xtask verify`";
-        let text = std::fs::read_to_string(project.out().join(FILE)).map_err(|_| {
+        let file = project.out().join(FILE);
+        let text = std::fs::read_to_string(&file).map_err(|_| {
             Stop::Absent(format!("refused: the last `verify` did not end without findings, or there was none; {again}"))
         })?;
-        let verified: Self = serde_json::from_str(&text)
-            .map_err(|error| Stop::Absent(format!("refused: target/xtask/{FILE} cannot be read ({error}); {again}")))?;
+        let verified: Self = serde_json::from_str(&text).map_err(|error| {
+            Stop::Absent(format!("refused: {} cannot be read ({error}); {again}", project.from_root(&file)))
+        })?;
         if verified.schema != SCHEMA || verified.images.is_empty() {
-            let text = format!("refused: target/xtask/{FILE} is of another version of xtask; {again}");
+            let text = format!("refused: {} is of another version of xtask; {again}", project.from_root(&file));
             return Err(Stop::Absent(text).into());
         }
         Ok(verified)

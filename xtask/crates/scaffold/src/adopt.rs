@@ -31,13 +31,17 @@ const IGNORED: &str = "# What a build may take, by kind of file and never by mem
     !.cargo/config.toml\n!**/Cargo.toml\n!**/Dockerfile\n!**/build.rs\n!**/src\n!**/migrations\n!xtask/docker\n\
     xtask/src\nxtask/crates/*/src\n**/target\n**/.git\n**/.env*\n";
 
-/// Everything that is missing.
+/// What xtask writes and no commit may hold: the secrets of `up`, what is built, and what `push` notes.
+pub const NEVER_COMMITTED: [&str; 3] = [".env", "target", "images.lock.json"];
+
+/// Everything that is missing. `committable` are those of [`NEVER_COMMITTED`] that git would add.
 ///
 /// # Errors
 /// When a file that is there cannot be read.
-pub fn lacks(project: &Project) -> Result<Vec<Lack>> {
+pub fn lacks(project: &Project, committable: &[&str]) -> Result<Vec<Lack>> {
     let mut list = List { project, found: Vec::new() };
     list.workspace()?;
+    list.ignored(committable);
     list.images()?;
     let services = list.compose()?;
     list.stack(&services);
@@ -108,6 +112,14 @@ impl List<'_> {
         Ok(())
     }
 
+    fn ignored(&mut self, committable: &[&str]) {
+        if !committable.is_empty() {
+            let lines: String = committable.iter().map(|path| format!("/{path}\n")).collect();
+            let message = format!("git would commit {}, which xtask makes", committable.join(", "));
+            self.add(".gitignore", message, lines, WORKSPACE);
+        }
+    }
+
     fn images(&mut self) -> Result<()> {
         for image in &self.project.images {
             let file = image.folder.join("Dockerfile");
@@ -132,6 +144,10 @@ impl List<'_> {
                 );
             }
             let manifest = image.folder.join("Cargo.toml");
+            if image.license.is_none() {
+                let message = format!("{} names no licence, which its image is labelled with", image.package);
+                self.add(manifest.clone(), message, "# in [package]\nlicense = \"MIT\"\n", PROGRAM);
+            }
             if image.description.is_empty() {
                 let message = format!("{} has no description, which its image is labelled with", image.package);
                 self.add(
@@ -154,6 +170,7 @@ impl List<'_> {
             ("__PACKAGE__", upper.as_str()),
             ("__folder__", image.folder.as_str()),
             ("__description__", image.description.as_str()),
+            ("__license__", image.license.as_deref().unwrap_or("unknown")),
         ];
         Ok(words.into_iter().fold(text, |text, (word, value)| text.replace(word, value)))
     }
@@ -259,7 +276,30 @@ impl List<'_> {
         if !stale.is_empty() {
             self.add(file, format!("[limit-bytes] names what is no image here: {}", stale.join(", ")), "", POLICIES);
         }
+        self.manifests()?;
         self.goldens(&images)?;
+        Ok(())
+    }
+
+    /// Kubernetes manifests that the policy of the audit takes for granted.
+    fn manifests(&mut self) -> Result<()> {
+        let file = self.project.policy_file("env.toml");
+        let table = self.toml(&file)?.unwrap_or_default();
+        let Some(kubernetes) = table.get("kubernetes").and_then(toml::Value::as_table) else { return Ok(()) };
+        let base = kubernetes.get("base").and_then(toml::Value::as_str).unwrap_or_default();
+        let names_more = ["overlays", "secrets", "own"].into_iter().any(|key| {
+            kubernetes.get(key).is_some_and(|value| match value {
+                toml::Value::Array(list) => !list.is_empty(),
+                toml::Value::Table(table) => !table.is_empty(),
+                _ => false,
+            })
+        });
+        if names_more && !self.project.root.join(base).is_dir() {
+            let text = "# the whole of [kubernetes], in a workspace without manifests\n[kubernetes]\noverlays = []\nbase = \"\"\n\
+                        least-drain = \"5s\"\n\n[kubernetes.secrets]\n";
+            let message = format!("[kubernetes] speaks of manifests, and there is no folder {base}");
+            self.add(file, message, text, POLICIES);
+        }
         Ok(())
     }
 
@@ -270,7 +310,8 @@ impl List<'_> {
             entries.filter_map(|entry| Some(entry.ok()?.file_name().strip_suffix(".toml")?.to_owned())).collect();
         for name in images.difference(&there) {
             let message = format!(
-                "nobody has looked at what the image of {name} holds; after `cargo xtask build-images` read target/xtask/images/{name}.toml and copy it"
+                "nobody has looked at what the image of {name} holds; after `cargo xtask build-images` read {} and copy it",
+                self.project.from_root(&self.project.out().join(format!("images/{name}.toml")))
             );
             self.add(folder.join(format!("{name}.toml")), message, "", POLICIES);
         }
@@ -331,7 +372,7 @@ mod tests {
     #[test]
     fn this_repository_lacks_nothing() {
         let project = Project::load(env!("CARGO_MANIFEST_DIR")).unwrap();
-        assert_eq!(lacks(&project).unwrap(), []);
+        assert_eq!(lacks(&project, &[]).unwrap(), []);
     }
 
     #[test]

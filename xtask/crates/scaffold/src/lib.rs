@@ -7,7 +7,7 @@ mod plan;
 mod template;
 mod write;
 
-pub use self::adopt::{Lack, lacks};
+pub use self::adopt::{Lack, NEVER_COMMITTED, lacks};
 pub use self::names::Names;
 pub use self::plan::{Change, Plan};
 pub use self::write::Written;

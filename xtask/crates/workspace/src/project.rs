@@ -27,6 +27,8 @@ pub struct ImagePackage {
     pub folder: Utf8PathBuf,
     /// What the manifest says of it.
     pub description: String,
+    /// The licence that its manifest names, as an SPDX expression.
+    pub license: Option<String>,
     /// Where its source lives, by its manifest.
     pub repository: Option<String>,
     /// Further files and folders that it is compiled from, relative to its own: `inputs` of `[package.metadata.image]`.
@@ -80,6 +82,8 @@ impl Member {
 pub struct Project {
     /// The folder of the workspace's manifest.
     pub root: Utf8PathBuf,
+    /// Where cargo puts what it compiles: `target`, or what CARGO_TARGET_DIR or `build.target-dir` says.
+    pub target: Utf8PathBuf,
     /// Where xtask itself lies, relative to the root: its policy is in it.
     pub automation: Utf8PathBuf,
     /// The version of xtask.
@@ -147,6 +151,7 @@ impl Project {
             test_features: packages.iter().flat_map(|package| test_features(package)).collect(),
             automation,
             images,
+            target: metadata.target_directory.clone(),
             root,
             environment,
             stack,
@@ -168,9 +173,19 @@ impl Project {
             .map_err(|error| Stop::Repository(format!("{file} cannot be read: {error}")))
     }
 
-    /// Where xtask keeps what it makes: `target/xtask`.
+    /// Where xtask keeps what it makes: `target/xtask`. A target directory elsewhere may serve several checkouts, so there it is a
+    /// folder with this checkout's path for a name.
     pub fn out(&self) -> Utf8PathBuf {
-        self.root.join("target/xtask")
+        let folder = self.target.join("xtask");
+        if self.target == self.root.join("target") {
+            return folder;
+        }
+        folder.join(self.root.as_str().trim_matches('/').replace('-', "--").replace('/', "-"))
+    }
+
+    /// A path for messages: from the root where it is below it, else whole.
+    pub fn from_root(&self, path: &Utf8Path) -> String {
+        path.strip_prefix(&self.root).unwrap_or(path).to_string()
     }
 
     /// The images that a command line names, all of them when it names none. Takes `cart` or `shop-cart`.
@@ -230,6 +245,7 @@ fn image_package(
         version: package.version.to_string(),
         folder: folder(root, package)?,
         description: package.description.clone().unwrap_or_default(),
+        license: package.license.clone(),
         repository: package.repository.clone(),
         more_inputs: settings.inputs,
         contract: settings.contract.map(|file| folder(root, package).map(|own| own.join(file))).transpose()?,
@@ -285,6 +301,15 @@ mod tests {
         let by_name = project.select(&["user".into()]).unwrap();
         assert_eq!(by_name, project.select(&["mini-user".into()]).unwrap());
         assert_eq!(by_name[0].tag(), "mini-user:local");
+    }
+
+    #[test]
+    fn checkouts_that_share_a_target_directory_do_not_share_what_xtask_makes() {
+        let at = |root: &str, target: &str| Project { root: root.into(), target: target.into(), ..project() }.out();
+        assert_eq!(at("/home/shop", "/home/shop/target"), "/home/shop/target/xtask");
+        assert_eq!(at("/home/shop", "/cache"), "/cache/xtask/home-shop");
+        let distinct: BTreeSet<_> = ["/a/b-c", "/a-b/c", "/a/b/c", "/a--b/c"].map(|root| at(root, "/cache")).into();
+        assert_eq!(distinct.len(), 4, "{distinct:?}");
     }
 
     #[test]

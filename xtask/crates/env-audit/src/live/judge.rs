@@ -72,7 +72,11 @@ fn started(seen: &Observation, about: &About<'_>, findings: &mut Findings) {
     if let Some(code) = seen.exit_code {
         let why = seen.log.last().map(|line| format!(": {line}")).unwrap_or_default();
         let message = format!("{} {} does not start (exit code {code}){why}", about.service, told(&seen.case));
-        findings.add("no-start", about, message, "see its log; a value that compose.yaml gives may be refused");
+        let disturbed = "take what is not in the contract out of its environment before anything else starts; what cannot disturb it \
+                         here may go from [live.nonsense] of policy/env.toml";
+        let refused = "see its log; a value that the Compose file gives may be refused";
+        let next = if seen.case == Case::Nonsense { disturbed } else { refused };
+        findings.add("no-start", about, message, next);
     }
 }
 
@@ -88,7 +92,12 @@ fn names(
     let unnamed: Vec<_> = expected.iter().filter(|name| !named.contains(name)).map(String::as_str).collect();
     if !unnamed.is_empty() {
         let message = format!("{service} {} does not call {} {what}", told(&seen.case), unnamed.join(", "));
-        findings.add("fault-not-named", about, message, "report every fault at once, by name");
+        findings.add(
+            "fault-not-named",
+            about,
+            message,
+            "report every fault at once, by name (docs/adopting.md, What a program offers)",
+        );
     }
     let wrong: Vec<_> = named.iter().filter(|name| !expected.contains(name)).map(String::as_str).collect();
     if !wrong.is_empty() {

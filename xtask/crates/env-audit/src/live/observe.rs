@@ -1,5 +1,7 @@
 //! What a container printed and how long it lived, as an observation that holds no value.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::plan::Plan;
@@ -34,21 +36,30 @@ pub fn observation(case: Case, exit_code: Option<i64>, container: &Container<'_>
     let mut log: Vec<_> = printed.lines().filter_map(kind_of_line).collect();
     log.sort();
     log.dedup();
-    let named = |key: &str| {
-        let mut names: Vec<String> = Vec::new();
-        for line in printed.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-            names.extend(line[key].as_str().unwrap_or_default().split_whitespace().map(ToOwned::to_owned));
-        }
-        names
+    let (named_missing, named_malformed) = named(&case, &container.plan.variables, printed);
+    Observation { case, exit_code, seconds: 0.0, named_missing, named_malformed, leaked, log }
+}
+
+/// The variables that a program calls missing and malformed: in lines of JSON under these two keys, separated by blanks. Where no line
+/// has them, whichever of the contract's variables stands as a word in the text is meant: that it is called one thing and not the
+/// other cannot be told there.
+fn named(case: &Case, contract: &[String], printed: &str) -> (Vec<String>, Vec<String>) {
+    let lines: Vec<Value> = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let under = |key: &str| -> Vec<String> {
+        let texts = lines.iter().filter_map(|line| line[key].as_str());
+        texts.flat_map(str::split_whitespace).map(ToOwned::to_owned).collect()
     };
-    Observation {
-        case,
-        exit_code,
-        seconds: 0.0,
-        named_missing: named("missing"),
-        named_malformed: named("malformed"),
-        leaked,
-        log,
+    let (missing, malformed) = (under("missing"), under("malformed"));
+    if !missing.is_empty() || !malformed.is_empty() {
+        return (missing, malformed);
+    }
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words: BTreeSet<_> = printed.split(|c| !is_part(c)).collect();
+    let found: Vec<_> = contract.iter().filter(|name| words.contains(name.as_str())).cloned().collect();
+    match case {
+        Case::Documented | Case::Nonsense => (Vec::new(), Vec::new()),
+        Case::Malformed(_) | Case::AllMalformed(_) => (Vec::new(), found),
+        Case::Missing(_) | Case::Blank(_) | Case::Nothing | Case::NothingButNonsense => (found, Vec::new()),
     }
 }
 
@@ -92,6 +103,23 @@ mod tests {
         );
         assert_ne!(kind_of_line(&line("2026-01-01T00:00:00Z", 1)), kind_of_line(&line("2026-01-01T14:00:00+14:00", 1)));
         assert_eq!(kind_of_line("no json"), None);
+    }
+
+    #[test]
+    fn a_fault_is_named_in_json_by_its_kind_and_in_plain_text_by_its_name() {
+        let contract = ["URL", "URL_LIMIT", "KEY"].map(str::to_owned);
+        let of = |case: Case, text: &str| {
+            let (missing, malformed) = named(&case, &contract, text);
+            (missing.join(" "), malformed.join(" "))
+        };
+        let pair = |missing: &str, malformed: &str| (missing.to_owned(), malformed.to_owned());
+        let json = r#"{"missing":"URL KEY","malformed":"URL_LIMIT"}"#;
+        assert_eq!(of(Case::Nothing, json), pair("URL KEY", "URL_LIMIT"));
+        let text = "error: URL_LIMIT is no number";
+        assert_eq!(of(Case::Malformed("URL_LIMIT".into()), text), pair("", "URL_LIMIT"));
+        assert_eq!(of(Case::Missing("URL".into()), text), pair("URL_LIMIT", ""), "not the one that is missing");
+        assert_eq!(of(Case::Nothing, "a bad environment"), pair("", ""));
+        assert_eq!(of(Case::Documented, "listens, KEY is set"), pair("", ""));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Plan {
     pub known: Vec<(String, String)>,
     /// The variables whose values have to be made for this run.
     pub made: Vec<(String, Made)>,
+    /// The names of all its variables.
+    pub variables: Vec<String>,
     /// The program's own probe.
     pub probe: Vec<String>,
     /// What libraries read, and a value that would disturb them.
@@ -92,6 +94,7 @@ fn plan(view: &View<'_>, place: &ImagePlace, findings: &mut Findings) -> Option<
         image: place.id.clone(),
         known,
         made,
+        variables: place.contract.variables.iter().map(|variable| variable.name.clone()).collect(),
         probe: probe(deployment, place),
         // A name of the contract is no nonsense.
         nonsense: nonsense

@@ -34,7 +34,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         for (container, deployment) in cluster.pairs().filter(|(container, _)| !container.is_init) {
             if !compose.deployments.iter().any(|composed| deployment.answers_to(&composed.name)) {
                 let about = About { place: &container.place, service: &deployment.name, variable: "" };
-                let message = format!("{} is not a service in compose.yaml", deployment.name);
+                let message = format!("{} is not a service in the Compose file", deployment.name);
                 findings.add("different-stack", &about, message, "add it there, or correct the name of its Service");
             }
         }
@@ -68,17 +68,17 @@ fn variables(
                     );
                     findings.add("different-setting", &about, message, "make the two agree");
                 } else if !one.has_unknown && one.text != other.text {
-                    let message = format!("{name} of {service} is another one than in compose.yaml");
+                    let message = format!("{name} of {service} is another one than in the Compose file");
                     findings.add("different-setting", &about, message, "make the two agree");
                 }
             }
             _ if here.is_none() && deployment.has_unread_source => {}
             (Some(_), None) => {
-                let message = format!("compose.yaml sets {name} of {service}, and nothing here does");
+                let message = format!("the Compose file sets {name} of {service}, and nothing here does");
                 findings.add("different-setting", &about, message, "set it here as well");
             }
             (None, Some(_)) if !is_own && !composed.has_unread_source => {
-                let message = format!("{name} of {service} is set here and not in compose.yaml");
+                let message = format!("{name} of {service} is set here and not in the Compose file");
                 findings.add(
                     "different-setting",
                     &about,
@@ -119,7 +119,7 @@ fn the_rest(
     let name = &deployment.name;
     let differs = |what: &str, variable: &'static str, findings: &mut Findings| {
         let about = About { place: &container.place, service: name, variable };
-        let message = format!("{name} has {what} than in compose.yaml");
+        let message = format!("{name} has {what} than in the Compose file");
         findings.add("different-stack", &about, message, "make the two agree");
     };
     let whole = |one: &Deployment| one.image.fill(&|_| None, "").text;

@@ -49,7 +49,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
             let place = Place::new(format!("image of {}", image.service));
             let about = About { place: &place, service: &image.service, variable: "" };
             let message = format!("no place starts {}, so its required variables are set nowhere", image.service);
-            findings.add("required-unset", &about, message, "add the service to compose.yaml");
+            findings.add("required-unset", &about, message, "add the service to the Compose file");
         }
     }
 }

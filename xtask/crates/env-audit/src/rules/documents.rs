@@ -7,7 +7,7 @@ use xtask_outcome::Place;
 
 const FILE: &str = "docs/deployment.md";
 const NEXT: &str = "cargo xtask audit-env --write";
-const COLUMNS: [&str; 5] = ["variable", "type", "when unset", "in compose.yaml", "description"];
+const COLUMNS: [&str; 5] = ["variable", "type", "when unset", "in Compose", "description"];
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     if !view.places.is_whole() {
@@ -16,7 +16,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     let whole = Place::new(FILE);
     let about = About { place: &whole, service: "", variable: "" };
     let Some(document) = &view.places.document else {
-        findings.add("stale-document", &about, "there is no docs/deployment.md", "write it, with the marker comments");
+        findings.add("stale-document", &about, "there is no docs/deployment.md", NEXT);
         return;
     };
     let Some(expected) = tables::rewrite(document, view) else {
@@ -30,7 +30,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     let before = findings.found.len();
     let is_explained = compare(document, &expected, findings);
     if findings.found.len() == before && !is_explained {
-        findings.add("stale-document", &about, "its tables are not what the contracts and compose.yaml give", NEXT);
+        findings.add("stale-document", &about, "its tables are not what the contracts and the Compose file give", NEXT);
     }
 }
 

@@ -94,7 +94,7 @@ fn documented(view: &View<'_>, outside: &[Outside], findings: &mut Findings) {
             if !is_there {
                 let place = Place::new(EXAMPLE);
                 let about = About { place: &place, service: "", variable: &one.name };
-                let message = format!("it does not have {}, which compose.yaml takes", one.name);
+                let message = format!("it does not have {}, which the Compose file takes", one.name);
                 findings.add("undocumented-variable", &about, message, NEXT);
             }
         }
@@ -102,7 +102,7 @@ fn documented(view: &View<'_>, outside: &[Outside], findings: &mut Findings) {
     if findings.found.len() == before {
         let place = Place::new(EXAMPLE);
         let about = About { place: &place, service: "", variable: "" };
-        findings.add("stale-document", &about, "it is not what compose.yaml and the contracts give", NEXT);
+        findings.add("stale-document", &about, "it is not what the Compose file and the contracts give", NEXT);
     }
 }
 
@@ -127,7 +127,12 @@ fn example_entry(outside: &[Outside], place: &Place, name: &str, value: &str, is
         findings.add("secret-literal", &about, format!("{name} is a secret and has an example value"), NEXT);
     } else if !one.required && value != one.default.as_deref().unwrap_or_default() {
         let default = one.default.clone().unwrap_or_default();
-        findings.add("different-default", &about, format!("{name} is `{default}` by default in compose.yaml"), NEXT);
+        findings.add(
+            "different-default",
+            &about,
+            format!("{name} is `{default}` by default in the Compose file"),
+            NEXT,
+        );
     } else if one.required && !value.trim().is_empty() {
         findings.add("stale-document", &about, format!("{name} has an example value, and is to be chosen"), NEXT);
     }
@@ -164,7 +169,7 @@ fn local(view: &View<'_>, outside: &[Outside], findings: &mut Findings) {
         if env.value(&one.name).is_none_or(|value| value.is_empty() && one.refuses_blank) {
             let place = Place { name: ".env".to_owned(), line: env.get(&one.name).map(|entry| entry.line) };
             let about = About { place: &place, service: "", variable: &one.name };
-            let message = format!("{} is not set, and compose.yaml does not start without it", one.name);
+            let message = format!("{} is not set, and the stack does not start without it", one.name);
             findings.add(
                 "required-unset",
                 &about,

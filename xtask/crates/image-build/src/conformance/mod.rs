@@ -179,8 +179,9 @@ impl Judgement<'_> {
         match rule {
             "image-differs" | "image-unexpected-file" | "image-golden-stale" | "image-without-golden" => {
                 let golden = self.golden;
+                let measured = self.project.from_root(&self.project.out().join(format!("images/{name}.toml")));
                 let next = format!(
-                    "fix the Dockerfile, or allow it: target/xtask/images/{name}.toml is the golden of this image; read it and copy it to {golden}"
+                    "fix the Dockerfile, or allow it: {measured} is the golden of this image; read it and copy it to {golden}"
                 );
                 (Place::new(golden), next)
             }

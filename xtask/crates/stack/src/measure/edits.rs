@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
 use xshell::{Shell, cmd};
 use xtask_outcome::{Progress, Stop};
 use xtask_process::{Captured, Interrupt, Runner};
@@ -20,16 +21,17 @@ const ANSWER_LIMIT_SECONDS: u64 = 180;
 const POLL_MILLISECONDS: u64 = 10;
 
 /// An edit that can be seen from outside.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct VisibleEdit {
     /// The service that is edited.
-    pub service: &'static str,
+    pub service: String,
     /// A source of it, relative to the root.
-    pub file: &'static str,
+    pub file: Utf8PathBuf,
     /// A text in that source, which the answer shows.
-    pub words: &'static str,
+    pub words: String,
     /// The path at the entrance that answers with it.
-    pub path: &'static str,
+    pub path: String,
 }
 
 /// The seconds from each edit to the first answer that shows it. `program` is xtask, and `checkout` a clone whose files may be
@@ -55,7 +57,7 @@ pub fn edit_to_answer(
     };
     // An end of its own: an interrupt of this run and the end of the measurement both reach the watch.
     let over = Interrupt::default();
-    let file = checkout.join(edit.file);
+    let file = checkout.join(&edit.file);
     let original = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
     let seconds = thread::scope(|scope| {
         let (sender, lines) = channel();
@@ -64,7 +66,7 @@ pub fn edit_to_answer(
         let watching = scope.spawn(move || -> Result<Captured> {
             run(&["up", "--profile", profile], &runner, Box::new(|_| {}))?;
             let hand_on = move |line: &str| drop(sender.send(line.to_owned()));
-            run(&["up", edit.service, "--profile", profile, "--watch"], &runner, Box::new(hand_on))
+            run(&["up", &edit.service, "--profile", profile, "--watch"], &runner, Box::new(hand_on))
         });
         let measured =
             (0..edits).map(|number| one(context, &lines, &file, edit, port, number)).collect::<Result<Vec<_>>>();
@@ -103,7 +105,7 @@ fn one(
     }
     let source = std::fs::read_to_string(file).with_context(|| format!("read {file}"))?;
     let words =
-        |number: usize| if number == 0 { edit.words.to_owned() } else { format!("{} (edit {number})", edit.words) };
+        |number: usize| if number == 0 { edit.words.clone() } else { format!("{} (edit {number})", edit.words) };
     let (before, after) = (format!("\"{}\"", words(number)), format!("\"{}\"", words(number + 1)));
     let edited = source.replacen(&before, &after, 1);
     if edited == source {
@@ -111,7 +113,7 @@ fn one(
     }
     let started = Instant::now();
     std::fs::write(file, edited).with_context(|| format!("edit {file}"))?;
-    while !get(port, edit.path).is_some_and(|answer| answer.contains(&after)) {
+    while !get(port, &edit.path).is_some_and(|answer| answer.contains(&after)) {
         context.runner.interrupt().check()?;
         if started.elapsed() > Duration::from_secs(ANSWER_LIMIT_SECONDS) {
             let text = format!("{} did not show the edit within {ANSWER_LIMIT_SECONDS} s", edit.path);

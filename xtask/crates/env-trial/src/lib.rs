@@ -2,6 +2,8 @@
 //!
 //! What containers did is a fact of the image id and is kept by it; what that means is judged each time.
 
+mod trial;
+
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Instant;
@@ -17,10 +19,10 @@ use xtask_outcome::Outcome;
 use xtask_process::put;
 use xtask_workspace::Context;
 
-use super::trial;
+pub use self::trial::remove_leftovers;
 
 /// Changes when the audit asks for more than before.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,7 +33,10 @@ struct Record {
 }
 
 /// Tries the images that were not tried yet and judges all.
-pub(super) fn check(
+///
+/// # Errors
+/// When the engine fails. What a container did wrong is a finding.
+pub fn check(
     context: &Context,
     ready: &Ready,
     policy: &Policy,
@@ -95,7 +100,7 @@ fn inputs(policy: &Policy, plans: &[Plan], ready: &Ready) -> u64 {
     policy.live.hash(&mut hasher);
     for plan in plans {
         // The names and the values from the repository; secrets differ from run to run and decide nothing.
-        (&plan.service, &plan.known, &plan.probe).hash(&mut hasher);
+        (&plan.service, &plan.known, &plan.variables, &plan.probe).hash(&mut hasher);
     }
     hasher.finish()
 }

@@ -3,19 +3,24 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::policy::Proxy;
+
 /// What is asked for in one row of the table.
-pub(super) struct Case {
+pub(super) struct Case<'a> {
     pub(super) name: &'static str,
     /// For the client's `throughput`.
-    pub(super) arguments: &'static [&'static str],
+    pub(super) arguments: Vec<&'a str>,
 }
 
-pub(super) const CASES: [Case; 4] = [
-    Case { name: "small GET", arguments: &["--path", "/products?limit=1"] },
-    Case { name: "POST of 1 kB", arguments: &["--path", "/orders", "--post", "1000"] },
-    Case { name: "answer of 100 kB", arguments: &["--path", "/products/large"] },
-    Case { name: "small GET, new connection", arguments: &["--path", "/products?limit=1", "--new-connections"] },
-];
+pub(super) fn cases(proxy: &Proxy) -> [Case<'_>; 4] {
+    let case = |name, path, more: &[&'static str]| Case { name, arguments: [&["--path", path], more].concat() };
+    [
+        case("small GET", &proxy.small, &[]),
+        case("POST of 1 kB", &proxy.write, &["--post", "1000"]),
+        case("answer of 100 kB", &proxy.large, &[]),
+        case("small GET, new connection", &proxy.small, &["--new-connections"]),
+    ]
+}
 
 /// What the client prints of one round.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]

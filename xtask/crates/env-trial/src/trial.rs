@@ -31,7 +31,7 @@ type Observed = BTreeMap<String, Vec<Observation>>;
 
 /// Starts what has to be started for the services in `wanted` and gives what was seen. Whatever happens, everything that
 /// was started is removed.
-pub(super) fn run(context: &Context, ready: &Ready, plans: &[Plan], wanted: &[String]) -> Result<Observed> {
+pub(crate) fn run(context: &Context, ready: &Ready, plans: &[Plan], wanted: &[String]) -> Result<Observed> {
     context.runner.progress().now(&format!("tries the images of {}", wanted.join(", ")));
     let mut audit = Audit::begin(context, ready)?;
     context
@@ -52,8 +52,11 @@ pub(super) fn run(context: &Context, ready: &Ready, plans: &[Plan], wanted: &[St
     Ok(observed)
 }
 
-/// Removes what killed runs of this checkout left, and only that.
-pub(crate) fn remove_leftovers(context: &Context, docker: &Tool) -> Result<usize> {
+/// Removes what killed runs of this checkout left, and only that; gives how many runs that were.
+///
+/// # Errors
+/// When the engine refuses.
+pub fn remove_leftovers(context: &Context, docker: &Tool) -> Result<usize> {
     let leftovers = RunFolder::leftovers(&folder(context), &prefix(context))?;
     let count = leftovers.len();
     for run in leftovers {

@@ -11,15 +11,22 @@ use xtask_image_build::{Build, BuiltImage, copy_ca_file, evidence};
 use xtask_outcome::{Date, Outcome};
 use xtask_workspace::Context;
 
+use crate::policy::Policy;
+
 const BUILD_LIMIT_SECONDS: u64 = 3600;
 const QUERY_LIMIT_SECONDS: u64 = 60;
-const NAIVE_TAG: &str = "mini-naive-user:local";
+const NAIVE_TAG: &str = "xtask-bench/naive:local";
 const SIZE_FORMAT: &str = "{{.Size}}";
 
-pub(super) fn measure(context: &Context, write: bool, outcome: &mut Outcome) -> Result<()> {
+/// `bench images`.
+///
+/// # Errors
+/// When an image does not build.
+pub fn measure(context: &Context, write: bool, outcome: &mut Outcome) -> Result<()> {
     context.runner.progress().now("builds the images, then a naive one beside them; about 3 minutes");
     let ready = ready(context)?;
     let built = Build::default().run(context, &ready, outcome)?;
+    let edited = Policy::read(&context.project)?.edited;
     let naive_bytes = naive(context, &ready)?;
     outcome.checked("images measured", built.len() + 1);
     outcome.evidence("images", evidence(&built));
@@ -27,7 +34,8 @@ pub(super) fn measure(context: &Context, write: bool, outcome: &mut Outcome) -> 
     if write {
         let date = Date::today().to_string();
         let file = context.project.root.join("docs/images.md");
-        std::fs::write(&file, document(&built, naive_bytes, &date, &ready)).with_context(|| format!("write {file}"))?;
+        std::fs::write(&file, document(&built, (&edited, naive_bytes), &date, &ready))
+            .with_context(|| format!("write {file}"))?;
         outcome.evidence("written", Value::from("docs/images.md"));
     }
     Ok(())
@@ -52,7 +60,7 @@ fn naive(context: &Context, ready: &Ready) -> Result<u64> {
     size.parse().with_context(|| format!("`{size}` is no size"))
 }
 
-fn document(images: &[BuiltImage], naive_bytes: u64, date: &str, ready: &Ready) -> String {
+fn document(images: &[BuiltImage], (of, naive_bytes): (&str, u64), date: &str, ready: &Ready) -> String {
     let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
     let mut text = format!(
         "# Image sizes\n\nMeasured on {date} by `cargo xtask bench images --write` (engine {}, base {}). Sizes are of all files, uncompressed.\n\n\
@@ -61,8 +69,8 @@ fn document(images: &[BuiltImage], naive_bytes: u64, date: &str, ready: &Ready) 
     );
     for image in images {
         let facts = &image.facts;
-        // The naive Dockerfile builds `user`; the others would differ from it by a megabyte in a thousand.
-        let (naive, ratio) = if image.name == "user" {
+        // The naive Dockerfile builds one; the others would differ from it by a megabyte in a thousand.
+        let (naive, ratio) = if image.name == of {
             (megabytes(naive_bytes), format!("1 : {}", naive_bytes / facts.size_bytes.max(1)))
         } else {
             ("".to_owned(), "".to_owned())

@@ -1,4 +1,4 @@
-//! `cargo xtask bench gateway`: the gateway beside nginx, on the same cores, in alternating rounds of one run.
+//! `cargo xtask bench gateway`: a proxy of the workspace beside nginx, on the same cores, in alternating rounds of one run.
 
 mod cost;
 mod programs;
@@ -17,26 +17,37 @@ use xtask_stack::Client;
 use xtask_workspace::Context;
 
 use self::programs::{Program, Starter};
-use self::rounds::{CASES, Case, Load, Round, Row};
-use super::build::{load, processors};
+use self::rounds::{Case, Load, Round, Row, cases};
+use crate::build::{load, processors};
+use crate::document;
+use crate::policy::Policy;
 
 const ROUNDS: usize = 5;
 /// What is not counted before a case: connections are opened and buffers grow.
 const WARM_UP_MILLISECONDS: u64 = 300;
 const CLIENT_LIMIT_SECONDS: u64 = 120;
 const ENGINE_LIMIT_SECONDS: u64 = 60;
-const FOLDER_PREFIX: &str = "gateway-";
-const SERVICE: &str = "gateway";
+const FOLDER_PREFIX: &str = "proxy-";
 
 /// How the measuring is done.
-pub(super) struct Choice<'a> {
-    pub(super) seconds: u64,
-    pub(super) programs: &'a [Utf8PathBuf],
-    pub(super) write: bool,
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    /// How long each case takes.
+    pub seconds: u64,
+    /// Builds of the proxy, instead of the one in its image.
+    pub programs: &'a [Utf8PathBuf],
+    /// Write the result into docs/.
+    pub write: bool,
 }
 
-pub(super) fn measure(context: &Context, choice: &Choice<'_>, outcome: &mut Outcome) -> Result<()> {
-    let (seconds, count) = (choice.seconds, CASES.len());
+/// `bench gateway`.
+///
+/// # Errors
+/// When a program does not start, or answers with errors.
+pub fn measure(context: &Context, choice: &Choice<'_>, outcome: &mut Outcome) -> Result<()> {
+    let proxy = &Policy::read(&context.project)?.proxy;
+    let cases = cases(proxy);
+    let (seconds, count) = (choice.seconds, cases.len());
     if choice.write && !choice.programs.is_empty() {
         let text = "--write records what ships, and --program is something else; next: leave one of them out";
         return Err(Stop::Usage(text.to_owned()).into());
@@ -45,66 +56,73 @@ pub(super) fn measure(context: &Context, choice: &Choice<'_>, outcome: &mut Outc
     context.runner.progress().say(&text);
     let nginx = Toolbox::new(&context.project, &context.runner)?.find_or_fetch("nginx")?;
     let client = Client::compile_optimised(context)?;
-    let parent = context.project.out().join("bench-gateway");
+    let parent = context.project.out().join("bench-proxy");
     for left in RunFolder::leftovers(&parent, FOLDER_PREFIX)? {
         left.end()?;
     }
     let folder = RunFolder::begin(&parent, FOLDER_PREFIX)?;
     let programs = match choice.programs {
-        [] => vec![shipped(context, &ready(context)?, &folder.path, outcome)?],
+        [] => vec![shipped(context, &ready(context)?, &proxy.image, &folder.path, outcome)?],
         given => given.to_vec(),
     };
     let load_before = load();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let starter = Starter { context, nginx: &nginx, folder: &folder.path, threads };
-    let rows = rows(context, &starter, &client, &programs, seconds);
+    let starter = Starter { context, nginx: &nginx, proxy, folder: &folder.path, threads };
+    let rows = rows(&starter, &client, &cases, &programs, seconds);
     folder.end()?;
     let rows = rows?;
 
-    outcome.checked("cases measured", CASES.len());
+    outcome.checked("cases measured", count);
     outcome.evidence("rows", rows.iter().map(Row::evidence).collect::<serde_json::Value>());
     outcome.evidence("nginx", nginx.evidence());
-    let table = table(&rows);
+    let table = table(&proxy.image, &rows);
     if choice.write {
         let machine = format!("{}; load average before it {load_before}", processors());
-        let text = document(&table, &nginx.version, &machine, seconds);
-        super::write_part(context, super::GATEWAY, &text, outcome)?;
+        let text = described(&table, &nginx.version, &machine, seconds);
+        document::write_part(context, document::PROXY, &text, outcome)?;
     }
     outcome.table(table);
     Ok(())
 }
 
 /// The program out of the image, as it ships.
-fn shipped(context: &Context, ready: &Ready, folder: &Utf8Path, outcome: &mut Outcome) -> Result<Utf8PathBuf> {
-    let build = Build { names: vec![SERVICE.to_owned()], ..Build::default() };
+fn shipped(
+    context: &Context,
+    ready: &Ready,
+    name: &str,
+    folder: &Utf8Path,
+    outcome: &mut Outcome,
+) -> Result<Utf8PathBuf> {
+    let build = Build { names: vec![name.to_owned()], ..Build::default() };
     let built = build.run(context, ready, outcome)?;
-    let image = built.first().context("there is an image of the gateway")?;
+    let image = built.first().context("there is an image of the proxy")?;
     let (shell, docker) = (Shell::new()?, &ready.docker.program);
     let labels = OneShot::new(context, &ready.docker, "program")?.arguments();
     let (id, package) = (image.facts.id.as_str(), image.package.as_str());
     let container = context.runner.read(cmd!(shell, "{docker} create {labels...} {id}"), ENGINE_LIMIT_SECONDS)?;
-    let (from, to) = (format!("{container}:/{package}"), folder.join(SERVICE));
+    let (from, to) = (format!("{container}:/{package}"), folder.join(name));
     let copied = context.runner.read(cmd!(shell, "{docker} cp {from} {to}"), ENGINE_LIMIT_SECONDS);
     context.runner.for_clean_up().read(cmd!(shell, "{docker} rm {container}"), ENGINE_LIMIT_SECONDS)?;
     copied.map(|_| to)
 }
 
 fn rows(
-    context: &Context,
     starter: &Starter<'_>,
     client: &Client,
+    cases: &[Case<'_>],
     programs: &[Utf8PathBuf],
     seconds: u64,
 ) -> Result<Vec<Row>> {
+    let (context, own) = (starter.context, &starter.proxy.image);
     let upstream = starter.upstream()?;
     let mut measured = vec![starter.proxy(upstream.address)?];
     for (number, program) in programs.iter().enumerate() {
-        let name = if programs.len() == 1 { SERVICE.to_owned() } else { format!("{SERVICE} {}", number + 1) };
-        measured.push(starter.gateway(&name, program, upstream.address)?);
+        let name = if programs.len() == 1 { own.clone() } else { format!("{own} {}", number + 1) };
+        measured.push(starter.own(&name, program, upstream.address)?);
     }
     let milliseconds = (seconds * 1000 / (ROUNDS * measured.len()) as u64).max(200);
     let mut rows = Vec::new();
-    for case in &CASES {
+    for case in cases {
         let row = |program: &Program| Row { case: case.name, program: program.name.clone(), rounds: Vec::new() };
         let mut of_case: Vec<Row> = measured.iter().map(row).collect();
         for program in &measured {
@@ -127,10 +145,10 @@ fn rows(
 }
 
 /// One program under load.
-fn go(context: &Context, client: &Client, program: &Program, case: &Case, milliseconds: u64) -> Result<Round> {
+fn go(context: &Context, client: &Client, program: &Program, case: &Case<'_>, milliseconds: u64) -> Result<Round> {
     let (shell, file) = (Shell::new()?, client.program()?);
     let (url, milliseconds, arguments) =
-        (format!("http://{}", program.address), milliseconds.to_string(), case.arguments);
+        (format!("http://{}", program.address), milliseconds.to_string(), &case.arguments);
     let command = cmd!(shell, "{file} --base-url {url} throughput --milliseconds {milliseconds} {arguments...}");
     let before = program.cost();
     let printed = context.runner.read(command, CLIENT_LIMIT_SECONDS)?;
@@ -145,9 +163,9 @@ fn go(context: &Context, client: &Client, program: &Program, case: &Case, millis
 }
 
 /// A row for each program in each case; nginx stands first, and the others beside it.
-fn table(rows: &[Row]) -> Table {
+fn table(name: &str, rows: &[Row]) -> Table {
     let columns = ["case", "program", "#requests/s", "#of nginx's", "#p50 ms", "#p99 ms", "#CPU µs/request", "#MiB"];
-    let mut table = Table::new("gateway beside nginx", &columns);
+    let mut table = Table::new(&format!("{name} beside nginx"), &columns);
     for row in rows {
         let nginx = rows.iter().find(|other| other.case == row.case).unwrap_or(row);
         let ratio = row.ratio(nginx);
@@ -171,7 +189,7 @@ fn table(rows: &[Row]) -> Table {
     table
 }
 
-fn document(table: &Table, nginx: &str, machine: &str, seconds: u64) -> String {
+fn described(table: &Table, nginx: &str, machine: &str, seconds: u64) -> String {
     let mut text = format!(
         "Measured on {} by `cargo xtask bench gateway --seconds {seconds} --write`, one run on {machine}; {nginx}. Load, proxy and upstream share \
          the cores. Both sides write a JSON line for each request, limit requests and connections by client, set the same header \
@@ -198,8 +216,8 @@ mod tests {
 
     #[test]
     fn every_program_stands_beside_nginx() {
-        let table = table(&[row("nginx", &[100, 200, 300]), row("gateway", &[100, 100, 330])]);
-        let text = document(&table, "nginx/1.22.1", "2 cores", 20);
+        let table = table("gateway", &[row("nginx", &[100, 200, 300]), row("gateway", &[100, 100, 330])]);
+        let text = described(&table, "nginx/1.22.1", "2 cores", 20);
         assert!(text.contains("| case | program | requests/s | of nginx's |"), "{text}");
         assert!(text.contains("\n|---|---|--:|"), "{text}");
         assert!(

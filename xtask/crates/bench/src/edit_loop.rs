@@ -7,30 +7,31 @@ use camino::Utf8PathBuf;
 use serde_json::json;
 use xtask_engine::{Ready, ready};
 use xtask_outcome::{Date, Outcome};
-use xtask_stack::{VisibleEdit, edit_to_answer};
+use xtask_stack::edit_to_answer;
 use xtask_workspace::Context;
 
-use super::build::{Bench, machine, median};
+use crate::build::{Bench, machine, median};
+use crate::document;
+use crate::policy::Policy;
 
 const EDITS: usize = 5;
-const EDIT: VisibleEdit = VisibleEdit {
-    service: "product",
-    file: "services/product/src/routes.rs",
-    words: "there is no such product",
-    path: "/products/00000000-0000-4000-8000-000000000000",
-};
 /// Each profile, and the seconds to reach.
 const PROFILES: [(&str, f64); 2] = [("dev", 5.0), ("release", 15.0)];
 
-pub(super) fn measure(context: &Context, write: bool, outcome: &mut Outcome) -> Result<()> {
+/// `bench loop`.
+///
+/// # Errors
+/// When the stack does not come up, or an edit is not answered.
+pub fn measure(context: &Context, write: bool, outcome: &mut Outcome) -> Result<()> {
     let text = format!(
         "bench loop: a clone's stack with the dev profile and with release, {EDITS} edits each; about 10 minutes. Keep the machine quiet"
     );
     context.runner.progress().say(&text);
     let ready = ready(context)?;
+    let edit = Policy::read(&context.project)?.visible_edit;
     let bench = Bench::new(context, &ready, true)?;
     let program = Utf8PathBuf::try_from(std::env::current_exe().context("find this program's own file")?)?;
-    let timed = |profile: &str| edit_to_answer(context, &program, &bench.checkout, profile, &EDIT, EDITS);
+    let timed = |profile: &str| edit_to_answer(context, &program, &bench.checkout, profile, &edit, EDITS);
     let rows =
         PROFILES.iter().map(|(profile, reach)| Ok((*profile, timed(profile)?, *reach))).collect::<Result<Vec<_>>>();
     let ended = bench.end();
@@ -42,13 +43,13 @@ pub(super) fn measure(context: &Context, write: bool, outcome: &mut Outcome) -> 
         outcome.note(format!("{profile}: {:.1} s from an edit to its answer", median(seconds.clone())));
     }
     if write {
-        super::write_part(context, super::LOOP, &document(&rows, &ready), outcome)?;
+        document::write_part(context, document::LOOP, &document(&rows, &edit.service, &ready), outcome)?;
     }
     Ok(())
 }
 
-fn document(rows: &[(&str, Vec<f64>, f64)], ready: &Ready) -> String {
-    let (date, service) = (Date::today(), EDIT.service);
+fn document(rows: &[(&str, Vec<f64>, f64)], service: &str, ready: &Ready) -> String {
+    let date = Date::today();
     let mut text = format!(
         "Measured on {date} by `cargo xtask bench loop --write`, one run on {}. One line of `{service}` is edited under `cargo xtask up \
          {service} --watch`, and the time is from the file being written to the first answer through the gateway that shows the edit.\n\n\

@@ -11,13 +11,14 @@ use xshell::{Cmd, Shell, cmd};
 use xtask_engine::{Ready, ready};
 use xtask_image_build::copy_ca_file;
 use xtask_outcome::{Date, Outcome, Stop};
-use xtask_workspace::Context;
+use xtask_workspace::{Context, ImagePackage};
+
+use crate::document;
+use crate::policy::Policy;
 
 const BUILD_LIMIT_SECONDS: u64 = 3600;
 const QUERY_LIMIT_SECONDS: u64 = 60;
-/// The service that is edited; the one with the most dependencies would do as well.
-const EDITED: &str = "user";
-const CHEF_BASE: &str = "mini-bench/chef:local";
+const CHEF_BASE: &str = "xtask-bench/chef:local";
 const EDITS: usize = 3;
 const UNCHANGED_RUNS: usize = 7;
 
@@ -54,7 +55,11 @@ impl Row {
     }
 }
 
-pub(super) fn measure(context: &Context, write: bool, quick: bool, outcome: &mut Outcome) -> Result<()> {
+/// `bench build`.
+///
+/// # Errors
+/// When a build fails.
+pub fn measure(context: &Context, write: bool, quick: bool, outcome: &mut Outcome) -> Result<()> {
     let (others, minutes) = if quick { ("", 10) } else { (", by cargo-chef and naively", 25) };
     context.runner.progress().say(&format!(
         "bench build: cold builds by cargo, in the container, on the host{others}, then edits; about {minutes} minutes. \
@@ -72,19 +77,21 @@ pub(super) fn measure(context: &Context, write: bool, quick: bool, outcome: &mut
     outcome.evidence.extend(ready.evidence());
     if write {
         let machine = format!("{}; load average before it {load}", machine(&ready));
-        let text = document(&rows, &Date::today().to_string(), &machine);
-        super::write_part(context, super::BUILDS, &text, outcome)?;
+        let text = text(&rows, &Date::today().to_string(), &machine);
+        document::write_part(context, document::BUILDS, &text, outcome)?;
     }
     Ok(())
 }
 
 /// A clone of the checkout that is edited and built, with its own target folders.
-pub(super) struct Bench<'a> {
+pub(crate) struct Bench<'a> {
     context: &'a Context,
     ready: &'a Ready,
-    pub(super) checkout: Utf8PathBuf,
+    pub(crate) checkout: Utf8PathBuf,
     shell: Shell,
-    /// `--bin mini-user --bin …`
+    /// The one whose service is edited; another with as many dependencies would do as well.
+    edited: &'a ImagePackage,
+    /// `--bin PACKAGE --bin …`
     bins: Vec<String>,
     secrets: Vec<String>,
     /// Without cargo-chef's and the naive Dockerfile.
@@ -92,7 +99,7 @@ pub(super) struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    pub(super) fn new(context: &'a Context, ready: &'a Ready, quick: bool) -> Result<Self> {
+    pub(crate) fn new(context: &'a Context, ready: &'a Ready, quick: bool) -> Result<Self> {
         let shell = Shell::new()?;
         let folder = context.project.out().join("bench");
         let checkout = folder.join("checkout");
@@ -101,16 +108,19 @@ impl<'a> Bench<'a> {
         let root = &context.project.root;
         context.runner.read(cmd!(shell, "git clone --quiet {root} {checkout}"), QUERY_LIMIT_SECONDS)?;
         // The same tools, found in the same way, without fetching them again.
+        // Whatever the person's own is: the clone and what is compared with it are removed at the end.
+        shell.set_var("CARGO_TARGET_DIR", checkout.join("target"));
         let tools = checkout.join("target/xtask/tools");
         shell.create_dir(&tools)?;
         for tool in shell.read_dir(context.project.out().join("tools")).unwrap_or_default() {
             shell.copy_file(tool, &tools)?;
         }
         shell.change_dir(&checkout);
+        let edited = context.project.select(&[Policy::read(&context.project)?.edited])?[0];
         let bins = context.project.images.iter().flat_map(|image| ["--bin".to_owned(), image.package.clone()]);
         let ca = copy_ca_file(context)?;
         let secrets = ca.into_iter().map(|file| format!("--secret=id=ca,src={file}")).collect();
-        Ok(Self { context, ready, checkout, bins: bins.collect(), secrets, shell, quick })
+        Ok(Self { context, ready, checkout, edited, bins: bins.collect(), secrets, shell, quick })
     }
 
     fn rows(&self) -> Result<Vec<Row>> {
@@ -121,7 +131,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Removes the clone and cargo-chef's base, however far the measuring came.
-    pub(super) fn end(&self) -> Result<()> {
+    pub(crate) fn end(&self) -> Result<()> {
         let docker = &self.ready.docker.program;
         // Not there with --quick, nor after an early failure.
         let remove = cmd!(self.shell, "{docker} image rm {CHEF_BASE}");
@@ -157,7 +167,7 @@ impl<'a> Bench<'a> {
             container,
             "four cargo-chef Dockerfiles, one after the other",
             chef,
-            Some(0.6),
+            Some(0.4),
         ));
         rows.push(row(all("container"), container, "the naive Dockerfile, one image", naive, None));
         Ok(rows)
@@ -190,7 +200,8 @@ impl<'a> Bench<'a> {
 
     /// The same edit, compiled by each.
     fn edits(&self) -> Result<Vec<Row>> {
-        let chef_of_edited = || self.chef(&format!("mini-{EDITED}"), false);
+        let name = self.edited.name();
+        let chef_of_edited = || self.chef(&self.edited.package, false);
         if !self.quick {
             self.time(chef_of_edited())?;
         }
@@ -199,8 +210,8 @@ impl<'a> Bench<'a> {
         for edit in 0..EDITS {
             self.edit(edit)?;
             cargo.push(self.time(self.cargo())?);
-            container.push(self.time(self.xtask(&[EDITED])?)?);
-            host.push(self.time(self.xtask(&[EDITED, "--strategy", "host"])?)?);
+            container.push(self.time(self.xtask(&[name])?)?);
+            host.push(self.time(self.xtask(&[name, "--strategy", "host"])?)?);
             if !self.quick {
                 chef.push(self.time(chef_of_edited())?);
                 if naive.is_empty() {
@@ -209,11 +220,11 @@ impl<'a> Bench<'a> {
             }
         }
         let (cargo, container) = (middle(cargo), middle(container));
-        let edited = |how: &str| format!("`{EDITED}` edited, its image, {how}");
+        let edited = |how: &str| format!("`{name}` edited, its image, {how}");
         let row = |what, took, beside, beside_took, reach| Row { what, took, beside, beside_took, reach };
         let mut rows = vec![
             row(edited("host"), middle(host), "cargo build --release", cargo, Some(1.05)),
-            row(edited("container"), container, "cargo build --release", cargo, Some(1.5)),
+            row(edited("container"), container, "cargo build --release", cargo, Some(1.3)),
         ];
         if !self.quick {
             rows.push(row(edited("container"), container, "its cargo-chef Dockerfile", middle(chef), None));
@@ -224,7 +235,7 @@ impl<'a> Bench<'a> {
 
     /// Another value in the service's library each time, so that no earlier result fits.
     fn edit(&self, number: usize) -> Result<()> {
-        let file = self.checkout.join("services").join(EDITED).join("src/lib.rs");
+        let file = self.checkout.join(&self.edited.folder).join("src/lib.rs");
         let text = self.shell.read_file(&file)?;
         let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos();
         let edit = format!("\n#[used]\nstatic EDIT_{number}: u128 = {stamp};\n");
@@ -296,7 +307,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-pub(super) fn median(mut seconds: Vec<f64>) -> f64 {
+pub(crate) fn median(mut seconds: Vec<f64>) -> f64 {
     seconds.sort_by(f64::total_cmp);
     seconds.get(seconds.len() / 2).copied().unwrap_or_default()
 }
@@ -320,22 +331,22 @@ fn busy_seconds() -> f64 {
 }
 
 /// The machine's load before anything is measured: what others do on it.
-pub(super) fn load() -> String {
+pub(crate) fn load() -> String {
     proc("loadavg").split_whitespace().next().unwrap_or("unknown").to_owned()
 }
 
-pub(super) fn machine(ready: &Ready) -> String {
+pub(crate) fn machine(ready: &Ready) -> String {
     format!("{}, engine {}", processors(), ready.engine)
 }
 
-pub(super) fn processors() -> String {
+pub(crate) fn processors() -> String {
     let model = proc("cpuinfo");
     let model = model.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     format!("{cores} cores ({})", model.trim_start_matches([' ', '\t', ':']))
 }
 
-fn document(rows: &[Row], date: &str, machine: &str) -> String {
+fn text(rows: &[Row], date: &str, machine: &str) -> String {
     let whole = rows.iter().any(|row| row.beside.contains("cargo-chef"));
     let quick = if whole { "" } else { " --quick" };
     let mut text = format!(
@@ -385,7 +396,7 @@ mod tests {
             beside_took: took(100.0),
             reach,
         };
-        let text = document(&[row(110.0, Some(1.2)), row(130.0, Some(1.2)), row(1.0, None)], "2026-01-01", "2 cores");
+        let text = text(&[row(110.0, Some(1.2)), row(130.0, Some(1.2)), row(1.0, None)], "2026-01-01", "2 cores");
         assert!(text.contains("| cold | 110.00 | 220.0 | cargo | 100.00 | 200.0 | 1.10 | ≤ 1.2: reached |"), "{text}");
         assert!(text.contains("| 1.30 | ≤ 1.2: missed |") && text.contains("| 0.01 |  |"), "{text}");
     }

@@ -14,6 +14,7 @@ use xtask_process::Background;
 use xtask_workspace::Context;
 
 use super::cost::Cost;
+use crate::policy::Proxy;
 
 const UPSTREAM: &str = include_str!("upstream.conf");
 const PROXY: &str = include_str!("proxy.conf");
@@ -59,15 +60,17 @@ impl Program {
 pub(super) struct Starter<'a> {
     pub(super) context: &'a Context,
     pub(super) nginx: &'a Tool,
+    pub(super) proxy: &'a Proxy,
     pub(super) folder: &'a Utf8Path,
     pub(super) threads: usize,
 }
 
 impl Starter<'_> {
     pub(super) fn upstream(&self) -> Result<Program> {
-        let files = self.folder.join("files/products");
-        std::fs::create_dir_all(&files).with_context(|| format!("create {files}"))?;
-        std::fs::write(files.join("large"), vec![b'x'; LARGE_BYTES]).context("write the large answer")?;
+        let large = self.folder.join("files").join(self.proxy.large.trim_start_matches('/'));
+        let files = large.parent().unwrap_or(&large);
+        std::fs::create_dir_all(files).with_context(|| format!("create {files}"))?;
+        std::fs::write(&large, vec![b'x'; LARGE_BYTES]).context("write the large answer")?;
         let address = free_address()?;
         self.nginx("upstream", UPSTREAM, address, address)
     }
@@ -77,25 +80,24 @@ impl Starter<'_> {
     }
 
     fn nginx(&self, name: &str, template: &str, address: SocketAddr, upstream: SocketAddr) -> Result<Program> {
-        let text = configuration(template, self.folder, self.threads, address, upstream);
+        let places = places(self.folder.as_str(), self.threads, &self.proxy.large, address.port(), upstream.port());
+        let text = configuration(template, &places);
         let file = self.folder.join(format!("{name}.conf"));
         std::fs::write(&file, text).with_context(|| format!("write {file}"))?;
         let (shell, program, folder) = (Shell::new()?, &self.nginx.program, self.folder);
         self.start("nginx", name, address, cmd!(shell, "{program} -p {folder} -e stderr -c {file}"))
     }
 
-    /// The gateway, with limits that let the load through and everything else as it comes.
-    pub(super) fn gateway(&self, name: &str, program: &Utf8Path, upstream: SocketAddr) -> Result<Program> {
-        let (shell, address) = (Shell::new()?, free_address()?);
-        let mut command = cmd!(shell, "{program}").env("BIND_ADDRESS", "127.0.0.1");
-        command = command.env("PORT", address.port().to_string());
-        for upstream_variable in ["USER_URL", "PRODUCT_URL", "ORDER_URL"] {
-            command = command.env(upstream_variable, format!("http://{upstream}"));
-        }
-        for limit in ["RATE_LIMIT_PER_SECOND", "RATE_LIMIT_BURST"] {
-            command = command.env(limit, "1000000");
-        }
-        self.start(name, name, address, command.env("MAX_CONNECTIONS_PER_CLIENT", "1024"))
+    /// The proxy, with limits that let the load through and everything else as it comes.
+    pub(super) fn own(&self, name: &str, program: &Utf8Path, upstream: SocketAddr) -> Result<Program> {
+        let (shell, address, proxy) = (Shell::new()?, free_address()?, self.proxy);
+        let urls = proxy.upstream_variables.iter().map(|variable| (variable, format!("http://{upstream}")));
+        let command = cmd!(shell, "{program}")
+            .envs(&proxy.environment)
+            .envs(urls)
+            .env(&proxy.address_variable, address.ip().to_string())
+            .env(&proxy.port_variable, address.port().to_string());
+        self.start(name, name, address, command)
     }
 
     fn start(&self, name: &str, file: &str, address: SocketAddr, command: Cmd<'_>) -> Result<Program> {
@@ -113,18 +115,19 @@ fn free_address() -> Result<SocketAddr> {
     listener.local_addr().context("read the free port")
 }
 
-fn configuration(
-    template: &str,
-    folder: &Utf8Path,
-    threads: usize,
-    address: SocketAddr,
-    upstream: SocketAddr,
-) -> String {
-    template
-        .replace("@FOLDER@", folder.as_str())
-        .replace("@THREADS@", &threads.to_string())
-        .replace("@PORT@", &address.port().to_string())
-        .replace("@UPSTREAM@", &upstream.port().to_string())
+/// What stands for each `@PLACE@` of the templates.
+fn places(folder: &str, threads: usize, large: &str, port: u16, upstream: u16) -> [(&'static str, String); 5] {
+    [
+        ("@FOLDER@", folder.to_owned()),
+        ("@THREADS@", threads.to_string()),
+        ("@LARGE@", large.to_owned()),
+        ("@PORT@", port.to_string()),
+        ("@UPSTREAM@", upstream.to_string()),
+    ]
+}
+
+fn configuration(template: &str, places: &[(&str, String)]) -> String {
+    places.iter().fold(template.to_owned(), |text, (place, value)| text.replace(place, value))
 }
 
 #[cfg(test)]
@@ -133,11 +136,11 @@ mod tests {
 
     #[test]
     fn a_configuration_has_every_place_filled() {
-        let (one, other) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
+        let places = places("/run folder", 2, "/big", 1, 2);
         for template in [UPSTREAM, PROXY] {
-            let text = configuration(template, "/run folder".into(), 2, one, other);
+            let text = configuration(template, &places);
             assert!(!text.contains('@') && text.contains("listen 127.0.0.1:1 "), "{text}");
         }
-        assert!(configuration(PROXY, "/f".into(), 2, one, other).contains("server 127.0.0.1:2;"));
+        assert!(configuration(PROXY, &places).contains("server 127.0.0.1:2;"));
     }
 }
