@@ -13,6 +13,7 @@ use xtask_image_build::copy_ca_file;
 use xtask_outcome::{Date, Outcome, Stop};
 use xtask_workspace::{Context, ImagePackage};
 
+use crate::chart::Bar;
 use crate::document;
 use crate::policy::Policy;
 
@@ -77,7 +78,11 @@ pub fn measure(context: &Context, write: bool, quick: bool, outcome: &mut Outcom
     outcome.evidence.extend(ready.evidence());
     if write {
         let machine = format!("{}; load average before it {load}", machine(&ready));
-        let text = text(&rows, &Date::today().to_string(), &machine);
+        let bar =
+            |row: &Row| Bar { label: format!("{}, of {}", row.what, row.beside), value: row.ratio(), reach: row.reach };
+        let bars: Vec<_> = rows.iter().map(bar).collect();
+        let chart = document::write_chart(context, "builds", "Times as shares of what they are compared with", &bars)?;
+        let text = text(&rows, &Date::today().to_string(), &machine) + &chart;
         document::write_part(context, document::BUILDS, &text, outcome)?;
     }
     Ok(())

@@ -4,12 +4,21 @@ use anyhow::{Context as _, Result};
 use xtask_outcome::Outcome;
 use xtask_workspace::Context;
 
+use crate::chart::{self, Bar};
+
 const DOCUMENT: &str = "docs/benchmarks.md";
 /// The headings of its parts, in their order; each is written by another benchmark.
 pub(crate) const BUILDS: &str = "# Build times";
 pub(crate) const LOOP: &str = "## From an edit to the answer";
 pub(crate) const PROXY: &str = "## The gateway beside nginx";
 const PARTS: [&str; 3] = [BUILDS, LOOP, PROXY];
+
+/// Writes the picture of a part beside the document, and gives the line that shows it there.
+pub(crate) fn write_chart(context: &Context, name: &str, title: &str, bars: &[Bar]) -> Result<String> {
+    let file = context.project.root.join("docs/benchmarks").join(format!("{name}.svg"));
+    std::fs::write(&file, chart::bars(title, bars)).with_context(|| format!("write {file}"))?;
+    Ok(format!("\n![{title}](benchmarks/{name}.svg)\n"))
+}
 
 /// Replaces one part of the document and leaves the others.
 pub(crate) fn write_part(context: &Context, heading: &str, text: &str, outcome: &mut Outcome) -> Result<()> {

@@ -2,6 +2,7 @@
 //! beside a naive one, an edit's way to its answer, a proxy beside nginx. What of the workspace is measured is policy (`bench.toml`).
 
 mod build;
+mod chart;
 mod document;
 mod edit_loop;
 mod images;

@@ -19,6 +19,7 @@ use xtask_workspace::Context;
 use self::programs::{Program, Starter};
 use self::rounds::{Case, Load, Round, Row, cases};
 use crate::build::{load, processors};
+use crate::chart::Bar;
 use crate::document;
 use crate::policy::Policy;
 
@@ -78,7 +79,9 @@ pub fn measure(context: &Context, choice: &Choice<'_>, outcome: &mut Outcome) ->
     let table = table(&proxy.image, &rows);
     if choice.write {
         let machine = format!("{}; load average before it {load_before}", processors());
-        let text = described(&table, &nginx.version, &machine, seconds);
+        let bars: Vec<_> = beside(&rows).collect();
+        let chart = document::write_chart(context, "proxy", "Requests a second, as a share of nginx's", &bars)?;
+        let text = described(&table, &nginx.version, &machine, seconds) + &chart;
         document::write_part(context, document::PROXY, &text, outcome)?;
     }
     outcome.table(table);
@@ -160,6 +163,15 @@ fn go(context: &Context, client: &Client, program: &Program, case: &Case<'_>, mi
         return Err(Stop::Broken(format!("{text} ({}); its figures would mean nothing", case.name)).into());
     }
     Ok(Round { load, cpu_microseconds: used.cpu_microseconds, memory_kilobytes: used.memory_kilobytes })
+}
+
+/// What is not nginx, as shares of what nginx did in the same case.
+fn beside(rows: &[Row]) -> impl Iterator<Item = Bar> {
+    rows.iter().filter_map(|row| {
+        let nginx = rows.iter().find(|other| other.case == row.case)?;
+        let label = format!("{}, {}", row.case, row.program);
+        (!std::ptr::eq(row, nginx)).then(|| Bar { label, value: row.ratio(nginx).median, reach: Some(1.0) })
+    })
 }
 
 /// A row for each program in each case; nginx stands first, and the others beside it.
