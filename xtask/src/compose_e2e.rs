@@ -12,7 +12,7 @@ use xtask_workspace::Context;
 /// Bring the stack up on the hardened images, assert the hardening, run the end-to-end journey, and tear it down.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask compose-e2e\n  cargo xtask compose-e2e --faults=user-killed --keep\n  cargo xtask compose-e2e --base-url http://127.0.0.1:8080"
+    after_help = "Examples:\n  cargo xtask compose-e2e\n  cargo xtask compose-e2e --faults=user-killed --keep\n  cargo xtask compose-e2e --soak 10\n  cargo xtask compose-e2e --base-url http://127.0.0.1:8080"
 )]
 pub(crate) struct ComposeE2e {
     /// Leave the stack running, and say how to reach it and how to end it.
@@ -21,6 +21,10 @@ pub(crate) struct ComposeE2e {
     /// Break the stack on purpose under a load, every fault (4 minutes) or one by its name.
     #[arg(long, value_name = "FAULT", num_args = 0..=1, require_equals = true, default_missing_value = ALL_FAULTS)]
     faults: Option<String>,
+    /// Keep the stack under load for so many minutes: every service is restarted again and again in the first half, and its memory
+    /// has to stay level in the second.
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(2..=120))]
+    soak: Option<u64>,
     /// Make this run's figures the baseline of this machine, in docs/testing/baseline.json.
     #[arg(long)]
     record: bool,
@@ -28,7 +32,7 @@ pub(crate) struct ComposeE2e {
     #[arg(long)]
     write: bool,
     /// Walk the journey through a deployment that is there already, such as http://127.0.0.1:8080; starts nothing.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["keep", "faults", "record", "write"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["keep", "faults", "soak", "record", "write"])]
     base_url: Option<String>,
     /// With --base-url beyond loopback: the whole journey, which makes users, a product and an order.
     #[arg(long, requires = "base_url")]
@@ -54,6 +58,7 @@ impl ComposeE2e {
         let test = StackTest {
             keep: self.keep,
             faults: self.faults.clone(),
+            soak: self.soak,
             record: self.record,
             write: self.write,
             keep_start_ups: false,

@@ -57,7 +57,7 @@ fn is_source(project: &Project, image: &ImagePackage, file: &Utf8Path) -> bool {
     let of_member = member_of(project, file)
         .filter(|folder| image.compiled_folders.contains(*folder))
         .is_some_and(|folder| is_part(folder, file));
-    (more || of_member) && !is_editors(file)
+    (more || of_member) && !is_left_by_an_editor(file)
 }
 
 /// The innermost member that a file belongs to.
@@ -71,11 +71,17 @@ fn is_part(folder: &Utf8Path, file: &Utf8Path) -> bool {
     !OTHER_TARGETS.contains(&first) && inside != "Dockerfile"
 }
 
-/// What editors leave beside a file while it is open.
-fn is_editors(file: &Utf8Path) -> bool {
+/// What editors and desktops leave beside a file while it is open: locks, swap files, backups, and the probe whether a folder can be
+/// written to. None of it is ever compiled.
+pub fn is_left_by_an_editor(file: &Utf8Path) -> bool {
     let name = file.file_name().unwrap_or_default();
-    let swap = || name.starts_with('.') && name.rsplit_once(".sw").is_some_and(|(_, rest)| rest.len() == 1);
-    name.starts_with(".#") || name.ends_with('~') || (name.starts_with('#') && name.ends_with('#')) || swap()
+    let is_vims =
+        name == "4913" || name.starts_with('.') && name.rsplit_once(".sw").is_some_and(|(_, rest)| rest.len() == 1);
+    let is_emacs = name.starts_with(".#") || name.starts_with('#') && name.ends_with('#');
+    let is_others = [".goutputstream-", "._"].iter().any(|start| name.starts_with(start))
+        || ["~", ".kate-swp", "___jb_tmp___", "___jb_old___"].iter().any(|end| name.ends_with(end))
+        || name == ".DS_Store";
+    is_vims || is_emacs || is_others
 }
 
 /// Without `..`: `services/user/../../schema` is `schema`.
@@ -269,11 +275,23 @@ mod tests {
 
     #[test]
     fn what_editors_leave_is_no_input() {
-        for file in ["src/.#lib.rs", "src/lib.rs~", "src/#lib.rs#", "src/.lib.rs.swp", "src/.lib.rs.swo"] {
-            assert!(is_editors(Utf8Path::new(file)), "{file}");
+        for file in [
+            "src/.#lib.rs",
+            "src/lib.rs~",
+            "src/#lib.rs#",
+            "src/.lib.rs.swp",
+            "src/.lib.rs.swo",
+            "src/4913",
+            "src/.lib.rs.kate-swp",
+            "src/lib.rs___jb_tmp___",
+            "src/.goutputstream-X1",
+            "src/._lib.rs",
+            "src/.DS_Store",
+        ] {
+            assert!(is_left_by_an_editor(Utf8Path::new(file)), "{file}");
         }
-        for file in ["src/lib.rs", ".cargo/config.toml", "src/.swift", "migrations/0001_x.sql"] {
-            assert!(!is_editors(Utf8Path::new(file)), "{file}");
+        for file in ["src/lib.rs", ".cargo/config.toml", "src/.swift", "src/49130", "migrations/0001_x.sql"] {
+            assert!(!is_left_by_an_editor(Utf8Path::new(file)), "{file}");
         }
     }
 

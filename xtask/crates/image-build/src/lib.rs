@@ -38,7 +38,7 @@ use self::fingerprint::{Built, Fingerprint, Records};
 pub use self::image::{ImageFacts, ProgramFacts};
 use self::image::{Images, other_program};
 use self::inputs::Git;
-pub use self::inputs::check_layout;
+pub use self::inputs::{check_layout, is_left_by_an_editor};
 use self::ledger::{Builder, demand};
 use self::objection::Objection;
 use self::plan::{BuildPlan, ImagePlan};

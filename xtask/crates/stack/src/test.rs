@@ -26,6 +26,8 @@ pub struct StackTest {
     pub keep: bool,
     /// Break the stack on purpose: every fault ([`crate::ALL_FAULTS`]) or one by its name.
     pub faults: Option<String>,
+    /// Keep the stack under load for so many minutes, with restarts in the first half and its memory watched in the second.
+    pub soak: Option<u64>,
     /// Make this run's figures the baseline of this machine.
     pub record: bool,
     /// Write the figures and what became worse into docs/testing/.
@@ -59,7 +61,7 @@ impl StackTest {
         }
         // A free port, so two runs, or a developer's own stack, do not meet. The engine picks it, and picks another one when
         // the container starts again: where that is part of the test, the port is picked here.
-        let port = if self.faults.is_some() { free_port()? } else { 0 };
+        let port = if self.faults.is_some() || self.soak.is_some() { free_port()? } else { 0 };
         stack.set(&context.project.stack.entrance.variable, &port.to_string());
         context.runner.interrupt().on_second(Some("cargo xtask clean".to_owned()));
         let bench = Bench { stack: &stack, ready, images, client: &client, run: &run };
@@ -106,6 +108,9 @@ impl StackTest {
         })?;
         if let Some(name) = &self.faults {
             outcome.step("faults", |outcome| bench.run(name, outcome))?;
+        }
+        if let Some(minutes) = self.soak {
+            outcome.step("soak", |outcome| bench.soak(minutes, outcome))?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use xtask_outcome::Stop;
 use xtask_process::Runner;
 use xtask_workspace::{ImagePackage, Project};
 
-use super::{is_editors, pathspecs};
+use super::{is_left_by_an_editor, pathspecs};
 
 const GIT_LIMIT_SECONDS: u64 = 60;
 /// Folders that hold no source, for a workspace that git does not know.
@@ -90,7 +90,7 @@ fn changes<'a>(project: &'a Project, status: &'a str) -> impl Iterator<Item = &'
     status.split('\0').filter(move |entry| {
         let Some((kind, path)) = entry.split_at_checked(3) else { return false };
         let path = Utf8Path::new(path);
-        !kind.starts_with("??") || (!is_editors(path) && project.root.join(path).is_file())
+        !kind.starts_with("??") || (!is_left_by_an_editor(path) && project.root.join(path).is_file())
     })
 }
 

@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use notify::event::ModifyKind;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use xtask_engine::Ready;
-use xtask_image_build::BuiltImage;
+use xtask_image_build::{BuiltImage, is_left_by_an_editor};
 use xtask_outcome::{Outcome, Stop};
 use xtask_workspace::{Context, Project};
 
@@ -180,14 +180,9 @@ fn source(root: &Utf8Path, path: &Path) -> Option<Utf8PathBuf> {
     let path = Utf8Path::from_path(path)?.strip_prefix(root).ok()?;
     let is_skipped = path.components().any(|part| SKIPPED.contains(&part.as_str()));
     let name = path.file_name()?;
-    // What editors and formatters write beside a file for a moment; `.env` and `.cargo` are no such things.
-    let is_temporary = name.ends_with('~')
-        || name.starts_with(".#")
-        || name.starts_with('#')
-        || name.ends_with(".swp")
-        || name.ends_with(".tmp")
-        || name == "4913";
-    (!is_skipped && !is_temporary).then(|| path.to_owned())
+    // Formatters write a file of this kind first, and then put it in its place.
+    let is_temporary = name.ends_with(".tmp");
+    (!is_skipped && !is_temporary && !is_left_by_an_editor(path)).then(|| path.to_owned())
 }
 
 fn is_manifest(project: &Project, path: &Utf8Path) -> bool {

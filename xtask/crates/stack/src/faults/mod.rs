@@ -2,6 +2,7 @@
 
 mod inject;
 pub mod ledger;
+mod soak;
 mod writes;
 
 use std::thread;

@@ -4,6 +4,7 @@
 mod baseline;
 mod document;
 mod edits;
+mod level;
 mod memory;
 mod start;
 
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub use self::edits::{VisibleEdit, edit_to_answer};
+pub(super) use self::level::Slope;
 pub(super) use self::memory::{IDLE, PEAK, resident};
 pub(super) use self::start::start_ups;
 use xtask_engine::Ready;

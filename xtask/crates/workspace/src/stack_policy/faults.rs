@@ -11,6 +11,8 @@ use super::{StackPolicy, filled};
 pub struct Load {
     /// The kinds of requests; each must work before a fault and after it.
     pub kinds: Vec<String>,
+    /// What a service's memory may grow by in a minute of a soak; more, beyond doubt, is a leak.
+    pub growth_limit_kib_per_minute: u32,
     /// The services in the order in which they are restarted.
     pub rolling_restart: Vec<String>,
     /// Where the load's writes end up.
