@@ -52,6 +52,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut project = Project::load(env!("CARGO_MANIFEST_DIR")).unwrap();
         project.root = camino::Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
+        project.target = project.root.join("target");
         std::fs::create_dir_all(project.out()).unwrap();
         install(&project);
         let mut outcome = Outcome::default();
