@@ -140,6 +140,21 @@ fn a_version_is_a_tag_only_of_the_commit_that_git_calls_so() {
 }
 
 #[test]
+fn a_version_may_be_an_annotated_tag_and_one_of_another_commit_counts_for_nothing() {
+    let shipping = Shipping::new();
+    git(&shipping.workspace, &["commit", "--quiet", "--allow-empty", "--message", "two"]);
+    git(&shipping.workspace, &["tag", "--annotate", "v0.1.0", "--message", "out", &shipping.head]);
+    let other = Shipping { head: git(&shipping.workspace, &["rev-parse", "HEAD"]), ..shipping };
+    other.verified(json!({}));
+    assert_eq!(other.workspace.xtask(&PUSH).code, 0);
+    assert_eq!(other.lock()["images"]["user"]["tags"], json!([other.short(), "trunk"]));
+    let shipping = Shipping::new();
+    git(&shipping.workspace, &["tag", "--annotate", "v0.1.0", "--message", "out"]);
+    assert_eq!(shipping.workspace.xtask(&PUSH).code, 0);
+    assert_eq!(shipping.lock()["images"]["user"]["tags"], json!([shipping.short(), "0.1.0", "trunk"]));
+}
+
+#[test]
 fn a_dry_run_says_what_would_go_where_and_does_nothing() {
     let shipping = Shipping::new();
     let ended = shipping.workspace.xtask(&[&PUSH[..], &["--dry-run"]].concat());
@@ -269,6 +284,66 @@ fn a_registry_that_does_not_answer_is_told_from_one_that_has_nothing() {
     assert_eq!(ended.code, 3, "{}", ended.all());
     assert!(ended.stdout.contains("`docker login registry.example:5000`"), "{}", ended.all());
     assert!(!shipping.workspace.calls().contains("docker image push"), "{}", shipping.workspace.calls());
+}
+
+#[test]
+fn whatever_else_a_registry_answers_nothing_is_pushed_over_it() {
+    let shipping = Shipping::new();
+    for answer in [
+        "unexpected status from HEAD request: 401 Unauthorized",
+        "denied: requested access to the resource is denied",
+        "unexpected status from HEAD request: 404 Not Found",
+        "unexpected status from HEAD request: 405 Method Not Allowed",
+        "unexpected status from HEAD request: 429 Too Many Requests",
+        "failed to do request: dial tcp: lookup registry.example: host not found",
+        "error getting credentials: helper not found",
+    ] {
+        shipping.but(&format!("\"docker buildx imagetools \"*) echo 'ERROR: {answer}' >&2; exit 1 ;;"));
+        let ended = shipping.workspace.xtask(&PUSH);
+        assert_eq!(ended.code, 3, "{answer}: {}", ended.all());
+        assert!(ended.stdout.contains(answer), "{answer}: {}", ended.all());
+        assert!(!shipping.workspace.calls().contains("docker image push"), "{answer}");
+        assert_eq!(shipping.workspace.read(LOCK), "");
+    }
+}
+
+/// The registry answers from the second question about a tag on as another push left it.
+fn meanwhile(shipping: &Shipping, tag: &str, asked: u32) {
+    shipping.but(&format!(
+        r#""docker buildx imagetools inspect --format {{{{json .Manifest}}}} "*":{tag}")
+  echo >>"$STATE/asked"
+  if [ "$(wc -l <"$STATE/asked")" -ge {asked} ]; then echo '{{"digest":"sha256:theirs"}}'; exit; fi ;;
+"docker buildx imagetools inspect --raw "*@sha256:theirs) echo '{{"config":{{"digest":"sha256:other"}}}}'; exit ;;"#
+    ));
+}
+
+#[test]
+fn a_tag_that_another_push_moves_meanwhile_is_not_pushed_over() {
+    // The commit's tag is asked for before anything, before its push, after it, and before the branch's tag moves; that one before
+    // anything, and before its push.
+    for (tag, asked, pushed) in [("commit", 2, false), ("commit", 4, true), ("trunk", 2, true)] {
+        let shipping = Shipping::new();
+        let tag = if tag == "commit" { shipping.short().to_owned() } else { tag.to_owned() };
+        meanwhile(&shipping, &tag, asked);
+        let ended = shipping.workspace.xtask(&PUSH);
+        assert_eq!(ended.code, 3, "{tag} {asked}: {}", ended.all());
+        assert!(ended.stdout.contains("another push is under way"), "{tag} {asked}: {}", ended.all());
+        let calls = shipping.workspace.calls();
+        assert_eq!(calls.contains(&format!("push {REPOSITORY}:{}", shipping.short())), pushed, "{calls}");
+        assert!(!calls.contains(&format!("push {REPOSITORY}:trunk")), "{calls}");
+        assert_eq!(shipping.workspace.read(LOCK), "");
+    }
+}
+
+#[test]
+fn an_index_of_several_platforms_under_the_commits_tag_is_another_image() {
+    let shipping = Shipping::new();
+    shipping.in_registry(shipping.short());
+    shipping.but(
+        r#""docker buildx imagetools inspect --raw "*) echo '{"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{},{}]}'; exit ;;
+"docker buildx imagetools inspect --format {{json .Image}} "*) echo '{"linux/amd64":{"config":{}},"linux/arm64":null}'; exit ;;"#,
+    );
+    shipping.refused(&shipping.workspace.xtask(&PUSH), "sha256:manifest there and sha256:user here");
 }
 
 #[test]

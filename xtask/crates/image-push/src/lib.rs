@@ -92,7 +92,7 @@ impl Push {
                 return Ok(());
             }
         }
-        remote.move_tags(&images, &digests, &moves)?;
+        remote.move_tags(&images, &standing, &digests, &moves)?;
         let text = serde_json::to_string_pretty(&lock)? + "\n";
         // Written once, when everything is in the registry: a push that failed before leaves the lock of the one before it.
         put(&context.project.root.join(lock::FILE), &text).context("the images are pushed, the lock is not")?;

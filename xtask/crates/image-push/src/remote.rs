@@ -46,13 +46,16 @@ impl<'a> Remote<'a> {
     /// The first failure. What was pushed before it stays, and no tag that moves names it.
     pub(super) fn push(&self, images: &[ImagePush], standing: &[Standing]) -> Result<Vec<Digest>> {
         self.refuse_taken_names(images)?;
-        let push = |(image, standing): (&ImagePush, &Standing)| match &standing.revision {
-            Some(there) => {
-                let text = format!("{} is in the registry already, the same image", image.by_revision());
+        let push = |(image, standing): (&ImagePush, &Standing)| {
+            let reference = image.by_revision();
+            if let Some(there) = &standing.revision {
+                let text = format!("{reference} is in the registry already, the same image");
                 self.context.runner.progress().detail(&text);
-                Ok(there.digest.clone())
+                return Ok(there.digest.clone());
             }
-            None => self.push_as(image, &image.by_revision()),
+            // The images before it took their time: another push of the same commit may have been faster.
+            self.refuse_meanwhile(image, &reference, None)?;
+            self.push_as(image, &reference)
         };
         images.iter().zip(standing).map(push).collect()
     }
@@ -60,11 +63,20 @@ impl<'a> Remote<'a> {
     /// Moves the tags of a branch or version to the images, when all of them are in the registry.
     ///
     /// # Errors
-    /// The first failure.
-    pub(super) fn move_tags(&self, images: &[ImagePush], digests: &[Digest], tags: &[String]) -> Result<()> {
-        for (image, digest) in images.iter().zip(digests) {
+    /// The first failure; [`Stop::Broken`] when another push moved a tag since it was looked at.
+    pub(super) fn move_tags(
+        &self,
+        images: &[ImagePush],
+        standing: &[Standing],
+        digests: &[Digest],
+        tags: &[String],
+    ) -> Result<()> {
+        for ((image, standing), digest) in images.iter().zip(standing).zip(digests) {
+            // A registry knows no "only if it is still there": what another push did to the commit's tag is seen here at the latest.
+            self.refuse_meanwhile(image, &image.by_revision(), Some(digest))?;
             for tag in tags {
                 let reference = image.tagged(tag);
+                self.refuse_meanwhile(image, &reference, standing.moving.get(tag).map(|there| &there.digest))?;
                 let now = self.push_as(image, &reference)?;
                 if now != *digest {
                     let text = format!("{reference} is {} in the registry, expected {}", now.0, digest.0);
@@ -95,8 +107,7 @@ impl<'a> Remote<'a> {
     pub(super) fn look_up(&self, repository: &str, reference: &str) -> Result<Option<InRegistry>> {
         let captured = self.imagetools(reference, &["--format", MANIFEST_FORMAT])?;
         if !captured.status.success() {
-            // The words of containerd's resolver for a 404, which is what buildx prints.
-            if captured.stderr.trim_end().ends_with("not found") {
+            if is_not_found(reference, &captured.stderr) {
                 return Ok(None);
             }
             let text = format!(
@@ -113,6 +124,18 @@ impl<'a> Remote<'a> {
         let image = self.inspect(&pinned, &["--format", IMAGE_FORMAT])?;
         let id = text_at(&content, "/config/digest").unwrap_or_else(|| digest.clone());
         Ok(Some(InRegistry { digest: Digest(digest), id, revision: revision_label(&image) }))
+    }
+
+    /// Refuses to overwrite what another push has put there since this one looked.
+    fn refuse_meanwhile(&self, image: &ImagePush, reference: &str, expected: Option<&Digest>) -> Result<()> {
+        match self.look_up(&image.repository, reference)? {
+            Some(there) if expected != Some(&there.digest) && !there.is(&image.id) => Err(Stop::Broken(format!(
+                "{reference} has become {} since this push looked at it: another push is under way; no lock was written; next: run this one again when the other has ended",
+                there.id
+            ))
+            .into()),
+            _ => Ok(()),
+        }
     }
 
     /// A name that stands for another image on this machine is somebody's: it is not taken from it.
@@ -216,6 +239,13 @@ impl<'a> Remote<'a> {
     }
 }
 
+/// The words of containerd's resolver for a 404, which is what buildx prints: the reference, maybe written out, and no more. A helper
+/// or a host that is "not found" is another matter.
+fn is_not_found(reference: &str, stderr: &str) -> bool {
+    let (_, tag) = reference.rsplit_once([':', '/']).unwrap_or_default();
+    stderr.trim_end().ends_with(&format!("{tag}: not found"))
+}
+
 fn json_of(reference: &str, text: &str) -> Result<Value> {
     serde_json::from_str(text)
         .map_err(|error| Stop::Broken(format!("buildx imagetools prints no JSON for {reference}: {error}")).into())
@@ -229,4 +259,24 @@ fn revision_label(image: &Value) -> Option<String> {
 
 fn text_at(value: &Value, pointer: &str) -> Option<String> {
     value.pointer(pointer).and_then(Value::as_str).map(ToOwned::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_tag_that_is_not_there_is_not_found() {
+        let reference = "registry.example:5000/shop/cart:0123456789ab";
+        assert!(is_not_found(reference, "ERROR: registry.example:5000/shop/cart:0123456789ab: not found\n"));
+        for other in [
+            "ERROR: error getting credentials: helper not found",
+            "ERROR: unexpected status from HEAD request to https://registry.example/v2/: 404 Not Found",
+            "ERROR: failed to do request: dial tcp: lookup registry.example: host not found",
+            "ERROR: registry.example:5000/shop/cart:main: not found",
+            "",
+        ] {
+            assert!(!is_not_found(reference, other), "{other}");
+        }
+    }
 }
