@@ -6,7 +6,7 @@ use clap::Args;
 use xtask_engine::{Ready, docker, kustomize};
 use xtask_env_audit::Policy;
 use xtask_image_build::BuiltImage;
-use xtask_image_scan::{Baseline, DatabaseOptions, Scan, Subjects};
+use xtask_image_scan::{Baseline, DatabaseOptions, Scan, SecondOpinion, Subjects};
 use xtask_outcome::Outcome;
 use xtask_workspace::Context;
 
@@ -15,7 +15,7 @@ use crate::audit_env;
 /// Scan the built images for vulnerabilities, secrets and misconfigurations, and judge the findings by the policy.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask scan --db DIR      # where no registry is in reach\n  cargo xtask scan --baseline scan.json      # what is new since then"
+    after_help = "Examples:\n  cargo xtask scan --db DIR      # where no registry is in reach\n  cargo xtask scan --db CRATES --db DEBIAN      # several databases\n  cargo xtask scan --second-opinion      # what syft and cargo-audit see and trivy does not\n  cargo xtask scan --baseline scan.json      # what is new since then"
 )]
 pub(crate) struct ScanImages {
     /// Which images (`user` or `mini-user`); all of them, and what stands beside them, when none is named.
@@ -25,6 +25,12 @@ pub(crate) struct ScanImages {
     image: Vec<String>,
     #[command(flatten)]
     database: DatabaseArgs,
+    /// Also let syft list the packages and cargo-audit look them up in RustSec's data: what only they see is a finding.
+    #[arg(long)]
+    second_opinion: bool,
+    /// With --second-opinion: a clone of RustSec's advisory-db; without it cargo-audit fetches one.
+    #[arg(long, value_name = "DIR", requires = "second_opinion")]
+    advisories: Option<Utf8PathBuf>,
     /// Say what is new, worse and fixed since an earlier report (a scan.json).
     #[arg(long, value_name = "FILE")]
     baseline: Option<Utf8PathBuf>,
@@ -36,9 +42,10 @@ pub(crate) struct ScanImages {
 /// Which database of vulnerabilities is used; `verify` takes the same.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DatabaseArgs {
-    /// Use the database in this folder (db/trivy.db and db/metadata.json in it); without it one is fetched.
+    /// Use the database in this folder (db/trivy.db and db/metadata.json in it); may be given several times, and each image is
+    /// looked up in every one that has data for it. Without it one is fetched.
     #[arg(long, value_name = "DIR")]
-    db: Option<Utf8PathBuf>,
+    db: Vec<Utf8PathBuf>,
     /// Call a database older than this a finding; the policy says 7.
     #[arg(long, value_name = "N")]
     max_db_age_days: Option<u32>,
@@ -46,7 +53,7 @@ pub(crate) struct DatabaseArgs {
 
 impl DatabaseArgs {
     fn options(&self) -> DatabaseOptions {
-        DatabaseOptions { folder: self.db.clone(), max_age_days: self.max_db_age_days }
+        DatabaseOptions { folders: self.db.clone(), max_age_days: self.max_db_age_days }
     }
 }
 
@@ -64,7 +71,9 @@ impl ScanImages {
         };
         let manifests = manifests(context, &subjects)?;
         let database = self.database.options();
-        Scan { context, database: &database, subjects, manifests, baseline, write: self.write }.run(outcome)
+        let second_opinion = self.second_opinion.then(|| SecondOpinion { advisories: self.advisories.clone() });
+        let write = self.write;
+        Scan { context, database: &database, subjects, manifests, second_opinion, baseline, write }.run(outcome)
     }
 }
 
@@ -79,7 +88,9 @@ pub(crate) fn check(
     let subjects = Subjects::of_built(context, ready, images)?;
     let manifests = manifests(context, &subjects)?;
     let database = database.options();
-    Scan { context, database: &database, subjects, manifests, baseline: None, write: false }.run(outcome)
+    let scan =
+        Scan { context, database: &database, subjects, manifests, second_opinion: None, baseline: None, write: false };
+    scan.run(outcome)
 }
 
 /// What is deployed from each folder of manifests, when everything is scanned.

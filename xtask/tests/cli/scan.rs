@@ -3,6 +3,7 @@ mod bolt;
 mod drawn;
 #[cfg(feature = "engine-tests")]
 mod engine;
+mod second_opinion;
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -305,6 +306,77 @@ fn an_old_database_is_a_finding_and_never_silence() {
     assert!(ended.stdout.contains("365 days old; the most is 7"), "{}", ended.all());
     assert_eq!(scanned.scan(&["--max-db-age-days", "365"]).code, 0);
     assert_eq!(scanned.scan(&["--max-db-age-days", "364"]).code, 1);
+}
+
+/// A registry's image whose system only the second of two databases knows, and a program that only the first one knows.
+#[test]
+fn several_databases_cover_together_what_each_covers_alone() {
+    let scanned = Scanned::new();
+    write_database(&scanned.database, 0, &["cargo::RustSec"]);
+    let debian = scanned.workspace.root.join("../db of debian");
+    write_database(&debian, 2, &["debian 13"]);
+    // What a trivy that was given the second one says of the neighbour's package.
+    let known = json!([{ "VulnerabilityID": "CVE-7", "PkgName": "libc6", "InstalledVersion": "2.41", "FixedVersion": "2.42", "Severity": "CRITICAL" }]);
+    let told = |vulnerabilities: &Value| {
+        let packages = json!([{ "Name": "libc6", "Version": "2.41" }, { "Name": "zlib1g", "Version": "1.3" }]);
+        json!({ "SchemaVersion": 2, "Metadata": { "OS": { "Family": "debian", "Name": "13.8" } }, "Results": [
+            { "Target": "debian", "Class": "os-pkgs", "Type": "debian", "Packages": packages, "Vulnerabilities": vulnerabilities }] })
+    };
+    scanned.workspace.write("../../state/blind.json", &told(&json!(null)).to_string());
+    scanned.workspace.write("../../state/seeing.json", &told(&known).to_string());
+    scanned.but(
+        r#""trivy image "*" sha256:postgres")
+  if grep -q 'debian 13' "$(value_of --cache-dir "$@")/db/trivy.db"; then cat "$STATE/seeing.json"; else cat "$STATE/blind.json"; fi; exit ;;"#,
+    );
+    let both = |more: &[&str]| {
+        let more = [&["--db", debian.to_str().unwrap()], more].concat();
+        scanned.scan(&more)
+    };
+    let ended = both(&[]);
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert!(ended.stdout.contains("CVE-7 (critical) in libc6 2.41"), "{}", ended.all());
+    assert!(!ended.stdout.contains("not checked"), "{}", ended.all());
+    let report = scanned.report();
+    let evidence = &report["evidence"];
+    let each = evidence["database"]["each"].as_array().unwrap();
+    assert_eq!((each.len(), &each[1]["knows"]), (2, &json!(["debian 13"])));
+    assert_eq!((&evidence["database"]["updated"], &evidence["database"]["age_days"]), (&json!(date(-2)), &json!(2)));
+    let by = |unit: &str, index: usize| {
+        let key = each[index]["key"].as_str().unwrap();
+        let seen = &evidence["covered"][unit]["seen"];
+        assert!(seen.as_str().unwrap().contains(&format!(", by the database {key}")), "{unit}: {seen}");
+    };
+    by("user", 0);
+    by("postgres", 1);
+    // Each image was given to the databases that know something of it, and looked through for secrets once.
+    let calls = scanned.workspace.calls();
+    let scans = |id: &str, scanners: &str| {
+        calls.lines().filter(|call| call.ends_with(&format!("--scanners {scanners} {id}"))).count()
+    };
+    let counts = [
+        ("sha256:user", "vuln,secret"),
+        ("sha256:user", "vuln"),
+        ("sha256:postgres", "vuln,secret"),
+        ("sha256:postgres", "vuln"),
+    ];
+    assert_eq!(counts.map(|(id, scanners)| scans(id, scanners)), [1, 0, 1, 1], "{calls}");
+
+    // Kept by image and database.
+    assert_eq!((both(&[]).code, scanned.workspace.calls().matches("trivy image ").count()), (1, 3));
+    // Each is judged by its own age.
+    let ended = both(&["--max-db-age-days", "1"]);
+    assert!(ended.stdout.contains("it is of") && ended.stdout.contains("2 days old; the most is 1"), "{}", ended.all());
+    // A fixed neighbour passes, and one that nothing needed is told.
+    scanned.workspace.write("../../state/seeing.json", &told(&json!(null)).to_string());
+    std::fs::remove_dir_all(scanned.workspace.root.join("target/xtask/scan")).unwrap();
+    assert_eq!(both(&[]).code, 0);
+    assert!(!both(&[]).stdout.contains("has data for nothing"));
+    let ended = both(&["user"]);
+    assert!(ended.code == 0 && ended.stdout.contains("has data for nothing that was scanned"), "{}", ended.all());
+    // The same one twice is one.
+    let database = scanned.database.to_str().unwrap().to_owned();
+    let ended = scanned.scan(&["user", "--db", &database]);
+    assert_eq!(scanned.report()["evidence"]["database"].get("each"), None, "{}", ended.all());
 }
 
 #[test]

@@ -13,11 +13,23 @@ const HTPASSWD: &str = "ci:$2b$04$byeCixBysfOSapgvVfL52eDd1C/0XAgGTK82yne2IRwQeV
 
 /// Debian's registry on a free loopback port, with or without a password.
 pub(crate) struct Registry {
-    child: Child,
+    child: Option<Child>,
     pub(crate) host: String,
 }
 
+/// Names one that runs already, as `HOST:PORT`, for the tests of signatures: one that knows the referrers API, say.
+const ANOTHER: &str = "SIGNING_TEST_REGISTRY";
+
 impl Registry {
+    /// The one that `SIGNING_TEST_REGISTRY` names, or Debian's.
+    #[expect(clippy::disallowed_methods, reason = "the variable is for this suite alone")]
+    pub(crate) fn for_signatures(folder: &Path) -> Self {
+        match std::env::var(ANOTHER) {
+            Ok(host) => Self { child: None, host },
+            Err(_) => Self::start(folder, false),
+        }
+    }
+
     pub(crate) fn start(folder: &Path, with_password: bool) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let shown = folder.display();
@@ -37,14 +49,16 @@ impl Registry {
         // It would stop at a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let host = line.split("listening on ").nth(1).unwrap().split(['"', ' ', ',']).next().unwrap().to_owned();
-        Self { child, host }
+        Self { child: Some(child), host }
     }
 }
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::program::{docker_ok, program, root, text, xtask};
 use crate::registry::{PASSWORD, Registry, USER};
@@ -21,7 +21,35 @@ struct Clone {
     path: PathBuf,
     docker_config: PathBuf,
     registry: String,
-    database: PathBuf,
+    /// One for crates, and one for the system of the stack's databases.
+    databases: [PathBuf; 2],
+    /// A copy of RustSec's advisories, with one.
+    advisories: PathBuf,
+}
+
+const ADVISORY: &str = "```toml\n[advisory]\nid = \"RUSTSEC-2020-0001\"\npackage = \"no-such-crate\"\ndate = \"2020-01-01\"\n\n[versions]\npatched = []\n```\n\n# Nothing uses it\n\nx\n";
+
+/// A folder of trivy's form, of today.
+fn database(folder: PathBuf, bytes: &[u8]) -> PathBuf {
+    std::fs::create_dir_all(folder.join("db")).unwrap();
+    std::fs::write(folder.join("db/trivy.db"), bytes).unwrap();
+    let today = text(&program("date").args(["--utc", "+%F"]).output().unwrap().stdout);
+    let at = format!("{}T00:00:00Z", today.trim());
+    let metadata =
+        format!(r#"{{"Version":2,"UpdatedAt":"{at}","NextUpdate":"2999-01-01T00:00:00Z","DownloadedAt":"{at}"}}"#);
+    std::fs::write(folder.join("db/metadata.json"), metadata).unwrap();
+    folder
+}
+
+/// What is known of the neighbours' system: one advisory about the C library, which every image of it holds, fixed in that version.
+fn of_debian(fixed: &str) -> Vec<u8> {
+    let value = |key: &str, value: Value| (key.as_bytes().to_vec(), bolt::Entry::Value(value.to_string().into_bytes()));
+    let bucket = |key: &str, entries: &[(Vec<u8>, bolt::Entry)]| (key.as_bytes().to_vec(), bolt::bucket(entries));
+    bolt::file(&[
+        bucket("debian 13", &[bucket("glibc", &[value("CVE-2026-0001", json!({ "FixedVersion": fixed }))])]),
+        bucket("data-source", &[value("debian 13", json!({ "ID": "debian", "Name": "Debian", "URL": "" }))]),
+        bucket("vulnerability", &[value("CVE-2026-0001", json!({ "Title": "made up", "Severity": "CRITICAL" }))]),
+    ])
 }
 
 impl Clone {
@@ -42,20 +70,26 @@ impl Clone {
                 assert!(copied.unwrap().success());
             }
         }
-        // A database of today that knows every source and no advisory: what the real ones find is no question of this test.
-        let database = folder.path().join("database");
-        std::fs::create_dir_all(database.join("db")).unwrap();
-        let sources = ["cargo::RustSec", "debian 13"].map(|name| (name.as_bytes().to_vec(), bolt::bucket(&[])));
-        std::fs::write(database.join("db/trivy.db"), bolt::file(&sources)).unwrap();
-        let today = text(&program("date").args(["--utc", "+%F"]).output().unwrap().stdout);
-        let at = format!("{}T00:00:00Z", today.trim());
-        let metadata =
-            format!(r#"{{"Version":2,"UpdatedAt":"{at}","NextUpdate":"2999-01-01T00:00:00Z","DownloadedAt":"{at}"}}"#);
-        std::fs::write(database.join("db/metadata.json"), metadata).unwrap();
+        // What the real ones find is no question of this test; an advisory that is fixed in an older version than any there is.
+        let crates = bolt::file(&[(b"cargo::RustSec".to_vec(), bolt::bucket(&[]))]);
+        let databases = [
+            database(folder.path().join("of crates"), &crates),
+            database(folder.path().join("of debian"), &of_debian("1.0-1")),
+        ];
+        let advisories = folder.path().join("advisory-db");
+        std::fs::create_dir_all(advisories.join("crates/no-such-crate")).unwrap();
+        std::fs::write(advisories.join("crates/no-such-crate/RUSTSEC-2020-0001.md"), ADVISORY).unwrap();
         signing::key_pair(&path, "target/cosign");
         let docker_config = folder.path().join("docker");
         std::fs::create_dir_all(&docker_config).unwrap();
-        Self { _folder: folder, path, docker_config, registry: format!("{}/shop", registry.host), database }
+        Self {
+            _folder: folder,
+            path,
+            docker_config,
+            registry: format!("{}/shop", registry.host),
+            databases,
+            advisories,
+        }
     }
 
     fn run(&self, words: &[String]) -> Output {
@@ -88,7 +122,11 @@ impl Clone {
             words.splice(at.., ["--key", "target/cosign.pub"].map(str::to_owned));
         }
         if ["scan", "verify"].contains(&words[0].as_str()) {
-            words.extend(["--db".to_owned(), self.database.to_str().unwrap().to_owned()]);
+            let named = self.databases.iter().flat_map(|folder| ["--db".to_owned(), folder.display().to_string()]);
+            words.extend(named);
+        }
+        if words.iter().any(|word| word == "--second-opinion") {
+            words.extend(["--advisories".to_owned(), self.advisories.display().to_string()]);
         }
         words
     }
@@ -176,6 +214,13 @@ fn what_main_ships_can_be_pulled_by_the_locks_digests_and_pull_requests_compare_
     let names = docker_ok(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
     assert!(!names.contains(&registry.host), "{names}");
     assert!(!both(&pushed).contains(PASSWORD) && !lock.to_string().contains(PASSWORD));
+
+    // What passed for want of a vulnerable package: the control finds one.
+    database(clone.databases[1].clone(), &of_debian("999"));
+    let vulnerable = clone.run(&clone.here(vec!["scan".to_owned()]));
+    assert_eq!(vulnerable.status.code(), Some(1), "{}", both(&vulnerable));
+    assert!(both(&vulnerable).contains("CVE-2026-0001 (critical) in libc6 "), "{}", both(&vulnerable));
+    database(clone.databases[1].clone(), &of_debian("1.0-1"));
 
     // As the artefact of main's run reaches a pull request.
     let baseline = clone.path.join("target/baseline");

@@ -29,7 +29,10 @@ impl Shop {
         git(&path, &["checkout", "--quiet", "-B", "main"]);
         std::fs::create_dir_all(path.join("target/xtask/reports")).unwrap();
         std::os::unix::fs::symlink(root().join("target/xtask/tools"), path.join("target/xtask/tools")).unwrap();
-        let shop = Self { _folder: folder, path, images: Vec::new(), registry: format!("{}/shop", registry.host) };
+        // Two tests, and two runs, may meet in one registry.
+        let own = folder.path().file_name().unwrap().to_string_lossy().to_lowercase();
+        let registry = format!("{}/shop{}", registry.host, own.replace('.', "-"));
+        let shop = Self { _folder: folder, path, images: Vec::new(), registry };
         for key in ["target/cosign", "target/other"] {
             key_pair(&shop.path, key);
         }
@@ -167,7 +170,7 @@ fn both(output: &Output) -> String {
 #[test]
 fn what_is_pushed_signed_is_proved_by_the_registry_and_the_lock_and_tampering_with_either_is_found() {
     let folder = tempfile::tempdir().unwrap();
-    let registry = Registry::start(folder.path(), false);
+    let registry = Registry::for_signatures(folder.path());
     let mut shop = Shop::new(&registry);
     let id = shop.verified("one");
     let lock = shop.pushed();
@@ -205,7 +208,7 @@ fn what_is_pushed_signed_is_proved_by_the_registry_and_the_lock_and_tampering_wi
 #[test]
 fn a_commit_ships_one_image_only_and_an_older_commit_does_not_move_the_branchs_tag_back() {
     let folder = tempfile::tempdir().unwrap();
-    let registry = Registry::start(folder.path(), false);
+    let registry = Registry::for_signatures(folder.path());
     let mut shop = Shop::new(&registry);
     let first = shop.head();
     shop.verified("one");

@@ -69,6 +69,15 @@ pub struct ProgramFacts {
     pub contract: Value,
 }
 
+/// A file of an image in the engine, read out of the image's archive: no container is made.
+///
+/// # Errors
+/// When the engine does not give the image, and when the image has no such file.
+pub fn file_of_image(context: &Context, docker: &Tool, id: &str, path: &str) -> Result<Vec<u8>> {
+    let name = path.trim_start_matches('/').replace('/', "_");
+    Ok(Images { context, docker }.saved(&name, id)?.content(path)?.to_vec())
+}
+
 /// Reads images through the engine.
 #[derive(Debug)]
 pub(crate) struct Images<'a> {

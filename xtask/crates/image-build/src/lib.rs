@@ -35,7 +35,7 @@ use xtask_workspace::{Context, Project};
 use self::bake::bake;
 pub use self::cache::Cache;
 use self::fingerprint::{Built, Fingerprint, Records};
-pub use self::image::{ImageFacts, ProgramFacts};
+pub use self::image::{ImageFacts, ProgramFacts, file_of_image};
 use self::image::{Images, other_program};
 use self::inputs::Git;
 pub use self::inputs::{check_layout, is_left_by_an_editor};

@@ -28,12 +28,26 @@ pub(super) struct Gap {
 const REBUILD: &str = "build it with `cargo xtask build-images` from this checkout, and scan again";
 const OTHER_DATABASE: &str = "take a database that has data for it: the one that trivy itself fetches has";
 
+/// Does a database have data for the packages of a target in this report?
+pub(super) fn covers(database: &Database, report: &Report, target: &Target) -> bool {
+    match system_of(report, target) {
+        Some((family, version)) => database.covers_system(family, version),
+        None => database.covers_language(&target.kind),
+    }
+}
+
+/// The operating system whose packages a target holds.
+fn system_of<'r>(report: &'r Report, target: &Target) -> Option<(&'r str, &'r str)> {
+    let system = report.system.as_ref().filter(|_| target.class == "os-pkgs");
+    system.map(|(family, version)| (family.as_str(), version.as_str()))
+}
+
 /// One of this workspace's images: its program has to be among the targets, with every package that the build links into it.
 pub(super) fn of_program(
     report: &Report,
     program: &str,
     linked: Option<&BTreeSet<(String, String)>>,
-    database: &Database,
+    databases: &[Database],
 ) -> Coverage {
     let gap = |why: String, next_step: &'static str| Coverage {
         seen: Vec::new(),
@@ -45,9 +59,9 @@ pub(super) fn of_program(
             format!("trivy sees no Rust program /{program}: it is not there, or was built without cargo-auditable");
         return gap(why, REBUILD);
     };
-    if !database.covers_language(&target.kind) {
-        return gap("the database has no data for Rust packages".to_owned(), OTHER_DATABASE);
-    }
+    let Some(by) = covered_by(databases, report, target) else {
+        return gap(format!("{} no data for Rust packages", has(databases)), OTHER_DATABASE);
+    };
     let Some(linked) = linked else {
         let why = format!("what the build links into {program} is not known, so nothing proves that the list is whole");
         return gap(why, REBUILD);
@@ -68,24 +82,23 @@ pub(super) fn of_program(
         );
         return gap(why, REBUILD);
     }
-    let seen =
-        format!("{program}: {} packages, among them all {} that the build links", target.packages.len(), linked.len());
+    let (listed, linked) = (target.packages.len(), linked.len());
+    let seen = format!("{program}: {listed} packages, among them all {linked} that the build links{by}");
     Coverage { seen: vec![seen], gaps: Vec::new() }
 }
 
 /// An image of somebody else: what it holds is not known beforehand, but what trivy found has to be in the database's reach.
-pub(super) fn of_packages(report: &Report, database: &Database) -> Coverage {
+pub(super) fn of_packages(report: &Report, databases: &[Database]) -> Coverage {
     let mut coverage = Coverage::default();
     for target in report.targets.iter().filter(|target| !target.packages.is_empty()) {
-        let system = report.system.as_ref().filter(|_| target.class == "os-pkgs");
-        let (part, covered) = match system {
-            Some((family, version)) => (format!("{family} {version}"), database.covers_system(family, version)),
-            None => (format!("{} ({})", target.name, target.kind), database.covers_language(&target.kind)),
+        let part = match system_of(report, target) {
+            Some((family, version)) => format!("{family} {version}"),
+            None => format!("{} ({})", target.name, target.kind),
         };
-        if covered {
-            coverage.seen.push(format!("{part}: {} packages", target.packages.len()));
+        if let Some(by) = covered_by(databases, report, target) {
+            coverage.seen.push(format!("{part}: {} packages{by}", target.packages.len()));
         } else {
-            let why = format!("the database has no data for its {} packages", target.packages.len());
+            let why = format!("{} no data for its {} packages", has(databases), target.packages.len());
             coverage.gaps.push(Gap { part, why, next_step: OTHER_DATABASE });
         }
     }
@@ -94,6 +107,21 @@ pub(super) fn of_packages(report: &Report, database: &Database) -> Coverage {
         coverage.gaps.push(Gap { part: "packages".to_owned(), why, next_step: "" });
     }
     coverage
+}
+
+/// Which of several databases have data for a target, as the end of a line; `None` when none has.
+fn covered_by(databases: &[Database], report: &Report, target: &Target) -> Option<String> {
+    let covering = databases.iter().filter(|database| covers(database, report, target));
+    let keys: Vec<_> = covering.map(|database| database.key.as_str()).collect();
+    match keys.as_slice() {
+        [] => None,
+        _ if databases.len() == 1 => Some(String::new()),
+        keys => Some(format!(", by the database {}", keys.join(" and "))),
+    }
+}
+
+fn has(databases: &[Database]) -> String {
+    if databases.len() == 1 { "the database has".to_owned() } else { format!("all {} databases have", databases.len()) }
 }
 
 #[cfg(test)]
@@ -126,7 +154,7 @@ mod tests {
     }
 
     fn gap(report: &Report, sources: &[&str]) -> Option<String> {
-        of_program(report, "shop", Some(&linked()), &database(sources)).gaps.first().map(|gap| gap.why.clone())
+        of_program(report, "shop", Some(&linked()), &[database(sources)]).gaps.first().map(|gap| gap.why.clone())
     }
 
     #[test]
@@ -152,17 +180,28 @@ mod tests {
     fn a_database_without_rust_or_a_build_without_a_list_proves_nothing() {
         let whole = report("rustbinary", "lang-pkgs", &[("shop", "0.1.0"), ("web", "1.2.0")]);
         assert!(gap(&whole, &["debian 13"]).unwrap().contains("no data for Rust"));
-        let unknown = of_program(&whole, "shop", None, &database(&["cargo::RustSec"]));
+        let unknown = of_program(&whole, "shop", None, &[database(&["cargo::RustSec"])]);
         assert!(unknown.gaps[0].why.contains("is not known"));
     }
 
     #[test]
     fn a_system_that_the_database_does_not_know_is_a_gap_and_not_health() {
         let debian = report("debian", "os-pkgs", &[("libc6", "2.41")]);
-        let unknown = of_packages(&debian, &database(&["cargo::RustSec"]));
+        let unknown = of_packages(&debian, &[database(&["cargo::RustSec"])]);
         assert_eq!((unknown.gaps[0].part.as_str(), unknown.seen.len()), ("debian 13.8", 0));
-        let known = of_packages(&debian, &database(&["debian 13"]));
+        let known = of_packages(&debian, &[database(&["debian 13"])]);
         assert_eq!((known.gaps.len(), known.seen.as_slice()), (0, &["debian 13.8: 1 packages".to_owned()][..]));
-        assert_eq!(of_packages(&Report::default(), &database(&["debian 13"])).gaps[0].part, "packages");
+        assert_eq!(of_packages(&Report::default(), &[database(&["debian 13"])]).gaps[0].part, "packages");
+    }
+
+    #[test]
+    fn of_several_databases_the_one_that_covers_a_part_is_named_and_none_covers_what_no_one_knows() {
+        let debian = report("debian", "os-pkgs", &[("libc6", "2.41")]);
+        let databases = [database(&["cargo::RustSec"]), database(&["debian 13"])];
+        let seen = of_packages(&debian, &databases).seen;
+        assert_eq!(seen, [format!("debian 13.8: 1 packages, by the database {}", databases[1].key)]);
+        let databases = [database(&["cargo::RustSec"]), database(&["debian 12"])];
+        let gap = &of_packages(&debian, &databases).gaps[0];
+        assert_eq!(gap.why, "all 2 databases have no data for its 1 packages");
     }
 }

@@ -1,7 +1,7 @@
 //! trivy's database of vulnerabilities: where it comes from, how old it is, and what it has data for.
 
 use std::hash::{DefaultHasher, Hasher as _};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -17,11 +17,14 @@ use xtask_outcome::Stop;
 use xtask_process::{Captured, put};
 use xtask_workspace::Context;
 
+/// All tries and the waits between them together.
 const DOWNLOAD_LIMIT_SECONDS: u64 = 600;
-/// A registry that limits requests is asked again after each of these.
-const RATE_LIMIT_WAITS_SECONDS: [u64; 3] = [1, 8, 30];
+/// A registry that limits requests, or fails for the moment, is asked again after each of these.
+const RETRY_WAITS_SECONDS: [u64; 3] = [1, 8, 30];
 /// The form of database that trivy has today.
 const SCHEMA: u64 = 2;
+/// One that is fetched is ten times as large, and its date tells it from every other one.
+const HASHED_WHOLE_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 /// Clocks and time zones differ by so much; more is a wrong clock or a made-up date.
 const FUTURE_DAYS: i64 = 1;
 /// Copies that no run has used for so long are deleted.
@@ -72,7 +75,12 @@ impl Database {
         let mut hasher = DefaultHasher::new();
         hasher.write(text.as_bytes());
         hasher.write_u64(contents.transaction);
-        hasher.write_u64(std::fs::metadata(&file).map_or(0, |metadata| metadata.len()));
+        let bytes = std::fs::metadata(&file).map_or(0, |metadata| metadata.len());
+        hasher.write_u64(bytes);
+        // A database that somebody makes may keep its date, its size and its count of changes.
+        if bytes <= HASHED_WHOLE_LIMIT_BYTES {
+            hasher.write(&std::fs::read(&file).map_err(|error| format!("{file} cannot be read: {error}"))?);
+        }
         for bucket in &contents.buckets {
             hasher.write(bucket.as_bytes());
         }
@@ -129,6 +137,24 @@ impl Database {
     }
 }
 
+/// What the report says of the databases of a run. Of several, the date is the oldest one's and the key names them all: that is
+/// what a verdict stands on.
+pub(super) fn evidence(databases: &[Database], today: Date) -> Value {
+    let each: Vec<_> = databases.iter().map(|database| database.evidence(today)).collect();
+    let Some(oldest) = databases.iter().min_by_key(|database| database.updated) else { return Value::Null };
+    if let [one] = each.as_slice() {
+        return one.clone();
+    }
+    let keys: Vec<_> = databases.iter().map(|database| database.key.as_str()).collect();
+    json!({
+        "origin": format!("{} databases, the oldest by {}", databases.len(), oldest.origin),
+        "updated": oldest.updated.to_string(),
+        "age_days": oldest.age_days(today),
+        "key": keys.join(" "),
+        "each": each,
+    })
+}
+
 const SHOWN_SOURCES: usize = 12;
 
 /// `13.8` begins with the release `13`, and `130` does not.
@@ -157,7 +183,7 @@ impl<'a> Databases<'a> {
     ///
     /// # Errors
     /// [`Stop::Absent`] when it is not usable: it was asked for, so nothing else is done instead.
-    pub(super) fn copied(&self, folder: &Utf8Path) -> Result<Database> {
+    fn copied(&self, folder: &Utf8Path) -> Result<Database> {
         let refused = |why: String| {
             Stop::Absent(format!(
                 "--db {folder} refused: {why}; next: name a folder that holds db/trivy.db and db/metadata.json"
@@ -174,6 +200,21 @@ impl<'a> Databases<'a> {
             keep(&staged, &self.root.join(&theirs.key))?;
         }
         Ok(Database::open(&ours, "--db", self.today).map_err(refused)?)
+    }
+
+    /// The databases in folders that somebody names, in their order; one that is named twice is one.
+    ///
+    /// # Errors
+    /// As [`Databases::copied`].
+    pub(super) fn named(&self, folders: &[Utf8PathBuf]) -> Result<Vec<Database>> {
+        let mut databases: Vec<Database> = Vec::new();
+        for folder in folders {
+            let database = self.copied(folder)?;
+            if !databases.iter().any(|known| known.key == database.key) {
+                databases.push(database);
+            }
+        }
+        Ok(databases)
     }
 
     /// The database of one's own, fetched when it is missing or due. `Err` says why there is none.
@@ -216,15 +257,17 @@ impl<'a> Databases<'a> {
                 "{program} image --download-db-only --no-progress --disable-telemetry --skip-version-check --cache-dir {staged} {repositories...}"
             )
         };
+        let started = Instant::now();
+        let left = || DOWNLOAD_LIMIT_SECONDS.saturating_sub(started.elapsed().as_secs());
         let mut captured = self.context.runner.capture(fetch(), DOWNLOAD_LIMIT_SECONDS)?;
-        for seconds in RATE_LIMIT_WAITS_SECONDS {
-            if captured.status.success() || !is_rate_limited(&captured) {
+        for seconds in RETRY_WAITS_SECONDS {
+            let Some(passing) = passing_failure(&captured) else { break };
+            if left() <= seconds {
                 break;
             }
-            let text = format!("the registry limits requests; asks again in {seconds} s");
-            self.context.runner.progress().now(&text);
+            self.context.runner.progress().now(&format!("{passing}; asks again in {seconds} s"));
             self.context.runner.interrupt().sleep(Duration::from_secs(seconds))?;
-            captured = self.context.runner.capture(fetch(), DOWNLOAD_LIMIT_SECONDS)?;
+            captured = self.context.runner.capture(fetch(), left().max(1))?;
         }
         let opened = if captured.status.success() {
             Database::open(&staged, "fetched", self.today)
@@ -294,17 +337,34 @@ fn make_writable(folder: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-fn is_rate_limited(captured: &Captured) -> bool {
+/// What is over after a while by itself, in the many words that registries and proxies have for it.
+fn passing_failure(captured: &Captured) -> Option<&'static str> {
+    if captured.status.success() {
+        return None;
+    }
     let text = captured.stderr.to_lowercase();
-    ["toomanyrequests", "429 too many requests", "status code 429"].iter().any(|word| text.contains(word))
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    // A status stands alone: the same digits within a digest or a size are none.
+    let is_status = |number: &str| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == number);
+    if has(&["toomanyrequests", "too many requests", "rate limit", "ratelimit", "rate exceeded"]) || is_status("429") {
+        return Some("the registry limits requests");
+    }
+    let unavailable =
+        ["service unavailable", "bad gateway", "gateway timeout", "gateway time-out", "temporarily unavailable"];
+    if has(&unavailable) || ["502", "503", "504"].iter().any(|number| is_status(number)) {
+        return Some("the registry is not available for the moment");
+    }
+    let cut =
+        ["connection reset", "broken pipe", "unexpected eof", "tls handshake timeout", "http2: server sent goaway"];
+    has(&cut).then_some("the connection to the registry was cut")
 }
 
 /// Names the cause where it is a known one, so that nobody looks for it in a wall of log lines.
 fn why_not_fetched(captured: &Captured) -> String {
     let text = captured.stderr.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if is_rate_limited(captured) {
-        "the registry limits requests; next: name a mirror in policy/scan.toml, or try again later".to_owned()
+    if let Some(passing) = passing_failure(captured) {
+        format!("{passing}; next: name a mirror in policy/scan.toml, or try again later")
     } else if has(&["may be in use by another process", "database is locked"]) {
         "another process holds trivy's cache; next: try again when it has ended".to_owned()
     } else if has(&["x509", "certificate"]) {
@@ -473,6 +533,12 @@ pub(super) mod tests {
         assert_eq!(one, key("2026-11-25T00:00:00Z", &["cargo::RustSec"]));
         assert_ne!(one, key("2026-11-25T00:00:00Z", &["cargo::RustSec", "debian 13"]));
         assert_ne!(one, key("2026-11-25T06:00:00Z", &["cargo::RustSec"]));
+        let (_folder, path) = folder("2026-11-25T00:00:00Z", &["cargo::RustSec"]);
+        let file = path.join("db/trivy.db");
+        let mut bytes = std::fs::read(&file).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+        assert_ne!(one, Database::open(&path, "", today()).unwrap().key);
     }
 
     #[test]
@@ -505,5 +571,42 @@ pub(super) mod tests {
         assert!(why("tls: failed to verify certificate: x509: signed by unknown authority").contains("SSL_CERT_FILE"));
         assert!(why("dial tcp: lookup registry: no such host").contains("--db DIR"));
         assert!(why("FATAL something else").contains("something else"));
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_asked_for_again_in_whatever_words_and_nothing_else_is() {
+        let passing = |code: i32, stderr: &str| {
+            let status = std::os::unix::process::ExitStatusExt::from_raw(code << 8);
+            passing_failure(&Captured { status, stdout: String::new(), stderr: stderr.to_owned() })
+        };
+        for (text, words) in [
+            ("OCI repository error: TOOMANYREQUESTS: retry-after: 1.2ms", "limits requests"),
+            ("GET https://registry.example/v2/: unexpected status code 429 Too Many Requests", "limits requests"),
+            ("unexpected http status: 429", "limits requests"),
+            ("HTTP/1.1 429", "limits requests"),
+            ("You have reached your pull rate limit", "limits requests"),
+            ("denied: API Rate Limit exceeded", "limits requests"),
+            ("Rate exceeded", "limits requests"),
+            ("unexpected status code 503 Service Unavailable", "not available"),
+            ("received unexpected HTTP status: 502 Bad Gateway", "not available"),
+            ("504 Gateway Time-out", "not available"),
+            ("read tcp 10.0.0.1:1->10.0.0.2:443: read: connection reset by peer", "was cut"),
+            ("failed to copy: unexpected EOF", "was cut"),
+            ("net/http: TLS handshake timeout", "was cut"),
+        ] {
+            assert!(passing(1, text).is_some_and(|said| said.contains(words)), "{text}: {:?}", passing(1, text));
+            // A warning of one that came through all the same is none.
+            assert_eq!(passing(0, text), None);
+        }
+        for text in [
+            "dial tcp: lookup registry.example: no such host",
+            "connect: connection refused",
+            "403 Forbidden",
+            "404 Not Found: manifest unknown",
+            "x509: certificate signed by unknown authority",
+            "sha256:4290503502 does not match, got 429503 bytes",
+        ] {
+            assert_eq!(passing(1, text), None, "{text}");
+        }
     }
 }

@@ -8,12 +8,15 @@ use super::judge::{UnitReport, Verdict};
 /// The record of one unit, and of the Dockerfile that it is made by.
 pub(super) fn markdown(verdict: &Verdict, unit: &UnitReport, dockerfile: Option<&str>) -> String {
     let mut text = format!("# Scan of {}\n\n", unit.name);
-    let database = verdict.database.as_ref().map_or_else(
-        || "no database of vulnerabilities".to_owned(),
-        |database| {
-            format!("the database of {} ({} days old that day)", database.updated, database.age_days(verdict.today))
-        },
-    );
+    let named = verdict.databases.iter().map(|database| {
+        // Where there are several, what was covered names each by its key.
+        let key = if verdict.databases.len() > 1 { format!(" {}", database.key) } else { String::new() };
+        format!("the database{key} of {} ({} days old that day)", database.updated, database.age_days(verdict.today))
+    });
+    let mut database = named.collect::<Vec<_>>().join(" and ");
+    if database.is_empty() {
+        "no database of vulnerabilities".clone_into(&mut database);
+    }
     let _ = writeln!(
         text,
         "Made on {} by `cargo xtask scan --write` with trivy {} and {database}.\n",
@@ -51,11 +54,24 @@ pub(super) fn markdown(verdict: &Verdict, unit: &UnitReport, dockerfile: Option<
 }
 
 fn row(item: &Item) -> String {
-    let name = if item.url.is_empty() { item.id.clone() } else { format!("[{}]({})", item.id, item.url) };
-    let what = format!("{} {name}: {}", name_of(item.kind), item.title);
+    let name = if item.has_address() { format!("[{}]({})", item.id, item.url) } else { item.id.clone() };
+    let title = if item.title.is_empty() { String::new() } else { format!(": {}", plain(&item.title)) };
+    let what = format!("{} {name}{title}", name_of(item.kind));
     let through = if item.kind == Kind::Vulnerability { item.path.as_str() } else { "" };
     let cells = [item.severity.name(), &what, &item.subject, &item.installed, &item.fixed_in, through, &item.state];
     format!("| {} |", cells.map(cell).join(" | "))
+}
+
+/// An advisory's words are shown as they are: no link, picture or emphasis of its making.
+fn plain(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars() {
+        if "\\`*_[]!".contains(c) {
+            shown.push('\\');
+        }
+        shown.push(c);
+    }
+    shown
 }
 
 /// A cell ends at a bar, and a tag in it would be read as one.
@@ -65,7 +81,21 @@ fn cell(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::item::tests::{items, vulnerability};
     use super::*;
+
+    #[test]
+    fn an_advisorys_words_make_no_markup_and_a_missing_title_leaves_no_colon() {
+        let mut found = vulnerability("CVE-1", "LOW");
+        found.title = "a `b` *c* ![d](https://evil.example) | e".into();
+        found.url = "https://avd.example/cve-1)(".into();
+        let line = row(&items(vec![found])[0]);
+        let words = "| vulnerability CVE-1: a \\`b\\` \\*c\\* \\!\\[d\\](https://evil.example) \\| e |";
+        assert!(line.contains(words), "{line}");
+        let mut found = vulnerability("CVE-1", "LOW");
+        found.title = " \n".into();
+        assert!(row(&items(vec![found])[0]).contains("| vulnerability CVE-1 |"));
+    }
 
     #[test]
     fn a_cell_stays_a_cell() {

@@ -74,6 +74,12 @@ impl Item {
         format!("{} {} {} {}", self.unit, name_of(self.kind), self.id, self.subject)
     }
 
+    /// Whether the advisory's address is one: it is somebody else's text.
+    pub(super) fn has_address(&self) -> bool {
+        let is_address = ["https://", "http://"].iter().any(|scheme| self.url.starts_with(scheme));
+        is_address && !self.url.contains(|c: char| c.is_whitespace() || c.is_control() || "<>()\"{}|\\^`".contains(c))
+    }
+
     /// Where an exception has to point.
     pub(super) fn scope(&self) -> String {
         scope(&self.unit, &self.subject)
@@ -87,10 +93,12 @@ impl Item {
         };
         let way = if self.path.is_empty() { String::new() } else { format!(", by way of {}", self.path) };
         let fix = if self.fixed_in.is_empty() { String::new() } else { format!("; fixed in {}", self.fixed_in) };
+        // Not every advisory has a title.
+        let title = if self.title.is_empty() { String::new() } else { format!(": {}", self.title) };
         Finding {
             rule,
             place: Place { name: self.unit.clone(), line: self.line },
-            message: format!("{} ({}) in {about}{way}: {}{fix}", self.id, self.severity, self.title),
+            message: format!("{} ({}) in {about}{way}{title}{fix}", self.id, self.severity),
             next_step: self.next_step.clone(),
         }
     }
@@ -100,7 +108,7 @@ fn scope(unit: &str, subject: &str) -> String {
     format!("{unit}/{}", subject.trim_start_matches('/'))
 }
 
-fn accept(id: &str, unit: &str, subject: &str) -> String {
+pub(super) fn accept(id: &str, unit: &str, subject: &str) -> String {
     format!("accept it with a reason in xtask/policy/{FILE} (rule `{id}`, scope `{}`)", scope(unit, subject))
 }
 
@@ -261,7 +269,7 @@ pub(super) fn judge(items: &mut [Item], owner: Owner, policy: &Policy, exception
 }
 
 fn cut(title: &str) -> String {
-    let line = title.lines().next().unwrap_or_default().trim();
+    let line = title.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     match line.char_indices().nth(TITLE_CHARACTERS) {
         Some((end, _)) => format!("{}…", line[..end].trim_end()),
         None => line.to_owned(),

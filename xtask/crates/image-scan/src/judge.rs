@@ -1,16 +1,17 @@
 //! From what was seen to the verdict: coverage, the policy, and the exceptions to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
-use super::coverage::{self, Coverage};
-use super::database::Database;
+use super::coverage::{self, Coverage, covers};
+use super::database::{self, Database};
 use super::images::{Beside, Image};
 use super::item::{self, FAILS, Item};
 use super::policy::{Owner, Policy};
 use super::resolution::{self, Resolution};
+use super::second_opinion::{self, Open, RULES, SecondSight, Told};
 use super::trivy::Scanned;
 use super::work::{CONFIGURATION, LOCK_UNIT, Seen};
 use xtask_outcome::{Date, Exception, Exceptions};
@@ -37,7 +38,7 @@ pub(super) struct UnitReport {
 pub(super) struct Verdict {
     pub(super) today: Date,
     pub(super) trivy_version: String,
-    pub(super) database: Option<Database>,
+    pub(super) databases: Vec<Database>,
     pub(super) units: Vec<UnitReport>,
     pub(super) items: Vec<Item>,
 }
@@ -66,6 +67,8 @@ pub(super) struct Judge<'a> {
     pub(super) exceptions: Exceptions,
     pub(super) seen: &'a Seen,
     pub(super) verdict: Verdict,
+    /// A second opinion was asked for.
+    pub(super) second_opinion: bool,
     pub(super) outcome: &'a mut Outcome,
 }
 
@@ -105,7 +108,7 @@ impl Judge<'_> {
         unit.seen.push("secrets: every file of every layer, variables, labels and history".to_owned());
         let resolution = resolution.and_then(|resolution| resolution.as_ref().ok());
         let items = item::all(&image.name, &scanned.report, image.package.as_deref(), resolution);
-        unit.examined = unit.gaps.is_empty() && self.verdict.database.is_some();
+        unit.examined = unit.gaps.is_empty() && !self.verdict.databases.is_empty();
         self.items(items, unit.owner);
         self.verdict.units.push(unit);
         true
@@ -120,7 +123,10 @@ impl Judge<'_> {
         unit: &mut UnitReport,
     ) {
         // Without a database trivy lists no packages; `database` says that.
-        let Some(database) = &self.verdict.database else { return };
+        let databases = self.verdict.databases.as_slice();
+        if databases.is_empty() {
+            return;
+        }
         let Coverage { seen, gaps } = match &image.package {
             Some(package) => {
                 if let Some(Err(why)) = resolution {
@@ -129,9 +135,9 @@ impl Judge<'_> {
                     return;
                 }
                 let linked = resolution.and_then(|known| known.as_ref().ok()?.linked_into(package));
-                coverage::of_program(&scanned.report, package, linked.as_ref(), database)
+                coverage::of_program(&scanned.report, package, linked.as_ref(), databases)
             }
-            None => coverage::of_packages(&scanned.report, database),
+            None => coverage::of_packages(&scanned.report, databases),
         };
         unit.seen.extend(seen);
         for gap in gaps {
@@ -230,23 +236,88 @@ impl Judge<'_> {
         self.verdict.units.push(unit);
     }
 
-    pub(super) fn database(&mut self, database: Result<&Database, &String>, most_days: u32) {
-        let database = match database {
-            Ok(database) => database,
+    /// What the second eye saw otherwise: after everything that trivy saw.
+    pub(super) fn second_opinion(&mut self, sight: SecondSight) {
+        if self.verdict.databases.is_empty() {
+            return self
+                .outcome
+                .unchecked("the second opinion", "without a database trivy lists nothing to compare with");
+        }
+        for (what, why) in sight.failures() {
+            self.outcome.broken(what, why);
+        }
+        let resolution = self.seen.resolutions.values().find_map(|resolution| resolution.as_ref().ok());
+        let names: Vec<_> = self.verdict.units.iter().map(|unit| unit.name.clone()).collect();
+        let (mut differences, mut told_before) = (BTreeMap::new(), BTreeSet::new());
+        for unit in names {
+            let Some(Ok(scanned)) = self.seen.scanned.get(&unit) else { continue };
+            let in_lock = unit == LOCK_UNIT;
+            let built =
+                |name: &str, version: &str| !in_lock || resolution.is_none_or(|known| known.knows(name, version));
+            let pair = sight.differences(&unit, &scanned.report, built);
+            for told in pair.iter().flatten().flat_map(|difference| &difference.only_second) {
+                // What is linked into an image is told there.
+                if let Some(open) = &told.open
+                    && (told_before.insert(told.what.clone()) || !in_lock)
+                {
+                    self.only_second(&unit, told, open);
+                }
+            }
+            differences.insert(unit, pair);
+        }
+        let count = |index: usize| differences.values().filter(|pair| pair[index].is_some()).count();
+        self.outcome.checked("lists of packages compared with syft's", count(0));
+        self.outcome.checked("programs and lock files looked up by cargo-audit", count(1));
+        self.outcome.table(second_opinion::table(&differences));
+        let evidence = sight.evidence(&differences);
+        self.outcome.evidence("second_opinion", evidence);
+    }
+
+    fn only_second(&mut self, unit: &str, told: &Told, open: &Open) {
+        let mut accepted = false;
+        for (rule, place) in &open.accepted_as {
+            accepted |= self.exceptions.accept(rule, &format!("{unit}/{place}")).is_some();
+        }
+        if !accepted {
+            self.outcome.findings.push(Finding {
+                rule: open.rule,
+                place: Place::new(unit),
+                message: format!("{}: {}", told.what, told.why),
+                next_step: open.next_step.clone(),
+            });
+        }
+    }
+
+    /// Each database is judged by its own age, and what none of the images needed is told.
+    pub(super) fn databases(&mut self, databases: Result<&[Database], &String>, most_days: u32) {
+        let databases = match databases {
+            Ok(databases) => databases,
             Err(why) => return self.outcome.unchecked("vulnerabilities", format!("there is no database: {why}")),
         };
-        let age = database.age_days(self.verdict.today);
-        self.outcome.evidence("database", database.evidence(self.verdict.today));
-        if age > i64::from(most_days) {
-            self.outcome.findings.push(Finding {
-                rule: "database-too-old",
-                place: Place::new("trivy's database"),
-                message: format!(
-                    "it is of {}, {age} days old; the most is {most_days}: what was published since is not in it",
-                    database.updated
-                ),
-                next_step: "take a newer one, or say `--max-db-age-days` knowing what it means".to_owned(),
-            });
+        let today = self.verdict.today;
+        self.outcome.evidence("database", database::evidence(databases, today));
+        let reports = || self.seen.scanned.values().filter_map(|scanned| Some(&scanned.as_ref().ok()?.report));
+        for database in databases {
+            let name = match databases {
+                [_] => "trivy's database".to_owned(),
+                _ => format!("trivy's database {}", database.key),
+            };
+            let used = reports().any(|report| report.targets.iter().any(|target| covers(database, report, target)));
+            if databases.len() > 1 && !used {
+                self.outcome.note(format!("{name} has data for nothing that was scanned"));
+            }
+            let age = database.age_days(today);
+            if age > i64::from(most_days) {
+                self.outcome.findings.push(Finding {
+                    rule: "database-too-old",
+                    place: Place::new(&name),
+                    message: format!(
+                        "it is of {}, {age} days old; the most is {most_days}: what was published since is not in it",
+                        database.updated
+                    ),
+                    next_step: "take a newer one, or say `--max-db-age-days` knowing what it means".to_owned(),
+                });
+            }
         }
     }
 
@@ -256,7 +327,11 @@ impl Judge<'_> {
         let about = |exception: &Exception, unit: &UnitReport| {
             exception.scope == unit.name || exception.scope.starts_with(&format!("{}/", unit.name))
         };
+        let second_opinion = self.second_opinion;
         let examined = |exception: &Exception| {
+            if exception.rule.starts_with(RULES) && !second_opinion {
+                return false;
+            }
             let about_examined = units.iter().any(|unit| unit.examined && about(exception, unit));
             // One for a unit that is no more is needed by nobody; only a whole run can tell.
             about_examined || (whole && !units.iter().any(|unit| about(exception, unit)))

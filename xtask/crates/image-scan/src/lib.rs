@@ -15,6 +15,7 @@ mod policy;
 mod report;
 mod resolution;
 mod sarif;
+mod second_opinion;
 pub mod sources;
 mod trivy;
 mod vex;
@@ -36,14 +37,16 @@ pub use self::delta::Baseline;
 use self::images::{Beside, Image};
 use self::judge::{Judge, Verdict};
 use self::policy::{Owner, Policy};
+use self::second_opinion::SecondEye;
+pub use self::second_opinion::SecondOpinion;
 use self::trivy::{Subject, Trivy};
 use self::work::{CONFIGURATION, LOCK_UNIT, Seen};
 
 /// Which database of vulnerabilities is used.
 #[derive(Debug, Clone, Default)]
 pub struct DatabaseOptions {
-    /// A folder that holds one; without it one is fetched.
-    pub folder: Option<Utf8PathBuf>,
+    /// Folders that hold one each; without any one is fetched. Each image is looked up in every one that knows something of it.
+    pub folders: Vec<Utf8PathBuf>,
     /// An older one is a finding; the policy's age when it is not given.
     pub max_age_days: Option<u32>,
 }
@@ -108,6 +111,8 @@ pub struct Scan<'a> {
     pub subjects: Subjects,
     /// Kubernetes manifests by folder, as kustomize renders them, or why nobody knows.
     pub manifests: Vec<(String, Result<String>)>,
+    /// Let syft and cargo-audit look, too.
+    pub second_opinion: Option<SecondOpinion>,
     /// An earlier report to compare with.
     pub baseline: Option<Baseline>,
     /// Write what was seen to docs/scans/.
@@ -126,24 +131,33 @@ impl Scan<'_> {
         let policy_text = context.project.policy(policy::FILE)?;
         let policy = Policy::parse(context.project.policy_file(policy::FILE).as_str(), &policy_text)?;
         let trivy = Toolbox::new(&context.project, &context.runner)?.find_or_fetch("trivy")?;
+        // Before anything is done: it was asked for, so the run is refused without it.
+        let eye = self.second_opinion.as_ref().map(|asked| SecondEye::open(context, asked)).transpose()?;
         let trivy_version = Version::find(&trivy.version).map_or_else(|| trivy.version.clone(), |v| v.to_string());
         let databases = Databases::new(context, today)?;
-        let database = match &self.database.folder {
-            Some(folder) => Ok(databases.copied(folder)?),
-            None => databases.fetched(&trivy, &policy.database)?,
+        let databases = match self.database.folders.as_slice() {
+            [] => databases.fetched(&trivy, &policy.database)?.map(|database| vec![database]),
+            folders => Ok(databases.named(folders)?),
         };
-        let trivy = Trivy::new(context, trivy, database.as_ref().ok())?;
+        let known = databases.clone().unwrap_or_default();
+        let trivy = Trivy::new(context, trivy, &known)?;
         let seen = self.look(&trivy)?;
+        let beside = self.subjects.beside.iter().filter_map(|image| image.as_ref().ok());
+        let images = self.subjects.images.iter().chain(beside);
+        let sight = eye.map(|eye| eye.look(images, self.subjects.whole)).transpose()?;
 
-        let database = database.as_ref();
-        let verdict =
-            Verdict { today, trivy_version, database: database.ok().cloned(), units: Vec::new(), items: Vec::new() };
+        let verdict = Verdict { today, trivy_version, databases: known.clone(), units: Vec::new(), items: Vec::new() };
         let exceptions = policy.exceptions(&policy_text, today);
-        let mut judge = Judge { policy: &policy, exceptions, seen: &seen, verdict, outcome };
+        let second_opinion = sight.is_some();
+        let mut judge = Judge { policy: &policy, exceptions, seen: &seen, verdict, second_opinion, outcome };
         judge.images(&self.subjects.images, &self.subjects.beside);
         judge.configurations();
         judge.lock(&context.project.root, &self.subjects.images);
-        judge.database(database, self.database.max_age_days.unwrap_or(policy.database.max_age_days));
+        if let Some(sight) = sight {
+            judge.second_opinion(sight);
+        }
+        let most_days = self.database.max_age_days.unwrap_or(policy.database.max_age_days);
+        judge.databases(databases.as_deref(), most_days);
         judge.exceptions(self.subjects.whole);
         let Judge { verdict, outcome, .. } = judge;
         outcome.evidence("trivy", trivy.evidence());

@@ -46,6 +46,8 @@ pub(super) struct Package {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) version: String,
+    /// As a package URL, where trivy knows one.
+    pub(super) purl: String,
     /// The ids of the packages it depends on.
     pub(super) depends_on: Vec<String>,
     pub(super) root: bool,
@@ -102,6 +104,31 @@ impl Report {
     pub(super) fn packages(&self) -> usize {
         self.targets.iter().map(|target| target.packages.len()).sum()
     }
+
+    /// Takes over what another database knows of the same packages. What both know under one of its names stays one thing.
+    pub(super) fn add_vulnerabilities(&mut self, of_another_database: Self) {
+        for theirs in of_another_database.targets {
+            let same = |target: &&mut Target| (&target.name, &target.kind) == (&theirs.name, &theirs.kind);
+            let Some(ours) = self.targets.iter_mut().find(same) else {
+                self.targets.push(theirs);
+                continue;
+            };
+            for vulnerability in theirs.vulnerabilities {
+                if !ours.vulnerabilities.iter().any(|known| known.is_the_same(&vulnerability)) {
+                    ours.vulnerabilities.push(vulnerability);
+                }
+            }
+        }
+    }
+}
+
+impl Vulnerability {
+    /// The same thing in the same package, maybe under another of its names.
+    fn is_the_same(&self, other: &Self) -> bool {
+        let same_package = (&self.package, &self.installed) == (&other.package, &other.installed);
+        let named = |name: &String| *name == other.id || other.aliases.contains(name);
+        same_package && (named(&self.id) || self.aliases.iter().any(named))
+    }
 }
 
 impl Target {
@@ -152,6 +179,7 @@ fn package(value: &Value) -> Package {
         id: text(value, "ID"),
         name: text(value, "Name"),
         version: text(value, "Version"),
+        purl: value.pointer("/Identifier/PURL").and_then(Value::as_str).unwrap_or_default().to_owned(),
         depends_on: list(value, "DependsOn").iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
         root: text(value, "Relationship") == "root",
     }
@@ -165,7 +193,11 @@ fn vulnerability(value: &Value) -> Result<Vulnerability, String> {
         installed: text(value, "InstalledVersion"),
         fixed: text(value, "FixedVersion"),
         severity: Severity::parse(&text(value, "Severity")),
-        title: text(value, "Title"),
+        // Not every advisory has a title; its description begins with what a title would say.
+        title: [text(value, "Title"), text(value, "Description")]
+            .into_iter()
+            .find(|text| !text.trim().is_empty())
+            .unwrap_or_default(),
         url: text(value, "PrimaryURL"),
         purl: value.pointer("/PkgIdentifier/PURL").and_then(Value::as_str).unwrap_or_default().to_owned(),
     };

@@ -42,7 +42,8 @@ fn rule(item: &Item) -> Value {
             Severity::Low => "2.0",
         } },
     });
-    if !item.url.is_empty() {
+    // What is no address is refused together with the whole file.
+    if item.has_address() {
         rule["helpUri"] = json!(item.url);
     }
     rule
@@ -52,9 +53,9 @@ fn result(item: &Item, (file, line): &(String, u32)) -> Value {
     let mut result = json!({
         "ruleId": item.id,
         "level": if item.state == FAILS { "error" } else { "note" },
-        "message": { "text": format!("{}: {}; next: {}", item.unit, item.finding().message, item.next_step) },
+        "message": { "text": plain(&format!("{}: {}; next: {}", item.unit, item.finding().message, item.next_step)) },
         "locations": [{ "physicalLocation": {
-            "artifactLocation": { "uri": file },
+            "artifactLocation": { "uri": file.replace('%', "%25").replace(' ', "%20") },
             "region": { "startLine": line },
         } }],
         "partialFingerprints": { "unitRuleSubject/v1": item.key() },
@@ -63,6 +64,11 @@ fn result(item: &Item, (file, line): &(String, u32)) -> Value {
         result["suppressions"] = json!([{ "kind": "external", "justification": item.state }]);
     }
     result
+}
+
+/// A text that is shown as it is: brackets in a message of this form are links otherwise, wherever an advisory points them.
+fn plain(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('[', "\\[").replace(']', "\\]")
 }
 
 fn place(item: &Item, lock: &str, dockerfile_of: impl Fn(&str) -> Option<String>) -> (String, u32) {
@@ -114,6 +120,46 @@ mod tests {
         let sarif = document(&items, LOCK, |_| None);
         let rule = &sarif["runs"][0]["tool"]["driver"]["rules"][0];
         assert_eq!(rule["shortDescription"]["text"], format!("CVE-1 in {}", items[0].subject));
+    }
+
+    #[test]
+    fn whatever_an_advisory_says_the_file_is_one_that_readers_take() {
+        for (title, url) in [
+            (" \n\t", "javascript:alert(1)"),
+            ("[click](https://evil.example) `x` <b>", "https://a b"),
+            ("\u{7}\u{202e}back", "not an address"),
+            ("", "https://avd.example/CVE-1\">"),
+            (&"long ".repeat(10_000), ""),
+        ] {
+            let mut found = vulnerability("CVE-1", "");
+            (found.title, found.url) = (title.to_owned(), url.to_owned());
+            let sarif = document(&items(vec![found]), LOCK, |_| None);
+            let (rule, result) = (&sarif["runs"][0]["tool"]["driver"]["rules"][0], &sarif["runs"][0]["results"][0]);
+            let shown = rule["shortDescription"]["text"].as_str().unwrap();
+            assert!(!shown.trim().is_empty() && shown.chars().count() <= 101, "{shown}");
+            assert_eq!((rule.get("helpUri"), &rule["properties"]["security-severity"]), (None, &json!("9.5")), "{url}");
+            let message = result["message"]["text"].as_str().unwrap();
+            assert!(!message.replace("\\[", "").contains('['), "a link of the advisory's making: {message}");
+        }
+        let mut found = vulnerability("CVE-1", "LOW");
+        found.url = "https://avd.example/nvd/cve-1?a=b#c".into();
+        let sarif = document(&items(vec![found]), LOCK, |unit| Some(format!("my services/{unit}/Dockerfile")));
+        assert_eq!(sarif["runs"][0]["tool"]["driver"]["rules"][0]["helpUri"], "https://avd.example/nvd/cve-1?a=b#c");
+        let sarif =
+            document(&items(vec![vulnerability("CVE-1", "LOW")]), "", |unit| Some(format!("my services/{unit}")));
+        let place = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"];
+        assert_eq!(place["uri"], "my%20services/order");
+    }
+
+    #[test]
+    fn the_same_advisory_twice_is_one_rule_and_in_two_packages_two_results() {
+        let mut other = vulnerability("CVE-1", "LOW");
+        other.package = "large".into();
+        let found = items(vec![vulnerability("CVE-1", "LOW"), vulnerability("CVE-1", "LOW"), other]);
+        let sarif = document(&found, LOCK, |_| None);
+        let run = &sarif["runs"][0];
+        let count = |list: &Value| list.as_array().unwrap().len();
+        assert_eq!((count(&run["tool"]["driver"]["rules"]), count(&run["results"])), (1, 2));
     }
 
     #[test]

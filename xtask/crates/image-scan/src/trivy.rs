@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
+use super::coverage;
 use super::database::Database;
 use super::failure::reason;
 use super::report::{self, Report};
@@ -58,12 +59,12 @@ pub(super) struct Scanned {
     pub(super) failure: Option<String>,
 }
 
-/// trivy with a database, or without one.
+/// trivy with databases, or without one.
 #[derive(Debug)]
 pub(super) struct Trivy<'a> {
     context: &'a Context,
     tool: Tool,
-    database: Option<&'a Database>,
+    databases: &'a [Database],
     /// Reports by what was looked at.
     store: Utf8PathBuf,
     /// trivy reads `trivy.yaml` and `.trivyignore` where it is started: here is none.
@@ -71,33 +72,68 @@ pub(super) struct Trivy<'a> {
 }
 
 impl<'a> Trivy<'a> {
-    pub(super) fn new(context: &'a Context, tool: Tool, database: Option<&'a Database>) -> Result<Self> {
+    pub(super) fn new(context: &'a Context, tool: Tool, databases: &'a [Database]) -> Result<Self> {
         let root = context.project.out().join("scan");
         let (store, empty) = (root.join("reports"), root.join("empty"));
         for folder in [&store, &empty] {
             std::fs::create_dir_all(folder).with_context(|| format!("make the folder {folder}"))?;
         }
         forget_oldest(&store)?;
-        Ok(Self { context, tool, database, store, empty })
+        Ok(Self { context, tool, databases, store, empty })
     }
 
-    /// The report on a subject. `Err` in the inner result says why there is none: that is about this subject alone.
+    /// The report on a subject, with what every database knows of it. `Err` in the inner result says why there is none: that is
+    /// about this subject alone.
     ///
     /// # Errors
     /// [`Stop::Interrupted`], and a disk that cannot be written.
     pub(super) fn scan(&self, subject: &Subject) -> Result<Result<Scanned, String>> {
-        let file = self.store.join(format!("{}.json", self.key(subject)));
+        let mut scanned = match self.scan_with(subject, self.databases.first(), true)? {
+            Ok(scanned) => scanned,
+            Err(why) => return Ok(Err(why)),
+        };
+        let configuration = matches!(subject, Subject::Configuration { .. });
+        // trivy takes one database at a time; another one is asked where it knows something.
+        for database in self.databases.iter().skip(1).filter(|_| !configuration) {
+            let report = &scanned.report;
+            if !report.targets.iter().any(|target| coverage::covers(database, report, target)) {
+                continue;
+            }
+            match self.scan_with(subject, Some(database), false)? {
+                Ok(more) => {
+                    scanned.report.add_vulnerabilities(more.report);
+                    scanned.seconds = [scanned.seconds, more.seconds].into_iter().flatten().reduce(|a, b| a + b);
+                    scanned.failure = scanned.failure.or(more.failure);
+                }
+                Err(why) => {
+                    let why = format!("with the database {}: {why}", database.key);
+                    scanned.failure = scanned.failure.or(Some(why));
+                }
+            }
+        }
+        Ok(Ok(scanned))
+    }
+
+    /// `first` looks for secrets, too: they are the same whatever the database.
+    fn scan_with(
+        &self,
+        subject: &Subject,
+        database: Option<&Database>,
+        first: bool,
+    ) -> Result<Result<Scanned, String>> {
+        let file = self.store.join(format!("{}.json", self.key(subject, database, first)));
         if let Some(report) = kept(&file) {
             return Ok(Ok(Scanned { report, file, seconds: None, failure: None }));
         }
         let shell = Shell::new()?;
         shell.change_dir(&self.empty);
         let started = Instant::now();
-        let captured = match self.context.runner.capture(self.command(&shell, subject), SCAN_LIMIT_SECONDS) {
-            Ok(captured) => captured,
-            Err(error) if matches!(error.downcast_ref(), Some(Stop::Interrupted(_))) => return Err(error),
-            Err(error) => return Ok(Err(format!("{error:#}"))),
-        };
+        let captured =
+            match self.context.runner.capture(self.command(&shell, subject, database, first), SCAN_LIMIT_SECONDS) {
+                Ok(captured) => captured,
+                Err(error) if matches!(error.downcast_ref(), Some(Stop::Interrupted(_))) => return Err(error),
+                Err(error) => return Ok(Err(format!("{error:#}"))),
+            };
         let seconds = started.elapsed().as_secs_f64();
         let failure = (!captured.status.success())
             .then(|| format!("trivy failed with {}: {}", captured.status, reason(&captured)));
@@ -116,26 +152,30 @@ impl<'a> Trivy<'a> {
         Ok(Ok(Scanned { report, file, seconds: Some(seconds), failure }))
     }
 
-    fn key(&self, subject: &Subject) -> String {
+    fn key(&self, subject: &Subject, database: Option<&Database>, first: bool) -> String {
         let version = Version::find(&self.tool.version).map_or_else(|| "dev".to_owned(), |version| version.to_string());
         let database = match subject {
             Subject::Configuration { .. } => "any",
-            _ => self.database.map_or("none", |database| database.key.as_str()),
+            _ => database.map_or("none", |database| database.key.as_str()),
         };
-        format!("{}-{database}-{version}", subject.key())
+        let part = if first { "" } else { "-vulnerabilities" };
+        format!("{}-{database}-{version}{part}", subject.key())
     }
 
-    fn command<'s>(&self, shell: &'s Shell, subject: &Subject) -> Cmd<'s> {
+    fn command<'s>(&self, shell: &'s Shell, subject: &Subject, database: Option<&Database>, first: bool) -> Cmd<'s> {
         let program = &self.tool.program;
-        let vulnerabilities = if self.database.is_some() { "vuln," } else { "" };
+        let scanners = match (database, first) {
+            (None, _) => "secret",
+            (Some(_), true) => "vuln,secret",
+            (Some(_), false) => "vuln",
+        };
         let common = ["--quiet", "--format", "json", "--exit-code", "0", "--disable-telemetry", "--skip-version-check"];
         // Without a database the folder is an empty one, and nothing asks for it.
-        let cache = self.database.map_or(&self.empty, |database| &database.folder);
+        let cache = database.map_or(&self.empty, |database| &database.folder);
         let database =
             ["--cache-dir", cache.as_str(), "--cache-backend", "memory", "--skip-db-update", "--offline-scan"];
         let command = match subject {
             Subject::Image { id } => {
-                let scanners = format!("{vulnerabilities}secret");
                 let what = ["--image-src", "docker", "--image-config-scanners", "secret", "--list-all-pkgs"];
                 cmd!(shell, "{program} image {common...} {database...} {what...} --scanners {scanners} {id}")
             }
@@ -178,7 +218,7 @@ impl<'a> Trivy<'a> {
     }
 
     pub(super) fn has_database(&self) -> bool {
-        self.database.is_some()
+        !self.databases.is_empty()
     }
 
     pub(super) fn evidence(&self) -> Value {

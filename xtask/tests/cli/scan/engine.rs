@@ -115,6 +115,88 @@ fn advisory() -> Vec<u8> {
     ])
 }
 
+/// A neighbour's system: what the databases of Debian know of two of its packages, by the names of their sources.
+fn of_debian(fixed: &str) -> Vec<u8> {
+    let value = |key: &str, value: Value| (key.as_bytes().to_vec(), bolt::Entry::Value(value.to_string().into_bytes()));
+    let bucket = |key: &str, entries: &[(Vec<u8>, bolt::Entry)]| (key.as_bytes().to_vec(), bolt::bucket(entries));
+    bolt::file(&[
+        bucket("debian 13", &[bucket("glass", &[value("CVE-2026-0001", json!({ "FixedVersion": fixed }))])]),
+        bucket(
+            "data-source",
+            &[value("debian 13", json!({ "ID": "debian", "Name": "Debian Security Tracker", "URL": "" }))],
+        ),
+        bucket("vulnerability", &[value("CVE-2026-0001", json!({ "Title": "cracks", "Severity": "CRITICAL" }))]),
+    ])
+}
+
+/// The package `libglass1` of the source `glass`, and one that no advisory is about, on Debian 13.8.
+const STATUS: &str = "Package: libglass1\nStatus: install ok installed\nArchitecture: amd64\nSource: glass\nVersion: 2.4-1\nMaintainer: a <a@example.invalid>\nDescription: x\n\nPackage: wood\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.0-1\nMaintainer: a <a@example.invalid>\nDescription: x\n\n";
+
+#[test]
+fn the_openvex_document_silences_in_trivy_what_it_calls_not_affected_and_nothing_else() {
+    let shop = Shop::new("vex");
+    shop.image(&shop.compile(true), "");
+    let scope = format!("{}/smallvec", shop.package);
+    let accepted = exception(&scope, -1, 30).replace("\"CVE-1\"", "\"CVE-2021-25900\"");
+    let trivy = |with_document: bool| {
+        let tools = shop.workspace.root.join("target/xtask/tools/trivy");
+        let mut trivy = stub_command(if tools.is_file() { tools.to_str().unwrap() } else { "trivy" });
+        let offline = ["--skip-db-update", "--offline-scan", "--skip-version-check", "--disable-telemetry"];
+        let what =
+            ["--quiet", "--format", "json", "--scanners", "vuln", "--image-src", "docker", "--cache-backend", "memory"];
+        trivy.arg("image").args(offline).args(what).arg("--cache-dir").arg(&shop.database);
+        if with_document {
+            let document = format!("target/xtask/reports/scan-{}.openvex.json", shop.package);
+            trivy.arg("--vex").arg(shop.workspace.root.join(document));
+        }
+        let output = trivy.arg(shop.tag()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).contains("\"VulnerabilityID\": \"CVE-2021-25900\"")
+    };
+    for (justification, found) in [("justification = \"vulnerable_code_not_in_execute_path\"\n", false), ("", true)] {
+        shop.workspace.write("xtask/policy/scan.toml", &format!("{POLICY}{accepted}{justification}"));
+        let ended = shop.scan();
+        assert_eq!(ended.code, 0, "{}", ended.all());
+        assert_eq!((trivy(false), trivy(true)), (true, found), "{justification}");
+    }
+}
+
+#[test]
+fn a_neighbour_is_covered_by_the_database_that_knows_its_system_beside_one_that_does_not() {
+    let shop = Shop::empty("neighbour");
+    let crates = shop.workspace.root.join("../db of crates");
+    write_database(&crates, 0, &["cargo::RustSec"]);
+    let context = shop.workspace.root.join("context");
+    for (path, text) in [
+        ("etc/debian_version", "13.8\n"),
+        ("etc/os-release", "ID=debian\nVERSION_ID=\"13\"\nNAME=\"Debian GNU/Linux\"\n"),
+        ("var/lib/dpkg/status", STATUS),
+    ] {
+        std::fs::create_dir_all(context.join("root").join(path).parent().unwrap()).unwrap();
+        std::fs::write(context.join("root").join(path), text).unwrap();
+    }
+    std::fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY root /\nUSER 1\n").unwrap();
+    let image = format!("{}-beside:local", shop.package);
+    shop.run(stub_command("docker").args(["build", "--quiet", "--tag", &image]).arg(&context));
+    let scan = |databases: &[&Path]| {
+        let named = databases.iter().flat_map(|folder| ["--db", folder.to_str().unwrap()]);
+        shop.workspace.xtask(&["scan", "--image", &image].into_iter().chain(named).collect::<Vec<_>>())
+    };
+    let alone = scan(&[&crates]);
+    write_database_of(&shop.database, 0, &of_debian("2.4-2"));
+    let vulnerable = scan(&[&crates, &shop.database]);
+    write_database_of(&shop.database, 0, &of_debian("2.4-1"));
+    let fixed = scan(&[&crates, &shop.database]);
+    let _ = stub_command("docker").args(["image", "rm", "--force", &image]).output();
+    assert_eq!(alone.code, 3, "{}", alone.all());
+    assert!(alone.stdout.contains("not checked: vulnerabilities of debian 13.8 in "), "{}", alone.all());
+    assert_eq!(vulnerable.code, 1, "{}", vulnerable.all());
+    let words = "CVE-2026-0001 (critical) in libglass1 2.4-1: cracks; fixed in 2.4-2";
+    assert!(vulnerable.stdout.contains(words), "{}", vulnerable.all());
+    assert_eq!(fixed.code, 0, "{}", fixed.all());
+    assert!(fixed.stdout.contains("debian 13.8: 2 packages, by the database "), "{}", fixed.all());
+}
+
 /// cargo-auditable as `build-images --strategy host` fetched it, or compiled for this test.
 fn auditable(workspace: &Workspace) -> PathBuf {
     let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/xtask/tools/cargo-auditable");
