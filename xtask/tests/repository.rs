@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+#[path = "repository/workflows.rs"]
+mod workflows;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +21,13 @@ fn program(name: &str) -> std::process::Command {
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "git knows which files belong to the repository")]
+fn git(arguments: &[&str]) -> String {
+    let output = std::process::Command::new("git").args(arguments).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Those of the image packages, which no list names.
