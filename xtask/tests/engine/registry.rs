@@ -55,7 +55,7 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        for child in &mut self.child {
+        if let Some(child) = &mut self.child {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -91,7 +91,11 @@ fn registry_program() -> PathBuf {
     let entries = std::fs::read_dir(own.path()).unwrap().map(|entry| entry.unwrap().path());
     let package = entries.into_iter().find(|path| path.extension().is_some_and(|e| e == "deb")).expect("a package");
     std::fs::create_dir_all(&folder).unwrap();
-    let unpacked = program("dpkg").arg("-x").arg(package).arg(folder.join("unpacked")).status().unwrap();
-    assert!(unpacked.success());
+    // Two tests may come here at once: each unpacks on its own, and one of them puts it in its place.
+    let unpacked = tempfile::tempdir_in(&folder).unwrap();
+    let status = program("dpkg").arg("-x").arg(package).arg(unpacked.path()).status().unwrap();
+    assert!(status.success());
+    let _ = std::fs::rename(unpacked.path(), folder.join("unpacked"));
+    assert!(found.is_file());
     found
 }

@@ -17,6 +17,8 @@ struct Shop {
     _folder: tempfile::TempDir,
     path: PathBuf,
     images: Vec<String>,
+    /// Before its images' tags on this machine: the tests run beside each other.
+    names: String,
     registry: String,
 }
 
@@ -31,8 +33,9 @@ impl Shop {
         std::os::unix::fs::symlink(root().join("target/xtask/tools"), path.join("target/xtask/tools")).unwrap();
         // Two tests, and two runs, may meet in one registry.
         let own = folder.path().file_name().unwrap().to_string_lossy().to_lowercase();
-        let registry = format!("{}/shop{}", registry.host, own.replace('.', "-"));
-        let shop = Self { _folder: folder, path, images: Vec::new(), registry };
+        let own = own.replace('.', "-");
+        let (names, registry) = (format!("xtask-test/signing{own}"), format!("{}/shop{own}", registry.host));
+        let shop = Self { _folder: folder, path, images: Vec::new(), names, registry };
         for key in ["target/cosign", "target/other"] {
             key_pair(&shop.path, key);
         }
@@ -57,7 +60,7 @@ impl Shop {
         assert!(packed.success());
         let label = format!("LABEL org.opencontainers.image.revision={}", self.head());
         let id = docker_ok(&["import", "--change", &label, tar.to_str().unwrap()]);
-        docker_ok(&["image", "tag", &id, &format!("xtask-test/signing:{}", self.images.len())]);
+        docker_ok(&["image", "tag", &id, &format!("{}:{}", self.names, self.images.len())]);
         self.images.push(id.clone());
         let record = json!({
             "schema": 2, "date": "2026-11-25", "head": self.head(), "changes": [],
@@ -124,7 +127,7 @@ impl Shop {
 impl Drop for Shop {
     fn drop(&mut self) {
         for (at, _) in self.images.iter().enumerate() {
-            let _ = program("docker").args(["image", "rm", "--force", &format!("xtask-test/signing:{at}")]).output();
+            let _ = program("docker").args(["image", "rm", "--force", &format!("{}:{at}", self.names)]).output();
         }
     }
 }
