@@ -258,16 +258,13 @@ impl<'a> Databases<'a> {
             )
         };
         let started = Instant::now();
-        let left = || DOWNLOAD_LIMIT_SECONDS.saturating_sub(started.elapsed().as_secs());
         let mut captured = self.context.runner.capture(fetch(), DOWNLOAD_LIMIT_SECONDS)?;
-        for seconds in RETRY_WAITS_SECONDS {
+        for tries in 1.. {
             let Some(passing) = passing_failure(&captured) else { break };
-            if left() <= seconds {
-                break;
-            }
-            self.context.runner.progress().now(&format!("{passing}; asks again in {seconds} s"));
-            self.context.runner.interrupt().sleep(Duration::from_secs(seconds))?;
-            captured = self.context.runner.capture(fetch(), left().max(1))?;
+            let Some((wait_seconds, limit_seconds)) = next_try(tries, started.elapsed().as_secs()) else { break };
+            self.context.runner.progress().now(&format!("{passing}; asks again in {wait_seconds} s"));
+            self.context.runner.interrupt().sleep(Duration::from_secs(wait_seconds))?;
+            captured = self.context.runner.capture(fetch(), limit_seconds)?;
         }
         let opened = if captured.status.success() {
             Database::open(&staged, "fetched", self.today)
@@ -335,6 +332,13 @@ fn make_writable(folder: &Utf8Path) -> Result<()> {
             .with_context(|| format!("make {file} writable"))?;
     }
     Ok(())
+}
+
+/// After so many tries in so many seconds: how long to wait before the next one, and how long that may take. `None` when it is enough.
+fn next_try(tries: usize, elapsed_seconds: u64) -> Option<(u64, u64)> {
+    let wait_seconds = *RETRY_WAITS_SECONDS.get(tries.checked_sub(1)?)?;
+    let limit_seconds = DOWNLOAD_LIMIT_SECONDS.checked_sub(elapsed_seconds + wait_seconds)?;
+    (limit_seconds > 0).then_some((wait_seconds, limit_seconds))
 }
 
 /// What is over after a while by itself, in the many words that registries and proxies have for it.
@@ -571,6 +575,21 @@ pub(super) mod tests {
         assert!(why("tls: failed to verify certificate: x509: signed by unknown authority").contains("SSL_CERT_FILE"));
         assert!(why("dial tcp: lookup registry: no such host").contains("--db DIR"));
         assert!(why("FATAL something else").contains("something else"));
+    }
+
+    #[test]
+    fn all_tries_together_stay_within_the_limit_and_are_four_at_most() {
+        assert_eq!(
+            [1, 2, 3, 4].map(|tries| next_try(tries, 0).map(|(wait, _)| wait)),
+            [Some(1), Some(8), Some(30), None]
+        );
+        for elapsed in [0, 500, 569, 570, 599, 600, 10_000] {
+            for tries in 1..6 {
+                let ends = next_try(tries, elapsed).map_or(0, |(wait, limit)| elapsed + wait + limit);
+                assert!(ends <= DOWNLOAD_LIMIT_SECONDS, "{tries} {elapsed}");
+            }
+        }
+        assert_eq!((next_try(3, 570), next_try(3, 569), next_try(0, 0)), (None, Some((30, 1)), None));
     }
 
     #[test]

@@ -265,6 +265,10 @@ impl Judge<'_> {
             }
             differences.insert(unit, pair);
         }
+        if let Some(date) = sight.advisories_of() {
+            let age = self.verdict.today.days_after(date).max(0);
+            self.outcome.note(format!("the second opinion knows RustSec's advisories of {date}, {age} days old"));
+        }
         let count = |index: usize| differences.values().filter(|pair| pair[index].is_some()).count();
         self.outcome.checked("lists of packages compared with syft's", count(0));
         self.outcome.checked("programs and lock files looked up by cargo-audit", count(1));

@@ -132,6 +132,38 @@ fn of_debian(fixed: &str) -> Vec<u8> {
 /// The package `libglass1` of the source `glass`, and one that no advisory is about, on Debian 13.8.
 const STATUS: &str = "Package: libglass1\nStatus: install ok installed\nArchitecture: amd64\nSource: glass\nVersion: 2.4-1\nMaintainer: a <a@example.invalid>\nDescription: x\n\nPackage: wood\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.0-1\nMaintainer: a <a@example.invalid>\nDescription: x\n\n";
 
+/// As RustSec writes them, about the version that [`Shop::new`] links.
+const ADVISORY: &str = "```toml\n[advisory]\nid = \"RUSTSEC-2021-0003\"\npackage = \"smallvec\"\ndate = \"2021-01-08\"\naliases = [\"CVE-2021-25900\"]\n\n[versions]\npatched = [\">= 1.6.1\"]\n```\n\n# Overflow in insert_many\n\nx\n";
+
+#[test]
+fn the_second_pair_of_eyes_finds_in_the_shipped_program_what_trivys_database_lacks() {
+    let shop = Shop::new("second");
+    shop.image(&shop.compile(true), "");
+    let advisories = shop.workspace.root.join("../advisory-db");
+    std::fs::create_dir_all(advisories.join("crates/smallvec")).unwrap();
+    std::fs::write(advisories.join("crates/smallvec/RUSTSEC-2021-0003.md"), ADVISORY).unwrap();
+    let scan = || {
+        let (database, advisories) = (shop.database.to_str().unwrap(), advisories.to_str().unwrap());
+        let words = ["scan", &shop.package, "--db", database, "--second-opinion", "--advisories", advisories];
+        let ended = shop.workspace.xtask(&words);
+        let report: Value = serde_json::from_str(&shop.workspace.read("target/xtask/reports/scan.json")).unwrap();
+        (ended, report["evidence"]["second_opinion"].clone())
+    };
+    // Both know it: one finding, trivy's.
+    let (ended, evidence) = scan();
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert!(!ended.stdout.contains("[second-opinion"), "{}", ended.all());
+    assert_eq!(evidence["vulnerabilities_by_unit"][&shop.package]["both"], 1, "{evidence}");
+    let packages = &evidence["packages_by_image"][&shop.package];
+    assert_eq!((&packages["only_trivy"], &packages["only_syft"]), (&json!([]), &json!([])), "{evidence}");
+    // A database that knows crates, and nothing of this one.
+    write_database(&shop.database, 0, &["cargo::RustSec"]);
+    let (ended, _) = scan();
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    let words = "[second-opinion-vulnerability]: RUSTSEC-2021-0003, CVE-2021-25900 in smallvec 1.6.0";
+    assert!(ended.stdout.contains(words) && !ended.stdout.contains("[vulnerable-package]"), "{}", ended.all());
+}
+
 #[test]
 fn the_openvex_document_silences_in_trivy_what_it_calls_not_affected_and_nothing_else() {
     let shop = Shop::new("vex");

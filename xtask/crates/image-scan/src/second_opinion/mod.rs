@@ -13,7 +13,7 @@ use anyhow::Result;
 use camino::Utf8PathBuf;
 use serde_json::{Map, Value, json};
 use xtask_engine::{Tool, Toolbox};
-use xtask_outcome::{Stop, Table};
+use xtask_outcome::{Date, Stop, Table};
 use xtask_workspace::Context;
 
 use self::advisories::Advisories;
@@ -145,6 +145,11 @@ impl SecondSight {
         let known: Vec<&Vulnerability> = report.targets.iter().flat_map(|target| &target.vulnerabilities).collect();
         let advisories = found.map(|found| advisories::compare(unit, &known, found, built));
         [packages, advisories]
+    }
+
+    /// The day of RustSec's data, where a clone tells it.
+    pub(super) fn advisories_of(&self) -> Option<Date> {
+        Date::parse(self.evidence.get("advisories")?["updated"].as_str()?)
     }
 
     /// What could not be looked at, and why.
