@@ -123,7 +123,9 @@ fn inline(text: &str) -> String {
         if is_paired && at % 2 == 1 {
             return part.replace('\n', " ");
         }
-        part.replace('&', "&amp;").replace('<', "&lt;").replace('*', "\\*").replace('\n', "<br>")
+        // No tag, emphasis or link of an advisory's or a tool's making.
+        let text = part.replace('&', "&amp;").replace('<', "&lt;").replace('*', "\\*");
+        text.replace('[', "\\[").replace('\n', "<br>")
     };
     text.split('`').enumerate().map(part).collect::<Vec<_>>().join("`")
 }
@@ -177,6 +179,12 @@ mod tests {
     fn a_table_survives_pipes_and_line_breaks() {
         let text = summary(&report(1));
         assert!(text.contains("| compose.yaml:3 | r | 100% \\|bad\\|<br>0 xxx"), "{text}");
+    }
+
+    #[test]
+    fn what_others_wrote_becomes_no_link_picture_or_tag() {
+        let text = "[fix](https://evil.example) ![x](y) <img> *now* `a[0]`";
+        assert_eq!(cell(text), "\\[fix](https://evil.example) !\\[x](y) &lt;img> \\*now\\* `a[0]`");
     }
 
     #[test]
