@@ -211,6 +211,61 @@ fn the_verdict_comes_from_the_report_and_a_failing_trivy_is_never_a_pass() {
 }
 
 #[test]
+fn an_advisory_whose_fields_are_missing_null_or_of_another_kind_is_judged_and_shown_all_the_same() {
+    let scanned = Scanned::new();
+    let known = |id: &str, more: Value| {
+        let mut found = json!({ "VulnerabilityID": id, "PkgName": "smallvec", "InstalledVersion": "1.6.0" });
+        if let (Value::Object(found), Value::Object(more)) = (&mut found, more) {
+            found.extend(more);
+        }
+        found
+    };
+    let found = [
+        known("CVE-1", json!({})),
+        known("CVE-1", json!({})),
+        known(
+            "CVE-2",
+            json!({ "Title": null, "Severity": null, "PrimaryURL": null, "VendorIDs": null, "FixedVersion": null }),
+        ),
+        known("CVE-3", json!({ "Title": 7, "Severity": 3, "PrimaryURL": {}, "VendorIDs": "x", "PkgIdentifier": [] })),
+        known(
+            "CVE-4",
+            json!({ "Title": " \n", "Description": "\n\n### What happens\n\nmore", "Severity": "critical" }),
+        ),
+        known(
+            "CVE-5",
+            json!({ "Title": "[x](https://evil.example)".repeat(2000), "PrimaryURL": "no address", "Severity": "" }),
+        ),
+    ];
+    scanned.trivy_says(&report(json!({ "Vulnerabilities": found })));
+    let ended = scanned.scan(&["--write"]);
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    for id in ["CVE-1", "CVE-2", "CVE-3", "CVE-4", "CVE-5"] {
+        assert!(ended.stdout.contains(&format!("[vulnerable-package]: {id} (")), "{id}: {}", ended.all());
+    }
+    assert!(ended.stdout.contains("in smallvec 1.6.0: ### What happens"), "{}", ended.all());
+    let sarif: Value = serde_json::from_str(&scanned.workspace.read("target/xtask/reports/scan.sarif")).unwrap();
+    let rules = sarif["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
+    assert_eq!((rules.len(), sarif["runs"][0]["results"].as_array().unwrap().len()), (5, 5), "{sarif}");
+    for rule in rules {
+        let text = rule["shortDescription"]["text"].as_str().unwrap();
+        assert!(!text.trim().is_empty() && text.len() < 1024 && rule.get("helpUri").is_none(), "{rule}");
+    }
+    let record = scanned.workspace.read("docs/scans/user.md");
+    assert!(record.contains("CVE-1 |") && !record.contains("[x]("), "{record}");
+    // Without an id or a package there is nothing to judge, and leaving it out would hide it.
+    for missing in ["VulnerabilityID", "PkgName"] {
+        let mut broken = known("CVE-1", json!({}));
+        broken[missing] = json!(null);
+        scanned.trivy_says(&report(json!({ "Vulnerabilities": [broken] })));
+        std::fs::remove_dir_all(scanned.workspace.root.join("target/xtask/scan")).unwrap();
+        let ended = scanned.scan(&[]);
+        assert_eq!(ended.code, 3, "{missing}: {}", ended.all());
+        assert!(ended.stdout.contains("without an id or a package"), "{missing}: {}", ended.all());
+    }
+}
+
+#[test]
 fn output_that_is_no_utf8_hides_no_finding() {
     let scanned = Scanned::new();
     let text = report(json!({ "Vulnerabilities": [vulnerability("CVE-1", "HIGH")] })).to_string();
