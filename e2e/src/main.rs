@@ -1,10 +1,11 @@
 //! Talks to a mini shop at a base URL as its clients would: the journey, a load with a log, a burst, kept
-//! connections, clients that are slow or mean harm, and as many requests as fit into a given time.
+//! connections, clients that are slow or mean harm, as many requests as fit into a given time, and a mix of them.
 //!
 //! The journey prints one JSON object per request on standard output and one line for people on standard error, and ends with
 //! 1 at the first step that answers otherwise than it should. The others write each request into a log and judge nothing.
 
 mod abuse;
+mod answer;
 mod burst;
 mod client;
 mod end;
@@ -12,6 +13,8 @@ mod journey;
 mod kept;
 mod load;
 mod log;
+mod mixed;
+mod pressure;
 mod secrets;
 mod slow;
 mod throughput;
@@ -68,6 +71,10 @@ enum Command {
     },
     /// Send the same request as often as possible for a given time, to this machine only, and print what the answers took.
     Throughput(throughput::Throughput),
+    /// Make a customer and a few products for `mixed`.
+    Prepare(mixed::Prepare),
+    /// Send a mix of requests for a given time, to this machine only, and print what the answers took.
+    Mixed(mixed::Mixed),
 }
 
 fn main() -> ExitCode {
@@ -91,5 +98,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Kept(kept) => kept.run(&arguments.base_url),
         Command::Slow { log } => slow::run(&arguments.base_url, log),
         Command::Throughput(throughput) => throughput.run(&arguments.base_url),
+        Command::Prepare(prepare) => prepare.run(&client),
+        Command::Mixed(mixed) => mixed.run(&arguments.base_url),
     }
 }

@@ -9,15 +9,17 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use serde_json::json;
 
+use crate::answer::Answer;
+use crate::pressure::{percentile, this_machine};
+
 const EVENTS: usize = 256;
 const READ_BYTES: usize = 256 * 1024;
-const HEAD_LIMIT_BYTES: usize = 16 * 1024;
 /// How long an answer may be waited for once the time is over.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 
@@ -43,9 +45,7 @@ pub(crate) struct Throughput {
 impl Throughput {
     /// Prints one JSON object: how many requests had an answer with status 200, how many had not, and what they took.
     pub(crate) fn run(&self, base_url: &str) -> Result<()> {
-        let address = base_url.trim_end_matches('/').strip_prefix("http://").context("the base URL is not http")?;
-        let address: SocketAddr = address.parse().context("the base URL names no address and port")?;
-        ensure!(address.ip().is_loopback(), "{address} is not this machine: others are not put under pressure");
+        let address = this_machine(base_url)?;
         let request = self.request(address);
         let limit = Duration::from_millis(self.milliseconds);
         let started = Instant::now();
@@ -87,14 +87,6 @@ impl Throughput {
     }
 }
 
-/// The smallest figure that this share of all do not exceed.
-fn percentile(sorted: &[u32], share: f64) -> u32 {
-    let last = sorted.len().saturating_sub(1);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length is an index")]
-    let index = (sorted.len() as f64 * share).ceil() as usize;
-    sorted.get(index.saturating_sub(1).min(last)).copied().unwrap_or_default()
-}
-
 #[derive(Debug, Default)]
 struct Tally {
     micros: Vec<u32>,
@@ -117,15 +109,6 @@ struct Connection {
     begun: Instant,
     written: usize,
     answer: Answer,
-}
-
-/// How far an answer has come.
-#[derive(Debug, Default)]
-struct Answer {
-    head: Vec<u8>,
-    status: u16,
-    /// Of the body; none before the head is whole.
-    missing_bytes: Option<usize>,
 }
 
 impl<'a> Client<'a> {
@@ -194,7 +177,7 @@ impl<'a> Client<'a> {
                 continue;
             }
             let now = Instant::now();
-            if connection.answer.status == 200 {
+            if connection.answer.status() == 200 {
                 let micros = now.duration_since(connection.begun).as_micros();
                 self.tally.micros.push(u32::try_from(micros).unwrap_or(u32::MAX));
             } else {
@@ -232,67 +215,4 @@ fn send(connection: &mut Connection, request: &[u8]) -> io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-impl Answer {
-    /// Takes what has come; gives whether the answer is whole.
-    fn take(&mut self, bytes: &[u8]) -> io::Result<bool> {
-        let missing = match self.missing_bytes {
-            Some(missing) => missing.checked_sub(bytes.len()),
-            None => {
-                self.head.extend_from_slice(bytes);
-                let Some(end) = self.head.windows(4).position(|window| window == b"\r\n\r\n") else {
-                    let is_too_long = self.head.len() > HEAD_LIMIT_BYTES;
-                    return if is_too_long { Err(io::ErrorKind::InvalidData.into()) } else { Ok(false) };
-                };
-                let (status, length) = read_head(&self.head[..end]).ok_or(io::ErrorKind::InvalidData)?;
-                self.status = status;
-                length.checked_sub(self.head.len() - end - 4)
-            }
-        };
-        // More than the answer: it would be taken for the next one.
-        self.missing_bytes = Some(missing.ok_or(io::ErrorKind::InvalidData)?);
-        Ok(missing == Some(0))
-    }
-}
-
-/// Status and length; an answer without a length cannot be told from the next.
-fn read_head(head: &[u8]) -> Option<(u16, usize)> {
-    let text = std::str::from_utf8(head).ok()?;
-    let mut lines = text.split("\r\n");
-    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let mut fields = lines.filter_map(|line| line.split_once(':'));
-    let (_, length) = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
-    Some((status, length.trim().parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: x\r\ncontent-length: 5\r\n\r\nhello";
-
-    #[test]
-    fn an_answer_is_whole_when_its_last_byte_is_there_however_it_comes() {
-        for size in 1..=ANSWER.len() {
-            let mut answer = Answer::default();
-            let whole: Vec<bool> = ANSWER.chunks(size).map(|part| answer.take(part).unwrap()).collect();
-            assert_eq!(whole.iter().position(|whole| *whole), Some(whole.len() - 1), "{size}");
-            assert_eq!(answer.status, 200);
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_told_from_the_next_answer_is_an_error() {
-        assert!(Answer::default().take(&[ANSWER, b"H"].concat()).is_err());
-        assert!(Answer::default().take(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
-        assert!(Answer::default().take(&[b'x'; HEAD_LIMIT_BYTES + 1]).is_err());
-    }
-
-    #[test]
-    fn a_percentile_is_one_of_the_figures() {
-        let hundred: Vec<u32> = (1..=100).collect();
-        assert_eq!((percentile(&hundred, 0.5), percentile(&hundred, 0.99), percentile(&hundred, 1.0)), (50, 99, 100));
-        assert_eq!((percentile(&[7], 0.99), percentile(&[], 0.5)), (7, 0));
-    }
 }
