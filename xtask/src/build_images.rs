@@ -79,6 +79,7 @@ impl BuildImages {
             cache: self.cache.clone(),
             cache_read_only: self.cache_read_only,
             platform: self.platform.clone(),
+            tag: None,
             verify_reproducible: self.verify_reproducible,
             explain: self.explain,
             dry_run: self.dry_run,

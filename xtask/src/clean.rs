@@ -5,6 +5,7 @@ use clap::Args;
 use xshell::{Shell, cmd};
 
 use xtask_engine::{Bases, docker, remove_one_shots};
+use xtask_image_build::remove_revisions;
 use xtask_outcome::Outcome;
 use xtask_stack::{down, remove_runs, tell_of};
 use xtask_workspace::Context;
@@ -28,6 +29,7 @@ impl Clean {
         let docker = docker(context)?;
         outcome.checked("stacks removed", remove_runs(context, &docker, true)?);
         xtask_env_trial::remove_leftovers(context, &docker)?;
+        remove_revisions(context, &docker)?;
         outcome.checked("containers removed", remove_one_shots(context, &docker)?);
         if !self.all {
             tell_of(context, &docker, outcome)?;

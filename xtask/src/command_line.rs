@@ -85,6 +85,9 @@ fn flags_that_contradict_each_other_are_refused() {
         "compose-e2e --base-url http://127.0.0.1:1 --faults",
         "compose-e2e --base-url http://127.0.0.1:1 --record",
         "compose-e2e --base-url http://127.0.0.1:1 --write",
+        "compose-e2e --compare HEAD --keep",
+        "compose-e2e --compare HEAD --faults",
+        "compose-e2e --compare HEAD --base-url http://127.0.0.1:1",
     ] {
         let error = Cli::try_parse_from(format!("xtask {line}").split(' ')).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{line}");
@@ -95,6 +98,8 @@ fn flags_that_contradict_each_other_are_refused() {
         "compose-e2e --allow-writes",
         "compose-e2e --secrets f",
         "test --db d",
+        "compose-e2e --with HEAD",
+        "verify --rounds 5",
     ] {
         let error = Cli::try_parse_from(format!("xtask {line}").split(' ')).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::MissingRequiredArgument, "{line}");

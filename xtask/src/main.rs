@@ -7,6 +7,7 @@ mod audit_env;
 mod bench;
 mod build_images;
 mod clean;
+mod compare;
 mod completions;
 mod compose_e2e;
 mod face;

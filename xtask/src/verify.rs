@@ -10,6 +10,7 @@ use xtask_stack::StackTest;
 use xtask_workspace::Context;
 
 use crate::audit_env;
+use crate::compare::Compare;
 use crate::scan::{self, DatabaseArgs};
 
 const NEXT: &str = "cargo xtask up";
@@ -18,7 +19,7 @@ const NEXT_WHEN_READY: &str = "cargo xtask push REGISTRY";
 /// Build the images, scan and audit them, and test the stack end to end: the main job.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask verify\n  cargo xtask verify --db DIR      # with a database of vulnerabilities at hand\n  cargo xtask verify --strict      # as workflows do: what was not checked is an error"
+    after_help = "Examples:\n  cargo xtask verify\n  cargo xtask verify --db DIR      # with a database of vulnerabilities at hand\n  cargo xtask verify --strict      # as workflows do: what was not checked is an error\n  cargo xtask verify --compare HEAD~1   # and whether it is slower than the commit before"
 )]
 pub(crate) struct Verify {
     /// A check that could not be made is an error (exit 3); workflows use this.
@@ -26,11 +27,16 @@ pub(crate) struct Verify {
     strict: bool,
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    compare: Compare,
 }
 
 impl Verify {
     pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
         outcome.strict = self.strict;
+        if self.compare.is_asked_for() {
+            self.compare.needs_own(context)?;
+        }
         let text = "setup, build-images, scan, audit-env, compose-e2e; about 5 minutes the first time, 15 seconds when nothing changed";
         context.runner.progress().detail(text);
         // Outside a git repository everything can be verified, and nothing shipped.
@@ -54,6 +60,9 @@ impl Verify {
         let options = audit_env::Options::default();
         outcome.step("audit-env", |outcome| audit_env::check(context, &ready, &images, &options, outcome))?;
         outcome.step("compose-e2e", |outcome| test.run(context, &ready, &images, outcome))?;
+        if self.compare.is_asked_for() {
+            outcome.step("compare", |outcome| self.compare.run(context, &ready, &images, outcome))?;
+        }
         if outcome.findings.is_empty() && outcome.failures.is_empty() {
             let ready_to_push = record(context, tree, &images, &ready, outcome)?;
             outcome.note(format!("ready to push: {ready_to_push}"));

@@ -7,6 +7,7 @@ mod adopt;
 mod audit;
 mod build;
 mod cluster;
+mod compare;
 mod daily;
 mod e2e;
 mod general;

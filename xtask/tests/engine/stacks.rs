@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::program::{docker_ok, program, root, text, xtask};
 
 /// Everything that the engine has of any compose-e2e run.
-fn left_behind() -> String {
+pub(crate) fn left_behind() -> String {
     let mut left = String::new();
     for list in [
         &["ps", "--all", "--format", "{{.Names}}"][..],

@@ -19,8 +19,10 @@ mod plan;
 mod program;
 mod progress;
 mod reproducible;
+mod revision;
 mod saved_image;
 mod screen;
+mod set;
 mod staging;
 
 use std::collections::BTreeMap;
@@ -43,6 +45,8 @@ use self::ledger::{Builder, demand};
 use self::objection::Objection;
 use self::plan::{BuildPlan, ImagePlan};
 pub use self::plan::{Choice, Strategy};
+pub use self::revision::{commit, of_revision, remove_revisions};
+pub use self::set::{ImageSet, given};
 
 /// What to build, and how.
 #[derive(Debug, Clone)]
@@ -61,6 +65,8 @@ pub struct Build {
     pub cache_read_only: bool,
     /// Another platform than the builder's own.
     pub platform: Option<String>,
+    /// Another tag than `local`.
+    pub tag: Option<String>,
     /// Build everything twice, and compare.
     pub verify_reproducible: bool,
     /// Say why each image is built.
@@ -106,6 +112,7 @@ impl Default for Build {
             cache: None,
             cache_read_only: false,
             platform: None,
+            tag: None,
             verify_reproducible: false,
             explain: false,
             dry_run: false,
@@ -308,7 +315,7 @@ impl Build {
             images.push(ImagePlan {
                 name: image.name().to_owned(),
                 package: image.package.clone(),
-                tag: image.tag(),
+                tag: self.tag.as_ref().map_or_else(|| image.tag(), |tag| format!("{}:{tag}", image.package)),
                 contract: image.contract.as_ref().map(|file| project.root.join(file)),
                 dockerfile: project.out().join("context").join(&image.folder).join("Dockerfile"),
                 revision: git.revision(project, &context.runner, image)?,

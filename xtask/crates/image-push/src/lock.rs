@@ -129,9 +129,8 @@ impl Lock {
     /// # Errors
     /// [`Stop::Absent`] when there is none, [`Stop::Usage`] for one that is not this version's.
     pub(super) fn read(file: &Utf8Path) -> Result<Self> {
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            Stop::Absent(format!("read the lock {file}: {error}; next: pass the lock of the push with --lock FILE"))
-        })?;
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| Stop::Absent(format!("read the lock {file}: {error}; next: pass the lock of the push")))?;
         let lock: Self = serde_json::from_str(&text)
             .map_err(|error| Stop::Usage(format!("{file} is not a lock of this version of xtask: {error}")))?;
         if lock.schema == SCHEMA {

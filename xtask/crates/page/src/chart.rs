@@ -19,7 +19,12 @@ pub(crate) fn span(begin: f64, end: f64, whole: f64, class: &str) -> Markup {
 
 /// A bar from 0 to `value`, with a mark at each of `marks`: a limit, a size before.
 pub(crate) fn gauge(value: f64, whole: f64, class: &str, marks: &[(f64, &str)]) -> Markup {
-    let (x, width) = placed(0.0, value, whole);
+    range(0.0, value, whole, class, marks)
+}
+
+/// The same from `begin` on.
+pub(crate) fn range(begin: f64, end: f64, whole: f64, class: &str, marks: &[(f64, &str)]) -> Markup {
+    let (x, width) = placed(begin, end, whole);
     html! {
         svg.chart.gauge viewBox="0 0 1000 20" preserveAspectRatio="none" aria-hidden="true" focusable="false" {
             rect.rail x="0" y="5" width="1000" height="10" {}

@@ -95,10 +95,30 @@ fn or_none(kind: &str, value: Option<u64>) -> Markup {
     html! { @match value { Some(value) => (shown(kind, value)), None => span.quiet { "–" } } }
 }
 
+/// The value of a figure by its name, `start-ms/cart`, as a person reads it.
+pub(crate) fn measured(name: &str, value: f64) -> String {
+    let kind = name.split('/').next().unwrap_or(name);
+    if value < 100.0 && !matches!(kind.rsplit('-').next(), Some("kib" | "bytes")) {
+        let unit = unit(kind);
+        return format!("{value:.1}{unit}");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "what is measured is not negative")]
+    let whole = value.round() as u64;
+    shown(kind, whole)
+}
+
+fn unit(kind: &str) -> &'static str {
+    match kind.rsplit('-').next() {
+        Some("ms") => " ms",
+        Some("us") => " µs",
+        _ => "",
+    }
+}
+
 /// `start-ms` is a time, `idle-kib` a size: the last word of a kind is its unit.
 fn shown(kind: &str, value: u64) -> String {
     match kind.rsplit('-').next() {
-        Some("ms") => format!("{} ms", words::count(value)),
+        Some("ms" | "us") => format!("{}{}", words::count(value), unit(kind)),
         Some("kib") => format!("{:.1} MiB", value as f64 / 1024.0),
         Some("bytes") => words::bytes(value),
         _ => words::count(value),

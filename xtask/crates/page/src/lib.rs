@@ -3,6 +3,7 @@
 
 mod changes;
 mod chart;
+mod comparison;
 mod contract;
 mod evidence;
 mod faults;
@@ -40,6 +41,7 @@ pub fn page(report: &Report, earlier: Option<&[u8]>) -> String {
         journey::section(report),
         faults::section(report),
         figures::section(report),
+        comparison::section(report),
         verdict::checked(report),
         made_with::section(report),
     ]

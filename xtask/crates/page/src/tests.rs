@@ -40,6 +40,13 @@ fn evidence(text: &str) -> Value {
         "compose-e2e": {
             "hardening": { "rules": [text], "containers": [{ "service": text, "runs_as": text, "attempts": 1, "broken": [text] }] },
             "journey": { "steps": [{ "step": text, "method": text, "path": text, "status": 200, "ms": 3.5 }] },
+            "comparison": {
+                "before": { "name": text }, "after": { "name": text }, "machine": text, "confidence_percent": 95,
+                "figures": [{
+                    "figure": format!("{text}-ms/{text}"), "verdict": text, "before": 1.5, "after": 2000.0, "change_percent": 1.0,
+                    "low_percent": -3.0, "high_percent": 400.0, "limit_percent": 10, "smallest_percent": 12.5, "rounds": [[1.5, 2000.0]],
+                }],
+            },
             "faults": { "faults": [{ "fault": text, "promise": text, "requests": 1, "failed": 1, "writes": 1, "recovered_after_ms": 5, "broken": 1 }] },
             "figures": {
                 "figures": { format!("{text}-ms/{text}"): 7 }, "machine": text, "baseline": { "date": text },
@@ -86,6 +93,7 @@ fn every_kind_of_evidence_has_its_section_and_the_verdict_comes_first() {
         "journey",
         "faults",
         "figures",
+        "comparison",
         "checked",
         "made-with",
     ];
@@ -99,7 +107,7 @@ fn what_a_report_says_is_text_whatever_it_says() {
     let hostile = saying(HOSTILE);
     let earlier = Report { started: "2026-01-01T00:00:00Z".into(), ..saying("<b>earlier</b>") }.json();
     let page = page(&hostile, Some(earlier.as_bytes()));
-    assert_eq!(sections(&page).len(), 12, "{:?}", sections(&page));
+    assert_eq!(sections(&page).len(), 13, "{:?}", sections(&page));
     // The page's own: one script, one style, no picture.
     for (tag, own) in [("<script", 1), ("</script", 1), ("<style", 1), ("</style", 1), ("<img", 0), ("<b>", 0)] {
         assert_eq!(page.matches(tag).count(), own, "{tag}");

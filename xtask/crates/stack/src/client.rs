@@ -125,6 +125,17 @@ impl Client {
         Ok(steps)
     }
 
+    /// Runs it with arguments of the policy, and gives what it prints.
+    pub(crate) fn read(&self, context: &Context, arguments: &[String], limit_seconds: u64) -> Result<String> {
+        let (shell, program) = (Shell::new()?, self.program()?);
+        let captured = context.runner.capture(cmd!(shell, "{program} {arguments...}"), limit_seconds)?;
+        if captured.status.success() {
+            return Ok(captured.stdout);
+        }
+        let line = arguments.join(" ");
+        Err(Stop::Repository(format!("the client failed (`{line}`): {}", captured.tail())).into())
+    }
+
     /// Runs another of the client's subcommands to its end.
     pub(crate) fn run(&self, context: &Context, url: &str, arguments: &[&str], limit_seconds: u64) -> Result<()> {
         let shell = Shell::new()?;

@@ -1,6 +1,7 @@
 //! The Compose stack: its life cycle, readiness, hardening, faults and measurements.
 
 mod client;
+mod compare;
 mod daily;
 mod deployment;
 mod evidence;
@@ -16,6 +17,7 @@ mod stack;
 mod test;
 
 pub use self::client::Client;
+pub use self::compare::{Comparison, FEWEST_ROUNDS, MOST_ROUNDS, turns};
 pub use self::daily::{Logs, Up, down, logs, ps, restart, tell_of, watch};
 pub use self::deployment::test_deployment;
 pub use self::faults::ledger;

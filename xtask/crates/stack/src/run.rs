@@ -42,6 +42,16 @@ impl Run {
         self.folder.path.join("stack.json")
     }
 
+    /// What is added to the Compose file.
+    pub(crate) fn more_file(&self) -> Utf8PathBuf {
+        self.folder.path.join("more.json")
+    }
+
+    /// What the client keeps from one call to the next.
+    pub(crate) fn state_file(&self) -> Utf8PathBuf {
+        self.folder.path.join("client-state")
+    }
+
     /// The logs outlive the run.
     pub(crate) fn logs_file(&self, context: &Context) -> Utf8PathBuf {
         parent(context).join(format!("{}.log", self.project()))

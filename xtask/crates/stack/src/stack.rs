@@ -31,6 +31,8 @@ pub(crate) struct Stack<'a> {
     pub(crate) project: String,
     env_file: Utf8PathBuf,
     file: Utf8PathBuf,
+    /// Files whose content is added to it, in their order.
+    more: Vec<Utf8PathBuf>,
     /// `SHOP_CART_IMAGE=sha256:…`: exactly the images that were built, whatever a tag says by now.
     variables: Vec<(String, String)>,
     /// The engine's count of restarts of the containers that were there before, by their ids.
@@ -57,12 +59,27 @@ impl<'a> Stack<'a> {
             variables.push((neighbour.image_variable.clone(), ready.neighbour(&neighbour.base)?.reference.clone()));
         }
         let file = context.project.root.join(&policy.file);
-        Ok(Self { context, ready, project, env_file, file, variables, baseline: BTreeMap::new(), shell })
+        Ok(Self {
+            context,
+            ready,
+            project,
+            env_file,
+            file,
+            more: Vec::new(),
+            variables,
+            baseline: BTreeMap::new(),
+            shell,
+        })
     }
 
     /// Takes another Compose file.
     pub(crate) fn set_file(&mut self, file: Utf8PathBuf) {
         self.file = file;
+    }
+
+    /// Adds what another Compose file says.
+    pub(crate) fn add_file(&mut self, file: Utf8PathBuf) {
+        self.more.push(file);
     }
 
     /// Sets a variable that `compose.yaml` interpolates.
@@ -78,9 +95,10 @@ impl<'a> Stack<'a> {
     fn compose(&self, arguments: &[&str]) -> Cmd<'_> {
         let (compose, plugin) = (&self.ready.compose.program, &self.ready.compose.arguments);
         let (project, env_file, file) = (&self.project, &self.env_file, &self.file);
+        let more = self.more.iter().flat_map(|file| ["--file", file.as_str()]);
         let mut command = cmd!(
             self.shell,
-            "{compose} {plugin...} --project-name {project} --env-file {env_file} --file {file} {arguments...}"
+            "{compose} {plugin...} --project-name {project} --env-file {env_file} --file {file} {more...} {arguments...}"
         )
         .env_clear();
         for (name, value) in &self.context.project.environment.engine {

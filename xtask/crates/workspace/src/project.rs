@@ -115,23 +115,34 @@ impl Project {
                 "there is no policy/{STACK_POLICY} in {here}; next: copy the folder xtask/policy, too"
             ))
         })?;
-        let metadata = MetadataCommand::new()
-            .manifest_path(automation.join("Cargo.toml"))
-            .no_deps()
-            .exec()
-            .map_err(|error| Stop::Repository(format!("cargo metadata: {error}")))?;
-        Self::from_metadata(&metadata, automation, Environment::read())
+        let metadata = metadata(automation)?;
+        let root = &metadata.workspace_root;
+        let file = automation.join("policy").join(STACK_POLICY);
+        let text = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
+        let stack = StackPolicy::parse(file.strip_prefix(root).unwrap_or(&file).as_str(), &text)?;
+        Self::from_metadata(&metadata, automation, Environment::read(), stack)
     }
 
-    fn from_metadata(metadata: &Metadata, automation: &Utf8Path, environment: Environment) -> Result<Self> {
+    /// The same workspace in another checkout, whose root is given: its packages and its sources, with the stack of this one.
+    ///
+    /// # Errors
+    /// As [`Project::load`].
+    pub fn in_checkout(&self, root: &Utf8Path) -> Result<Self> {
+        let automation = root.join(&self.automation);
+        Self::from_metadata(&metadata(&automation)?, &automation, self.environment.clone(), self.stack.clone())
+    }
+
+    fn from_metadata(
+        metadata: &Metadata,
+        automation: &Utf8Path,
+        environment: Environment,
+        stack: StackPolicy,
+    ) -> Result<Self> {
         let root = metadata.workspace_root.clone();
         let packages = metadata.workspace_packages();
         let own = packages.iter().find(|package| package.manifest_path.parent() == Some(automation));
         let own = own.with_context(|| format!("{automation} is no member of the workspace {root}"))?;
         let automation = folder(&root, own)?;
-        let file = automation.join("policy").join(STACK_POLICY);
-        let text = std::fs::read_to_string(root.join(&file)).with_context(|| format!("read {file}"))?;
-        let stack = StackPolicy::parse(file.as_str(), &text)?;
         let mut images = packages
             .iter()
             .filter(|package| package.metadata.get("image").is_some())
@@ -206,6 +217,11 @@ impl Project {
         }
         Ok(self.images.iter().filter(|image| names.iter().any(|n| image.name() == n || image.package == *n)).collect())
     }
+}
+
+fn metadata(automation: &Utf8Path) -> Result<Metadata, Stop> {
+    let asked = MetadataCommand::new().manifest_path(automation.join("Cargo.toml")).no_deps().exec();
+    asked.map_err(|error| Stop::Repository(format!("cargo metadata: {error}")))
 }
 
 fn test_features(package: &Package) -> Vec<String> {

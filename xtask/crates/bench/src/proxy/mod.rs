@@ -13,7 +13,7 @@ use xtask_engine::{OneShot, Ready, Toolbox, ready};
 use xtask_image_build::Build;
 use xtask_outcome::{Date, Outcome, Stop, Table};
 use xtask_process::RunFolder;
-use xtask_stack::Client;
+use xtask_stack::{Client, turns};
 use xtask_workspace::Context;
 
 use self::programs::{Program, Starter};
@@ -133,12 +133,7 @@ fn rows(
         }
         for round in 0..ROUNDS {
             context.runner.progress().now(&format!("{}, round {} of {ROUNDS}", case.name, round + 1));
-            let mut order: Vec<usize> = (0..measured.len()).collect();
-            // Whoever goes first finds the machine as the other left it; so they take turns.
-            if round % 2 == 1 {
-                order.reverse();
-            }
-            for at in order {
+            for at in turns(round, measured.len()) {
                 of_case[at].rounds.push(go(context, client, &measured[at], case, milliseconds)?);
             }
         }

@@ -160,6 +160,7 @@ fn steps(outcome: &mut Outcome, bytes: u64) {
         ("scan", scan(), ("images scanned", 5)),
         ("audit-env", audit(), ("variables", 96)),
         ("compose-e2e", stack(), ("containers held to their hardening", 7)),
+        ("compare", json!({ "comparison": comparison() }), ("figures compared", 4)),
     ] {
         let run = |part: &mut Outcome| {
             part.evidence = serde_json::from_value(evidence).unwrap();
@@ -214,6 +215,27 @@ fn audit() -> Value {
     .collect();
     let matrix = |name: &&str| ((*name).to_owned(), json!({ "places": places, "variables": variables }));
     json!({ "matrix": SERVICES.iter().map(matrix).collect::<Map<_, _>>() })
+}
+
+fn comparison() -> Value {
+    let figure = |name: &str, verdict: &str, before: f64, [change, low, high]: [f64; 3]| {
+        let after = before * (1.0 + change / 100.0);
+        json!({
+            "figure": name, "verdict": verdict, "before": before, "after": after, "change_percent": change, "low_percent": low,
+            "high_percent": high, "limit_percent": 10, "floor": 5, "more_is_better": false, "smallest_percent": 14.2,
+            "rounds": vec![(before, after); 6],
+        })
+    };
+    json!({
+        "before": { "name": "HEAD~1 (1c8a7ae0f2b9)" }, "after": { "name": "this checkout" }, "rounds": 6, "confidence_percent": 95,
+        "machine": "2 × AMD EPYC, 24 GiB, engine 20.10.24",
+        "figures": [
+            figure("cpu-us/order", "worse", 412.0, [31.0, 24.5, 37.8]),
+            figure("idle-kib/user", "better", 5172.0, [-21.0, -22.5, -19.4]),
+            figure("p99-us/load", "no difference", 9312.4, [12.0, -88.0, 412.0]),
+            figure("start-ms/gateway", "no difference", 63.5, [0.4, -3.1, 4.0]),
+        ],
+    })
 }
 
 fn stack() -> Value {

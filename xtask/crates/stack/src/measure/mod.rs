@@ -2,52 +2,38 @@
 //! machine only, and fail nothing: a regression is a TODO with a date.
 
 mod baseline;
+mod cpu;
 mod document;
 mod edits;
 mod level;
 mod memory;
+mod policy;
 mod start;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+pub(super) use self::cpu::used_nanoseconds;
 pub use self::edits::{VisibleEdit, edit_to_answer};
 pub(super) use self::level::Slope;
 pub(super) use self::memory::{IDLE, PEAK, resident};
-pub(super) use self::start::start_ups;
+pub(super) use self::policy::{ComparisonPolicy, FigureLimits, comparison};
+use self::policy::{Policy, Tolerance, policy};
+pub(super) use self::start::{KIND as START, start_ups, start_ups_together};
 use xtask_engine::Ready;
 use xtask_image_build::BuiltImage;
-use xtask_outcome::{Date, Outcome, Stop};
+use xtask_outcome::{Date, Outcome};
 use xtask_process::put;
 use xtask_workspace::Context;
-use xtask_workspace::Project;
-
-const POLICY: &str = "performance.toml";
 
 /// Figures by name: the kind, and after a `/` whose it is, such as `start-ms/user`.
 pub(super) type Figures = BTreeMap<String, u64>;
 
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Tolerance {
-    budget: Option<u64>,
-    factor: f64,
-    slack: u64,
-}
-
-type Policy = BTreeMap<String, Tolerance>;
-
-fn policy(project: &Project) -> Result<Policy> {
-    let (text, file) = (project.policy(POLICY)?, project.policy_file(POLICY));
-    toml::from_str(&text).map_err(|error| Stop::Repository(format!("{file}: {error}")).into())
-}
-
 /// The kind of a figure: what stands before the `/`.
-fn kind(name: &str) -> &str {
+pub(super) fn kind(name: &str) -> &str {
     name.split('/').next().unwrap_or(name)
 }
 
@@ -109,7 +95,7 @@ pub(super) fn report(
     Ok(())
 }
 
-fn machine(engine: &str) -> String {
+pub(super) fn machine(engine: &str) -> String {
     let read = |file| std::fs::read_to_string(file).unwrap_or_default();
     let value = |text: &str, name: &str| -> Option<String> {
         let line = text.lines().find(|line| line.starts_with(name))?;
@@ -125,14 +111,6 @@ fn machine(engine: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_policy_knows_every_kind_of_figure() {
-        let policy = policy(&Project::load(env!("CARGO_MANIFEST_DIR")).unwrap()).unwrap();
-        for name in [start::KIND, IDLE, PEAK, "image-bytes", "journey-ms"] {
-            assert!(policy.contains_key(name), "{name}");
-        }
-    }
 
     #[test]
     fn the_journey_gives_its_middle_and_its_slowest_step() {

@@ -37,6 +37,8 @@ pub struct StackPolicy {
     pub client: Option<Client>,
     /// The load during a fault.
     pub load: Option<Load>,
+    /// What `compose-e2e --compare` puts on both stacks; without it their load is not compared.
+    pub comparison: Option<Comparison>,
     /// What `compose-e2e --faults` can do.
     #[serde(default, rename = "fault")]
     pub faults: Vec<Fault>,
@@ -89,6 +91,21 @@ pub struct Client {
     pub passes_by: Vec<String>,
 }
 
+/// The load of a comparison of image sets, made by the client. docs/adopting.md describes what it prints.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// Its arguments once for each stack: `{url}` is the entrance, `{secrets}` the env file, `{state}` a file that it may write.
+    pub prepare: Vec<String>,
+    /// Its arguments in each round, `{milliseconds}` long.
+    pub load: Vec<String>,
+    /// For how long its answers count.
+    pub milliseconds: u64,
+    /// Variables of services, by service: what is limited by client would otherwise be all that a load of one client shows.
+    #[serde(default)]
+    pub environment: BTreeMap<String, BTreeMap<String, String>>,
+}
+
 impl StackPolicy {
     /// Reads the file's text; `file` is its path for messages.
     ///
@@ -116,6 +133,9 @@ impl StackPolicy {
         }
         if self.load.is_none() && !(self.faults.is_empty() && self.cluster.faults.is_empty()) {
             return Err("there are faults and no [load] to hold them against".to_owned());
+        }
+        if self.comparison.is_some() && self.client.is_none() {
+            return Err("there is a [comparison] and no [client] that makes its load".to_owned());
         }
         if self.load.is_some() && self.client.is_none() {
             return Err("there is a [load] and no [client] that makes it".to_owned());
@@ -167,7 +187,8 @@ mod tests {
         assert!(tables.len() > 10, "{tables:?}");
         let mut texts = vec![format!("more = 1\n{TEXT}")];
         // Those of free names take every key.
-        let closed = tables.into_iter().filter(|table| !["[neighbour.serves]", "[secrets.random]"].contains(table));
+        let free = ["[neighbour.serves]", "[secrets.random]", "[comparison.environment.gateway]"];
+        let closed = tables.into_iter().filter(|table| !free.contains(table));
         texts.extend(closed.map(|table| TEXT.replacen(&format!("{table}\n"), &format!("{table}\nmore = 1\n"), 1)));
         for text in texts {
             let error = StackPolicy::parse("stack.toml", &text).unwrap_err().to_string();
