@@ -1,7 +1,7 @@
 //! What a request has to be before it may go on: everything that can be decided from its head.
 
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, request};
+use http::{Method, Uri, request};
 
 use crate::headers;
 use crate::refusal::Refusal;
@@ -29,9 +29,7 @@ pub fn admit(head: &request::Parts, settings: &Settings, body_limit_bytes: u64) 
     check_upgrade(&head.headers)?;
     check_expectation(&head.headers)?;
     check_length(&head.headers, body_limit_bytes)?;
-    if head.uri.scheme().is_some() || head.uri.authority().is_some() {
-        return Err(Refusal::Target("the request target has to be a path, not an absolute URI"));
-    }
+    check_form(&head.uri)?;
     let path_and_query = head.uri.path_and_query().ok_or(Refusal::Target("the request target has no path"))?;
     if path_and_query.as_str().len() > REQUEST_TARGET_LIMIT_BYTES {
         return Err(Refusal::TargetTooLong);
@@ -39,6 +37,17 @@ pub fn admit(head: &request::Parts, settings: &Settings, body_limit_bytes: u64) 
     let known_host = settings.allowed_hosts.check(head.version, &head.headers)?;
     let upstream = target::route(path_and_query.path())?;
     Ok(Admission { upstream, known_host })
+}
+
+/// An absolute URI names a host a second time, which may be another one than `Host` does.
+///
+/// # Errors
+/// [`Refusal::Target`] for anything but a path.
+pub fn check_form(target: &Uri) -> Result<(), Refusal> {
+    if target.scheme().is_some() || target.authority().is_some() {
+        return Err(Refusal::Target("the request target has to be a path, not an absolute URI"));
+    }
+    Ok(())
 }
 
 /// hyper undoes `chunked` and nothing else. It has refused whatever does not end in `chunked`; what has something before

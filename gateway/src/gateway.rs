@@ -171,7 +171,8 @@ impl Gateway {
         if !health::PATHS.contains(&path) {
             return None;
         }
-        if let Err(refusal) = host::check_syntax(request.version(), request.headers()) {
+        let has_one_host = host::check_syntax(request.version(), request.headers());
+        if let Err(refusal) = admission::check_form(request.uri()).and(has_one_host) {
             return Some(refuse(refusal, request_id));
         }
         let response = match *request.method() {

@@ -204,7 +204,7 @@ fn a_full_gateway_answers_probes_and_tells_everybody_else_to_come_back() {
 }
 
 /// Requests with small answers, one after the other, from a client that reads none of the answers.
-fn never_read(address: SocketAddr, source: IpAddr) -> Option<TcpStream> {
+fn never_read(address: SocketAddr, source: IpAddr, request: &str) -> Option<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
     socket.bind(&SocketAddr::new(source, 0).into()).ok()?;
     socket.set_recv_buffer_size(4096).ok()?;
@@ -212,13 +212,13 @@ fn never_read(address: SocketAddr, source: IpAddr) -> Option<TcpStream> {
     let mut stream = TcpStream::from(socket);
     stream.set_nonblocking(true).ok()?;
     // More answers than the system keeps for it, and than it has room for itself.
-    let _ = stream.write(HEALTHZ.repeat(400).as_bytes());
+    let _ = stream.write(request.repeat(400).as_bytes());
     Some(stream)
 }
 
 /// Writes on until the other side takes nothing more, or has cut the connection off.
-fn push_until_stuck(stream: &mut TcpStream) -> bool {
-    let requests = HEALTHZ.repeat(1000);
+fn push_until_stuck(stream: &mut TcpStream, request: &str) -> bool {
+    let requests = request.repeat(1000);
     for _ in 0..100_000 {
         match stream.write(requests.as_bytes()) {
             Ok(_) => {}
@@ -241,11 +241,20 @@ fn push_until_stuck(stream: &mut TcpStream) -> bool {
 /// Case R02.
 #[test]
 fn a_client_that_reads_none_of_its_small_answers_is_cut_off() {
-    let mut gateway = Launch::before_nobody().with("STALL_TIMEOUT", "300ms").start();
-    let mut stream = never_read(gateway.address, client(1)).unwrap();
-    push_until_stuck(&mut stream);
-    gateway
-        .wait_for_line(|line| line["message"].as_str().is_some_and(|text| text.contains("did not read its answers")));
+    for request in [
+        HEALTHZ,
+        "HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}",
+        "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let launch = Launch::before_nobody().with("STALL_TIMEOUT", "300ms");
+        let mut gateway = launch.start();
+        let mut stream = never_read(gateway.address, client(1), request).unwrap();
+        push_until_stuck(&mut stream, request);
+        gateway.wait_for_line(|line| {
+            line["message"].as_str().is_some_and(|text| text.contains("did not read its answers"))
+        });
+    }
 }
 
 /// Case R02: neither do such clients keep others from being served, nor the gateway from ending.
@@ -258,11 +267,12 @@ fn a_thousand_clients_that_never_read_hold_up_neither_others_nor_the_end() {
     let gateway = launch.start();
     let quiet = Quiet::of(&gateway);
     // Four clients, for one alone may not have as many connections.
-    let mut stuck: Vec<_> =
-        (0..1024).filter_map(|number: u16| never_read(gateway.address, client(1 + (number % 4) as u8))).collect();
+    let mut stuck: Vec<_> = (0..1024)
+        .filter_map(|number: u16| never_read(gateway.address, client(1 + (number % 4) as u8), HEALTHZ))
+        .collect();
     assert!(stuck.len() > 900, "{}", stuck.len());
     let last = stuck.last_mut().unwrap();
-    push_until_stuck(last);
+    push_until_stuck(last, HEALTHZ);
     quiet.holds_with("1024 clients that never read", &gateway);
     let begin = Instant::now();
     gateway.terminate();

@@ -45,6 +45,7 @@ fn requests_that_cannot_be_read_are_answered_like_all_others() {
         ("GET /users\r\n\r\n", 400, "/problems/bad-request"),
         ("GET /users HTTP/1.1\r\nHost a\r\n\r\n", 400, "/problems/bad-request"),
         ("\x16\x03\x01\x02", 400, "/problems/bad-request"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "/problems/bad-request"),
         (&large, 431, "/problems/request-head-too-large"),
         ("GET /users HTTP/1.1\r\nHost: a\r\n", 408, "/problems/request-timeout"),
     ] {
@@ -109,6 +110,14 @@ fn probes_name_a_host_too() {
             let response = gateway.client().ask(format!("GET {path} HTTP/1.1\r\n{host}\r\n"));
             assert_eq!((response.status, response.problem().as_str()), (400, "/problems/bad-host"), "{path} {host}");
         }
+        for target in [format!("http://b{path}"), format!("http://a@b{path}")] {
+            let response = gateway.client().ask(format!("GET {target} HTTP/1.1\r\nHost: b\r\n\r\n"));
+            assert_eq!(
+                (response.status, response.problem().as_str()),
+                (400, "/problems/bad-request-target"),
+                "{target}"
+            );
+        }
         assert_eq!(gateway.client().ask(format!("GET {path} HTTP/1.0\r\n\r\n")).status, 200);
     }
 }
@@ -132,6 +141,24 @@ fn a_client_that_closes_its_sending_side_gets_its_answer() {
         go_on.send(()).unwrap();
         assert_eq!(client.receive().status, 200);
         assert!(client.is_closed());
+    }
+}
+
+/// Case R11: so does one that has said half of it.
+#[test]
+fn a_client_that_closes_its_sending_side_within_a_head_is_told() {
+    let gateway = Launch::before_nobody().start();
+    for request in ["G", "GET /healthz HTTP/1.1\r\nHost: a\r\n", "\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n"] {
+        let mut client = gateway.client();
+        client.send(request).half_close();
+        let response = client.receive();
+        assert_eq!((response.status, response.problem().as_str()), (400, "/problems/bad-request"), "{request:?}");
+        assert!(client.is_closed());
+    }
+    for nothing in ["", "\r\n"] {
+        let mut client = gateway.client();
+        client.send(nothing).half_close();
+        assert!(client.is_closed(), "{nothing:?}");
     }
 }
 

@@ -4,9 +4,14 @@
 //! nobody behind sees it, and another reader of the same bytes may see another path. Here the `#` becomes a byte that no
 //! target may have, so that hyper refuses the request as the malformed one that it is. To find the next request line among
 //! pipelined requests, heads and lengths are followed; after anything else hyper's own reading tells where a head begins.
+//!
+//! The preface of HTTP/2 is made a malformed request in the same way: hyper would close the connection without a word.
 
 /// Stands for `#`: a control character, which hyper's parser refuses in a target.
 const REFUSED: u8 = 0x7f;
+/// How the preface of HTTP/2 begins, which is not a request of any other version.
+const PREFACE: &[u8] = b"PRI * HTTP/2";
+const PREFACE_TARGET: usize = 4;
 /// The longest beginning of a header line that is looked at.
 const LINE_LIMIT_BYTES: usize = 64;
 
@@ -43,6 +48,9 @@ impl HeadScanner {
                     let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
                     if blank < bytes.len() {
                         self.place = Place::RequestLine;
+                        if bytes[blank..].starts_with(PREFACE) {
+                            bytes[blank + PREFACE_TARGET] = REFUSED;
+                        }
                     }
                     blank
                 }
@@ -58,6 +66,11 @@ impl HeadScanner {
             };
             bytes = &mut bytes[passed..];
         }
+    }
+
+    /// Whether a head has begun and is not complete.
+    pub(super) fn is_within_head(&self) -> bool {
+        matches!(self.place, Place::RequestLine | Place::Fields)
     }
 
     fn request_line(&mut self, bytes: &mut [u8]) -> usize {
@@ -134,6 +147,29 @@ mod tests {
             PIPELINED.replace("a#b", "a\x7fb").replace("c#d", "c\x7fd").replace("e#f", "e\x7ff").replace("g#", "g\x7f");
         for piece in 1..PIPELINED.len() {
             assert_eq!(scanned(PIPELINED, piece), expected, "{piece}");
+        }
+    }
+
+    #[test]
+    fn the_preface_of_another_version_is_a_request_that_nobody_takes() {
+        assert_eq!(scanned("\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 99), "\r\nPRI \x7f HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        let body = "POST / HTTP/1.1\r\nContent-Length: 14\r\n\r\nPRI * HTTP/2.0";
+        assert_eq!(scanned(body, 99), body);
+    }
+
+    #[test]
+    fn a_head_is_complete_after_its_empty_line() {
+        let mut scanner = HeadScanner::default();
+        for (text, is_within) in [
+            ("\r\n", false),
+            ("G", true),
+            ("ET / HTTP/1.1\r\nHost: a\r\n", true),
+            ("\r\n", false),
+            ("POST / HTTP/1.1\nContent-Length: 3\n\nGET", false),
+            ("GET", true),
+        ] {
+            scanner.scan(&mut text.as_bytes().to_vec(), false);
+            assert_eq!(scanner.is_within_head(), is_within, "{text}");
         }
     }
 

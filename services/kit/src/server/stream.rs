@@ -102,13 +102,18 @@ impl ClientStream {
         if !self.has_part_of_head {
             return Ok(());
         }
-        let answer = self.own_answer(StatusCode::REQUEST_TIMEOUT);
+        self.refuse(StatusCode::REQUEST_TIMEOUT);
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Sends the last answer of the connection past hyper, which has none for this.
+    fn refuse(&mut self, status: StatusCode) {
+        let answer = self.own_answer(status);
         // A fresh answer fits into the buffer of the system; a client that left it no room has not read earlier ones.
         if let Some(socket) = &self.socket {
             let _ = socket.try_write(&answer);
         }
         self.lingers = true;
-        Err(io::ErrorKind::TimedOut.into())
     }
 
     fn own_answer(&self, status: StatusCode) -> Bytes {
@@ -169,10 +174,15 @@ impl AsyncRead for ClientStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let before = buffer.filled().len();
+        let (before, has_room) = (buffer.filled().len(), buffer.remaining() > 0);
         if this.socket()?.poll_read(context, buffer)?.is_ready() {
             let is_head = !this.seat.is_busy();
             let read = &mut buffer.filled_mut()[before..];
+            // Half a head, and its client will send no more.
+            if read.is_empty() && has_room && is_head && this.scanner.is_within_head() && !this.seat.owes() {
+                this.refuse(StatusCode::BAD_REQUEST);
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
             this.has_part_of_head = is_head && (this.has_part_of_head || !read.is_empty());
             this.seat.has_read();
             this.scanner.scan(read, is_head);
