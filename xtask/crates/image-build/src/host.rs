@@ -20,6 +20,10 @@ const QUERY_LIMIT_SECONDS: u64 = 60;
 const FLAG_SEPARATOR: &str = "\u{1f}";
 /// As in the Dockerfiles, which say why: both strategies mean the same program.
 const FLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "--cfg=getrandom_backend=\"linux_raw\""];
+/// A static program unpacks its own relocations, with its C library's code: glibc can since this version. Elsewhere they stay as they
+/// are, and the program is larger by that.
+const PACKED_RELOCATIONS: &str = "-Clink-arg=-Wl,-z,pack-relative-relocs";
+const UNPACKS_SINCE_GLIBC: (u32, u32) = (2, 36);
 
 /// Compiles the planned programs and gives the folder that holds them, and nothing else.
 ///
@@ -141,13 +145,25 @@ fn host_triple(context: &Context, shell: &Shell) -> Result<String> {
 /// The Dockerfiles' flags, with this machine's paths taken out of the program.
 fn flags(context: &Context) -> Result<String> {
     let home = context.project.environment.cargo_home.as_deref().context("neither CARGO_HOME nor HOME is set")?;
-    Ok(flags_in(home).join(FLAG_SEPARATOR))
+    let shell = Shell::new()?;
+    // musl has no answer, and may be missing altogether.
+    let libc = context.runner.capture(cmd!(shell, "getconf GNU_LIBC_VERSION"), QUERY_LIMIT_SECONDS);
+    let unpacks = libc.is_ok_and(|answer| glibc(&answer.stdout).is_some_and(|version| version >= UNPACKS_SINCE_GLIBC));
+    Ok(flags_in(home, unpacks).join(FLAG_SEPARATOR))
 }
 
-fn flags_in(cargo_home: &Utf8Path) -> Vec<String> {
+/// The version in `glibc 2.41`.
+fn glibc(answer: &str) -> Option<(u32, u32)> {
+    let (major, minor) = answer.trim().strip_prefix("glibc ")?.split_once('.')?;
+    let minor = minor.split('.').next().unwrap_or_default();
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn flags_in(cargo_home: &Utf8Path, unpacks: bool) -> Vec<String> {
     let remap = |from, to| format!("--remap-path-prefix={cargo_home}/{from}={to}");
     let remaps = [remap("registry/src", "registry"), remap("git/checkouts", "git")];
-    FLAGS.map(ToOwned::to_owned).into_iter().chain(remaps).collect()
+    let packed = unpacks.then(|| PACKED_RELOCATIONS.to_owned());
+    FLAGS.map(ToOwned::to_owned).into_iter().chain(packed).chain(remaps).collect()
 }
 
 /// What cargo keeps of one profile.
@@ -209,8 +225,15 @@ mod tests {
             let text = std::fs::read_to_string(project.root.join(&image.folder).join("Dockerfile")).unwrap();
             let line = text.lines().find_map(|line| line.trim().strip_prefix("RUSTFLAGS=\"")).unwrap();
             let flags = line.strip_suffix('"').unwrap().replace("\\\"", "\"");
-            assert_eq!(flags_in("/cargo".into()), flags.split(' ').collect::<Vec<_>>(), "{}", image.package);
+            assert_eq!(flags_in("/cargo".into(), true), flags.split(' ').collect::<Vec<_>>(), "{}", image.package);
         }
+    }
+
+    #[test]
+    fn a_c_library_that_cannot_unpack_relocations_gets_none() {
+        assert_eq!([glibc("glibc 2.36\n"), glibc("glibc 2.4.1"), glibc("musl")], [Some((2, 36)), Some((2, 4)), None]);
+        assert!(glibc("glibc 2.35").unwrap() < UNPACKS_SINCE_GLIBC);
+        assert!(!flags_in("/cargo".into(), false).iter().any(|flag| flag == PACKED_RELOCATIONS));
     }
 
     #[test]
