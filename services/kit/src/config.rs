@@ -8,8 +8,14 @@ use std::time::Duration;
 
 use crate::contract::{Contract, Declaration, Loader, Parsed, Presence, Reason, Values, Variable};
 
-/// Characters without width that are no white space: the byte order mark, which some editors begin files with, and its like.
-const INVISIBLE: [char; 6] = ['\u{feff}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{ad}'];
+/// Characters without width that are no white space: the byte order mark, which some editors begin files with, and its like; those that
+/// turn the direction of writing; tags. The joiners are part of what people write, in Persian and in emoji.
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{61c}' | '\u{feff}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+    ) || matches!(character, '\u{2060}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
 
 /// Where values come from: the process environment in a service, a map in a test.
 pub type Source<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
@@ -164,7 +170,7 @@ fn text_of(name: &str, source: &Source<'_>) -> Result<Option<String>, Reason> {
 /// a password with a blank at its end is another password.
 fn clean(text: Option<String>) -> Result<Option<String>, Reason> {
     let Some(text) = text else { return Ok(None) };
-    if text.contains(INVISIBLE) {
+    if text.contains(is_invisible) {
         Err("contains a byte order mark or another invisible character".into())
     } else if text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']) {
         Err("has more than one line".into())

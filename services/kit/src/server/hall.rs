@@ -1,9 +1,9 @@
 //! The connections that one listener has, and who has to go when there are too many.
 //!
 //! Nobody waits for a place. Whoever comes is let in, and the connection that does the least makes room: one without a
-//! request, of the client with the most connections, and of those the one that has waited longest; or else the one whose
-//! client has not read its answer for longest. Only when every connection is at work are new ones let in to a small annex,
-//! where probes are answered and everything else with 503.
+//! request, of the client with the most connections, and of those the one that has waited longest; or, where a client with more
+//! connections than that does not read, one of those, since otherwise clients that behave would make room for it. Only when every
+//! connection is at work are new ones let in to a small annex, where probes are answered and everything else with 503.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -20,7 +20,8 @@ use crate::metrics::Metrics;
 
 /// How many connections beyond the limit are let in to be told so.
 const ANNEX_PLACES: usize = 64;
-/// A client that has read nothing for this long may have to make room for another.
+/// A client that has read nothing for this long may have to make room for another. One that has just come, or has just had its
+/// answer, is about to send: it has this long before it makes room for a client that has as many connections.
 const IDLE_READER: Duration = Duration::from_millis(250);
 
 /// The connections of one listener.
@@ -93,12 +94,16 @@ impl Hall {
     pub(super) fn admit(self: &Arc<Self>, entry: Entry) -> Option<(Arc<Seat>, Place)> {
         let mut seats = self.lock();
         if self.waiting.load(Ordering::Relaxed) >= self.limits.max_idle_connections as usize {
-            self.dismiss_waiting(&mut seats, |_| true);
+            let longest = waiting(&seats, |_| true);
+            self.dismiss(&mut seats, longest, WAITS);
         }
         let is_full = self.places.load(Ordering::Relaxed) >= self.limits.max_connections as usize;
-        let is_in_annex =
-            is_full && !self.dismiss_waiting(&mut seats, |seat| !seat.is_in_annex) && !self.dismiss_stalled(&mut seats);
-        if is_in_annex && seats.in_annex >= ANNEX_PLACES && !self.dismiss_waiting(&mut seats, |seat| seat.is_in_annex) {
+        let is_in_annex = is_full && !self.make_room(&mut seats, &entry);
+        let for_another = |seats: &mut Seats| {
+            let longest = waiting(seats, |seat| seat.is_in_annex);
+            self.dismiss(seats, longest, WAITS)
+        };
+        if is_in_annex && seats.in_annex >= ANNEX_PLACES && !for_another(&mut seats) {
             self.count("full");
             return None;
         }
@@ -145,25 +150,26 @@ impl Hall {
         self.places.load(Ordering::Acquire)
     }
 
-    fn dismiss_waiting(&self, seats: &mut Seats, may_go: impl Fn(&Seat) -> bool) -> bool {
-        let candidates = seats.taken.values().filter(|seat| !seat.is_busy() && may_go(seat));
-        let longest = candidates
-            .max_by_key(|seat| (seat.connections_of_client(), Reverse(seat.waiting_since.load(Ordering::Relaxed))));
-        let longest = longest.map(|seat| seat.number);
-        longest.is_some_and(|number| self.dismiss(seats, number, "it has no request under way"))
-    }
-
-    fn dismiss_stalled(&self, seats: &mut Seats) -> bool {
+    /// Has a connection make room for a new one of this client. Gives whether there was one.
+    fn make_room(&self, seats: &mut Seats, newcomer: &Entry) -> bool {
         let latest = self.now().saturating_sub(nanos(IDLE_READER));
-        let stalled = |seat: &&Arc<Seat>| seat.stalled_since.load(Ordering::Relaxed) <= latest;
-        let longest =
-            seats.taken.values().filter(stalled).min_by_key(|seat| seat.stalled_since.load(Ordering::Relaxed));
-        let longest = longest.map(|seat| seat.number);
-        longest.is_some_and(|number| self.dismiss(seats, number, "its client did not read for longest"))
+        let known = newcomer.client().and_then(|client| seats.clients.get(&client));
+        let connections = 1 + known.map_or(0, |connections| connections.load(Ordering::Relaxed));
+        let may_go = |seat: &Seat| {
+            let has_waited = seat.waiting_since.load(Ordering::Relaxed) <= latest;
+            !seat.is_in_annex && (has_waited || seat.connections_of_client() > connections)
+        };
+        let (idle, unread) = (waiting(seats, may_go), stalled(seats, latest));
+        let of = |seat: &Option<Arc<Seat>>| seat.as_ref().map(|seat| seat.connections_of_client());
+        if of(&idle) >= of(&unread) {
+            self.dismiss(seats, idle, WAITS)
+        } else {
+            self.dismiss(seats, unread, "its client did not read for longest")
+        }
     }
 
-    fn dismiss(&self, seats: &mut Seats, number: u64, reason: &'static str) -> bool {
-        let Some(seat) = seats.taken.remove(&number) else { return false };
+    fn dismiss(&self, seats: &mut Seats, seat: Option<Arc<Seat>>, reason: &'static str) -> bool {
+        let Some(seat) = seat.and_then(|seat| seats.taken.remove(&seat.number)) else { return false };
         seat.forget(self, seats);
         self.count("made-room");
         tracing::debug!(reason, "a connection made room for another");
@@ -186,6 +192,23 @@ impl Hall {
     fn lock(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+const WAITS: &str = "it has no request under way";
+
+/// Of the connections without a request that may go: one of the client with the most, and of those the one that has waited longest.
+fn waiting(seats: &Seats, may_go: impl Fn(&Seat) -> bool) -> Option<Arc<Seat>> {
+    let candidates = seats.taken.values().filter(|seat| !seat.is_busy() && may_go(seat));
+    candidates
+        .max_by_key(|seat| (seat.connections_of_client(), Reverse(seat.waiting_since.load(Ordering::Relaxed))))
+        .cloned()
+}
+
+/// The same of those whose client has not read since `latest`.
+fn stalled(seats: &Seats, latest: u64) -> Option<Arc<Seat>> {
+    let since = |seat: &Seat| seat.stalled_since.load(Ordering::Relaxed);
+    let candidates = seats.taken.values().filter(|seat| since(seat) <= latest);
+    candidates.max_by_key(|seat| (seat.connections_of_client(), Reverse(since(seat)))).cloned()
 }
 
 fn nanos(duration: Duration) -> u64 {
@@ -322,6 +345,34 @@ mod tests {
             seat.leave();
         }
         assert!(hall.lock().clients.is_empty());
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_makes_room_before_one_with_fewer_connections_that_waits() {
+        let door = Door::limited(100, |_| false);
+        let hall = hall(4, 4);
+        let enter = |number| hall.admit(door.enter([192, 0, 2, number].into()).unwrap()).unwrap();
+        let polite = enter(1);
+        let greedy = [enter(2), enter(2), enter(2)];
+        let _unread: Vec<_> = greedy.iter().map(|(seat, _)| (seat.begin(), seat.stalled(Some(hall.opened)))).collect();
+        polite.0.waiting_since.store(0, Ordering::Relaxed);
+        let newcomer = enter(3);
+        assert_eq!(greedy.iter().filter(|(seat, _)| is_dismissed(seat)).count(), 1);
+        assert!(!is_dismissed(&polite.0) && !newcomer.0.is_in_annex);
+    }
+
+    #[test]
+    fn a_client_that_has_just_come_makes_room_only_for_one_with_fewer_connections() {
+        let door = Door::limited(100, |_| false);
+        let hall = hall(2, 9);
+        let enter = |number| hall.admit(door.enter([192, 0, 2, number].into()).unwrap()).unwrap();
+        let busy = enter(1);
+        let _request = busy.0.begin();
+        let fresh = enter(2);
+        let same = enter(2);
+        assert!(same.0.is_in_annex && !is_dismissed(&fresh.0));
+        let third = enter(3);
+        assert!(!third.0.is_in_annex && is_dismissed(&fresh.0), "it has two, and the newcomer none");
     }
 
     fn enter(hall: &Arc<Hall>) -> (Arc<Seat>, Place) {

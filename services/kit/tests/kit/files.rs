@@ -45,6 +45,8 @@ fn what_nobody_sees_in_a_file_is_refused_and_not_part_of_the_secret() {
         ("\tS3CR3T-c4n4ry\n", "white space"),
         ("S3CR3T-c4n4ry\u{a0}", "white space"),
         ("\u{feff}S3CR3T-c4n4ry\n", "byte order mark"),
+        ("S3CR3T\u{202e}c4n4ry", "invisible"),
+        ("S3CR3T-c4n4ry\u{e0041}", "invisible"),
         ("S3CR3T-c4n4ry\n\n", "more than one line"),
         ("S3CR3T-c4n4ry\nsecond\n", "more than one line"),
         ("S3CR3T-c4n4ry\r", "more than one line"),
@@ -54,6 +56,14 @@ fn what_nobody_sees_in_a_file_is_refused_and_not_part_of_the_secret() {
         let message = load_bytes(bytes.as_bytes()).unwrap_err().to_string();
         assert!(message.contains("PASSWORD is malformed") && message.contains("PASSWORD_FILE"), "{bytes:?}: {message}");
         assert!(message.contains(reason) && !message.contains("S3CR3T"), "{bytes:?}: {message}");
+    }
+}
+
+#[test]
+fn what_people_write_is_no_fault() {
+    // A family, which joiners make one sign, and a Persian word with a non-joiner.
+    for text in ["\u{1f468}\u{200d}\u{1f469}", "\u{645}\u{6cc}\u{200c}\u{62e}"] {
+        load_bytes(text.as_bytes()).unwrap();
     }
 }
 
