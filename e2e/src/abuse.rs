@@ -4,23 +4,28 @@
 //! as a container of their own on the network `edge`.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
+use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
-use crate::client::Attempt;
-use crate::end::Until;
-use crate::log::Log;
+use crate::end::{End, Until};
 
 /// Between two looks at all connections. The attack is its connections, not the processor time of the machine.
 const PAUSE: Duration = Duration::from_millis(100);
+/// So many of those that were closed are opened again at each look, for the same reason: until a client that reads nothing is stuck,
+/// hundreds of its requests are answered.
+const REOPENED_HEADS: usize = 50;
+const REOPENED_UNREAD: usize = 1;
 const REQUEST: &str = "GET /healthz HTTP/1.1\r\nHost: shop\r\n\r\n";
-/// Requests of a client that reads no answer: together more than the system keeps for it.
+/// Requests that are sent at once by a client that reads no answer.
 const UNREAD_REQUESTS: usize = 400;
+/// The least that the system lets a client have for answers that it does not read: the rest stays with the gateway.
+const RECEIVE_BUFFER_BYTES: usize = 4096;
 
 #[derive(Debug, Args)]
 pub(crate) struct Abuse {
@@ -30,16 +35,13 @@ pub(crate) struct Abuse {
     /// How many are held at once; one that is closed is opened again.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096))]
     connections: u16,
-    /// Where each connection that ended is written, as one JSON object a line, and all that are left at the end.
-    #[arg(long)]
-    log: PathBuf,
     #[command(flatten)]
     until: Until,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kind {
-    /// One byte of a request, and nothing more.
+    /// Nothing at all, or one byte of a request and nothing more, in turns.
     Heads,
     /// Many small requests, and no answer is read.
     Unread,
@@ -47,80 +49,133 @@ enum Kind {
 
 struct Held {
     stream: TcpStream,
-    opened: Instant,
+    /// Bytes of an unfinished request that have been sent.
+    offset: usize,
+    /// The other side takes nothing more.
+    is_stuck: bool,
+}
+
+/// What became of the connections.
+#[derive(Debug, Default)]
+struct Tally {
+    opened: u64,
+    ended: u64,
+    most_held: usize,
+    most_stuck: usize,
 }
 
 impl Abuse {
+    /// Prints `{"holding": N}` once every connection has been tried, and what became of them at the end.
     pub(crate) fn run(&self, base_url: &str) -> Result<()> {
-        let address = base_url.trim_end_matches('/').strip_prefix("http://").context("the base URL is not http")?;
-        let (log, end) = (Log::create(&self.log)?, self.until.begin());
+        let address = own_address(base_url)?;
+        let end = self.until.begin();
+        let requests = REQUEST.repeat(UNREAD_REQUESTS + 1);
         let mut held: Vec<Option<Held>> = Vec::new();
         held.resize_with(self.connections.into(), || None);
-        let mut opened = 0_u64;
+        let mut tally = Tally::default();
+        let mut look =
+            |held: &mut [_], allowed| self.look(held, address, requests.as_bytes(), allowed, &mut tally, &end);
+        look(&mut held, usize::MAX);
+        println!("{}", json!({ "holding": held.iter().flatten().count() }));
         while !end.reached() {
-            for slot in &mut held {
-                if end.reached() {
-                    break;
-                }
-                let Some(connection) = slot else {
-                    *slot = self.open(address).ok();
-                    opened += u64::from(slot.is_some());
-                    continue;
-                };
-                if let Some(attempt) = self.ended(connection) {
-                    log.write(self.name(), None, &attempt)?;
-                    *slot = None;
-                }
-            }
             thread::sleep(PAUSE);
+            look(&mut held, if self.kind == Kind::Heads { REOPENED_HEADS } else { REOPENED_UNREAD });
         }
-        if opened == 0 {
-            bail!("no connection to {address} was made");
-        }
-        let left = held.iter().flatten().count();
-        eprintln!("{}: {opened} connections opened, {left} held at the end", self.name());
+        let Tally { opened, ended, most_held, most_stuck } = tally;
+        println!("{}", json!({ "opened": opened, "ended": ended, "most_held": most_held, "most_stuck": most_stuck }));
+        ensure!(opened > 0, "no connection to {address} was made");
         Ok(())
     }
 
-    fn name(&self) -> &'static str {
-        match self.kind {
-            Kind::Heads => "abuse-heads",
-            Kind::Unread => "abuse-unread",
+    /// Looks once at every connection, and opens up to `allowed` that are missing.
+    fn look(
+        &self,
+        held: &mut [Option<Held>],
+        address: SocketAddr,
+        requests: &[u8],
+        allowed: usize,
+        tally: &mut Tally,
+        end: &End<'_>,
+    ) {
+        let mut left = allowed;
+        for (number, slot) in held.iter_mut().enumerate() {
+            if end.reached() {
+                return;
+            }
+            if slot.is_none() && left > 0 {
+                left -= 1;
+                *slot = self.open(address, number).ok();
+                tally.opened += u64::from(slot.is_some());
+            }
+            if slot.as_mut().is_some_and(|connection| self.has_ended(connection, requests)) {
+                *slot = None;
+                tally.ended += 1;
+            }
         }
+        tally.most_held = tally.most_held.max(held.iter().flatten().count());
+        tally.most_stuck = tally.most_stuck.max(held.iter().flatten().filter(|connection| connection.is_stuck).count());
     }
 
-    fn open(&self, address: &str) -> Result<Held> {
-        let mut stream = TcpStream::connect(address)?;
-        match self.kind {
-            Kind::Heads => stream.write_all(b"G")?,
-            Kind::Unread => {
-                stream.set_nonblocking(true)?;
-                // As much as is taken; the rest is not needed.
-                let _ = stream.write(REQUEST.repeat(UNREAD_REQUESTS).as_bytes());
-            }
+    fn open(&self, address: SocketAddr, number: usize) -> Result<Held> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if self.kind == Kind::Unread {
+            socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+        }
+        socket.connect(&address.into())?;
+        let mut stream = TcpStream::from(socket);
+        if self.kind == Kind::Heads && number % 2 == 1 {
+            stream.write_all(b"G")?;
         }
         stream.set_nonblocking(true)?;
-        Ok(Held { stream, opened: Instant::now() })
+        Ok(Held { stream, offset: 0, is_stuck: false })
     }
 
-    /// How the connection ended; none while it has not. A client that reads nothing looks without taking.
-    fn ended(&self, held: &mut Held) -> Option<Attempt> {
-        let mut answer = [0; 64];
+    /// Whether the other side has closed it. A client that reads nothing learns that when it sends.
+    fn has_ended(&self, held: &mut Held, requests: &[u8]) -> bool {
         let seen = match self.kind {
-            Kind::Heads => held.stream.read(&mut answer),
-            // Whether the other side has gone shows when something is sent.
-            Kind::Unread => held.stream.write(b"G").map(|_| 1),
+            Kind::Heads => held.stream.read(&mut [0; 512]),
+            Kind::Unread => held.stream.write(&requests[held.offset..]),
         };
-        let status = match seen {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
-            Ok(_) if matches!(self.kind, Kind::Unread) => return None,
-            Ok(length) => {
-                let text = String::from_utf8_lossy(&answer[..length]);
-                text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
+        match (seen, self.kind) {
+            (Err(error), _) if error.kind() == ErrorKind::WouldBlock => {
+                held.is_stuck = self.kind == Kind::Unread;
+                false
             }
-            Err(_) => 0,
-        };
-        let milliseconds = u64::try_from(held.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Some(Attempt { milliseconds, status, ..Attempt::default() })
+            (Ok(written), Kind::Unread) => {
+                held.offset = (held.offset + written) % REQUEST.len();
+                held.is_stuck = false;
+                false
+            }
+            // Whatever is said to half a head is the end of its connection.
+            (Ok(_), Kind::Heads) | (Err(_), _) => true,
+        }
+    }
+}
+
+/// Only what runs on this machine or in a network of its containers is put under pressure.
+fn own_address(base_url: &str) -> Result<SocketAddr> {
+    let authority = base_url.trim_end_matches('/').strip_prefix("http://").context("the base URL is not http")?;
+    let mut addresses = authority.to_socket_addrs().with_context(|| format!("look up {authority}"))?;
+    let address = addresses.next().with_context(|| format!("{authority} has no address"))?;
+    let is_own = match address.ip() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local(),
+    };
+    ensure!(is_own, "{address} is neither this machine nor a container: others are not put under pressure");
+    Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_and_containers_are_put_under_pressure() {
+        for own in ["http://127.0.0.1:8080", "http://[::1]:80/", "http://172.18.0.2:8080", "http://[fd00::1]:80"] {
+            own_address(own).unwrap();
+        }
+        for other in ["http://192.0.2.1:80", "http://[2001:db8::1]:80", "https://127.0.0.1:443", "http://127.0.0.1"] {
+            own_address(other).unwrap_err();
+        }
     }
 }

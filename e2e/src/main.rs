@@ -19,6 +19,7 @@ mod secrets;
 mod slow;
 mod throughput;
 mod token;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,10 +60,12 @@ enum Command {
         #[arg(long)]
         log: PathBuf,
     },
-    /// Hold connections that send half a head, or that read no answer, until a file appears.
+    /// Hold connections that send half a head, or that read no answer, until a file appears; only of this machine or a container.
     Abuse(abuse::Abuse),
     /// Ask on kept connections until a file appears, and note each request that a roll-out loses.
     Kept(kept::Kept),
+    /// Note how long a probe and a request take, each on a connection of its own, until a file appears.
+    Watch(watch::Watch),
     /// Open connections that send their request a byte at a time, and wait until each is closed.
     Slow {
         /// Where each connection is written, as one JSON object a line.
@@ -96,6 +99,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Burst { log } => burst::run(&client, log),
         Command::Abuse(abuse) => abuse.run(&arguments.base_url),
         Command::Kept(kept) => kept.run(&arguments.base_url),
+        Command::Watch(watch) => watch.run(&arguments.base_url),
         Command::Slow { log } => slow::run(&arguments.base_url, log),
         Command::Throughput(throughput) => throughput.run(&arguments.base_url),
         Command::Prepare(prepare) => prepare.run(&client),

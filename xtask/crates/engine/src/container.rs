@@ -96,7 +96,8 @@ impl<'a> OneShot<'a> {
         .into())
     }
 
-    fn remove(&self) {
+    /// Removes it, should it still be there: for one that was not run by [`OneShot::capture`].
+    pub fn remove(&self) {
         let Ok(shell) = Shell::new() else { return };
         let (docker, name) = (&self.docker.program, &self.name);
         // It may never have been made, or be gone by now.

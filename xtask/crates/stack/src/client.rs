@@ -200,10 +200,11 @@ mod tests {
             let url = format!("http://{}", listener.local_addr().unwrap());
             let server = thread::spawn(move || {
                 let (mut stream, _) = listener.accept().unwrap();
-                let mut line = String::new();
-                BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+                // To the end of the head: what is left unread would make the system throw the answer away.
+                let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
                 stream.write_all(answer.as_bytes()).unwrap();
-                line
+                head[0].clone()
             });
             let steps = readiness(&url, "/ready");
             assert_eq!(server.join().unwrap().trim_end(), "GET /ready HTTP/1.1");

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use xshell::{Shell, cmd};
-use xtask_engine::Tool;
+use xtask_engine::{CHECKOUT_LABEL, Tool};
 use xtask_workspace::Context;
 
 const REMOVE_LIMIT_SECONDS: u64 = 60;
@@ -70,8 +70,16 @@ impl Leftovers {
         let shell = Shell::new()?;
         let docker = &docker.program;
         let runner = context.runner.for_clean_up();
+        // Containers of faults stand in the project's networks and are none of its services.
+        let label = format!("label={CHECKOUT_LABEL}={}", context.project.root);
+        let networks = self.networks.iter().flat_map(|id| ["--filter".to_owned(), format!("network={id}")]);
+        let mut containers = self.containers.clone();
+        if !self.networks.is_empty() {
+            let guests = cmd!(shell, "{docker} ps --all --quiet --filter {label} {networks...}");
+            containers.extend(runner.read(guests, REMOVE_LIMIT_SECONDS)?.lines().map(ToOwned::to_owned));
+        }
         for (what, ids) in [
-            (&["rm", "--force", "--volumes"][..], &self.containers),
+            (&["rm", "--force", "--volumes"][..], &containers),
             (&["network", "rm"][..], &self.networks),
             (&["volume", "rm"][..], &self.volumes),
         ] {

@@ -12,7 +12,7 @@ use xtask_outcome::{Finding, Outcome, Place, Stop};
 use xtask_workspace::Context;
 
 use crate::client::Client;
-use crate::faults::Bench;
+use crate::faults::{Bench, need_container};
 use crate::readiness::{self, ContainerState};
 use crate::run::{Run, remove_runs};
 use crate::{Stack, evidence, hardening, measure, secrets};
@@ -48,8 +48,10 @@ impl StackTest {
         all_startable(images)?;
         let run = Run::begin(context)?;
         // Before anything that stays is started, so that a compile error leaves nothing to clean up.
+        let in_container = self.faults.as_ref().is_some_and(|name| need_container(&context.project, name));
         let client = thread::scope(|scope| {
-            let client = scope.spawn(|| Client::compile(context));
+            let compile = if in_container { Client::compile_static } else { Client::compile };
+            let client = scope.spawn(move || compile(context));
             remove_runs(context, &ready.docker, false)?;
             secrets::write_env_file(context, ready, images, &run.env_file(), "")?;
             client.join().unwrap_or_else(|_| bail!("the thread that compiles the client panicked"))

@@ -9,6 +9,6 @@ pub use self::context::Context;
 pub use self::environment::Environment;
 pub use self::project::{ImagePackage, Member, Project};
 pub use self::stack_policy::{
-    Action, Client, ClusterAction, ClusterFault, ClusterPolicy, Comparison, Entrance, Fault, Generated, Ledger, Load,
-    Neighbour, Probe, Rotation, Secrets, StackPolicy, Target, ThrowAwayPolicy, filled,
+    Abuse, Action, Client, ClusterAction, ClusterFault, ClusterPolicy, Comparison, Entrance, Fault, Generated, Ledger,
+    Load, Neighbour, Probe, Rotation, Secrets, StackPolicy, Target, ThrowAwayPolicy, filled,
 };

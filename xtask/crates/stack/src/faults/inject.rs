@@ -35,8 +35,19 @@ pub(super) fn inject(stack: &Stack<'_>, ready: &Ready, images: &[BuiltImage], ac
         }
         Action::RotateKeys => stack.rotate_keys(images),
         // These are done by clients.
-        Action::Burst | Action::SlowClients | Action::Leave => Ok(()),
+        Action::Burst | Action::SlowClients | Action::Leave | Action::Abuse(_) => Ok(()),
     }
+}
+
+/// Does something while all processes of a service stand still. Nothing may be started in its container meanwhile: one that is on
+/// its way when it is frozen would keep the engine from thawing it.
+pub(super) fn while_paused<T>(
+    stack: &Stack<'_>,
+    ready: &Ready,
+    service: &str,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    Hands { stack, ready, shell: Shell::new()? }.while_paused(service, work)
 }
 
 struct Hands<'a> {
@@ -67,12 +78,18 @@ impl Hands<'_> {
     }
 
     fn freeze(&self, service: &str, milliseconds: u64) -> Result<()> {
+        self.while_paused(service, || {
+            self.stack.context.runner.progress().now(&format!("{service} is paused for {milliseconds} ms"));
+            self.hold(milliseconds)
+        })
+    }
+
+    fn while_paused<T>(&self, service: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let (docker, id) = (&self.ready.docker.program, self.stack.container(service)?.id);
         self.engine(cmd!(self.shell, "{docker} pause {id}"))?;
-        self.stack.context.runner.progress().now(&format!("{service} is paused for {milliseconds} ms"));
-        let held = self.hold(milliseconds);
+        let done = work();
         self.engine(cmd!(self.shell, "{docker} unpause {id}"))?;
-        held
+        done
     }
 
     fn cut_off(&self, service: &str, seconds: u64) -> Result<()> {

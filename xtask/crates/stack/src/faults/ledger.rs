@@ -63,10 +63,10 @@ pub fn recovered_after(records: &[Record], kinds: &[String], since_unix_ms: u64)
     Some(last_failure - since_unix_ms)
 }
 
-/// What 99 of 100 answered requests of the load took at most, in milliseconds. A figure, and no verdict: the machine may be busy.
-pub(super) fn p99(records: &[Record], kinds: &[String]) -> Option<u64> {
-    let of_load = records.iter().filter(|record| record.status != 0 && kinds.contains(&record.kind));
-    let mut times: Vec<_> = of_load.map(|record| record.ms).collect();
+/// What 99 of 100 answered requests of these kinds took at most, in milliseconds.
+pub(super) fn p99<'a>(records: impl IntoIterator<Item = &'a Record>, kinds: &[String]) -> Option<u64> {
+    let answered = records.into_iter().filter(|record| record.status != 0 && kinds.contains(&record.kind));
+    let mut times: Vec<_> = answered.map(|record| record.ms).collect();
     times.sort_unstable();
     times.get((times.len() * 99).div_ceil(100).checked_sub(1)?).copied()
 }
@@ -159,6 +159,9 @@ fn shown(found: &[String]) -> String {
     let first = found.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
     if found.len() > SHOWN { format!("{first}; and {} more", found.len() - SHOWN) } else { first }
 }
+
+mod noticed;
+pub(super) use self::noticed::{Noticed, Span, noticed};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! `compose-e2e --faults`: the stack is broken on purpose under a load, and held to what its clients were promised.
 
+mod abuse;
 mod inject;
 pub mod ledger;
 mod soak;
@@ -12,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 
+use self::abuse::Attack;
 use self::ledger::{Broken, Record};
 use super::client::Client;
 use super::run::Run;
@@ -19,7 +21,7 @@ use crate::Stack;
 use xtask_engine::Ready;
 use xtask_image_build::BuiltImage;
 use xtask_outcome::{Finding, Outcome, Place, Stop};
-use xtask_workspace::{Action, Fault};
+use xtask_workspace::{Abuse, Action, Fault, Project};
 
 /// The value of `--faults` without a name.
 pub const ALL: &str = "all";
@@ -51,6 +53,12 @@ pub fn select<'a>(faults: &'a [Fault], name: &str) -> Result<Vec<&'a Fault>> {
     Ok(found)
 }
 
+/// Whether one of these faults is done from a container, so that the client has to be a program that runs in any.
+pub(super) fn need_container(project: &Project, name: &str) -> bool {
+    let is_meant = |fault: &&Fault| name == ALL || fault.name == name;
+    project.stack.faults.iter().filter(is_meant).any(|fault| matches!(fault.action, Action::Abuse(_)))
+}
+
 fn finding(case: &Fault, (rule, message): &Broken, log: &Utf8Path) -> Finding {
     Finding {
         rule,
@@ -69,6 +77,21 @@ struct Ended {
     recovered_milliseconds: Option<u64>,
     p99_milliseconds: Option<u64>,
     broken: Vec<Broken>,
+    attack: Option<Attacked>,
+}
+
+/// What an attack came to.
+struct Attacked {
+    line: String,
+    evidence: Value,
+    unjudged: Option<String>,
+}
+
+/// What happened in a case.
+#[derive(Default)]
+struct Went {
+    recovered_milliseconds: Option<u64>,
+    attack: Option<Attack>,
 }
 
 impl Ended {
@@ -76,8 +99,9 @@ impl Ended {
         let recovered = self.recovered_milliseconds.map(|ms| format!(", recovered after {ms} ms")).unwrap_or_default();
         let p99 = self.p99_milliseconds.map(|ms| format!(", p99 {ms} ms")).unwrap_or_default();
         let Self { requests, failed, writes, .. } = self;
+        let attack = self.attack.as_ref().map(|attack| format!(", {}", attack.line)).unwrap_or_default();
         format!(
-            "{requests} requests, {failed} failed, {writes} writes{recovered}{p99}, {} broken promises",
+            "{requests} requests, {failed} failed, {writes} writes{recovered}{p99}{attack}, {} broken promises",
             self.broken.len()
         )
     }
@@ -86,8 +110,15 @@ impl Ended {
         json!({
             "fault": case.name, "promise": case.promise, "requests": self.requests, "failed": self.failed,
             "writes": self.writes, "recovered_after_ms": self.recovered_milliseconds, "p99_ms": self.p99_milliseconds,
-            "broken": self.broken.len(),
+            "broken": self.broken.len(), "attack": self.attack.as_ref().map(|attack| &attack.evidence),
         })
+    }
+}
+
+impl Attacked {
+    fn of(went: &Attack, abuse: &Abuse, watched: &[Record]) -> Self {
+        let (line, evidence) = (went.line(watched), went.evidence(watched));
+        Self { line, evidence, unjudged: went.unjudged(abuse, watched) }
     }
 }
 
@@ -105,7 +136,7 @@ impl Bench<'_> {
     pub(super) fn run(&self, name: &str, outcome: &mut Outcome) -> Result<()> {
         let mut cases = Vec::new();
         let mut requests = 0;
-        let mut last = None;
+        let (mut last, mut attacked) = (None, None);
         self.stack.context.project.stack.load()?;
         for case in select(&self.stack.context.project.stack.faults, name)? {
             self.stack.context.runner.progress().now(&format!("fault {}: {}", case.name, case.promise));
@@ -115,9 +146,21 @@ impl Bench<'_> {
             cases.push(ended.evidence(case));
             let log = ended.log.strip_prefix(&self.stack.context.project.root).unwrap_or(&ended.log);
             outcome.findings.extend(ended.broken.iter().map(|broken| finding(case, broken, log)));
+            if let Some(why) = ended.attack.as_ref().and_then(|attack| attack.unjudged.as_ref()) {
+                outcome.unchecked(format!("what others notice of {}", case.name), why.as_str());
+            }
             if ended.writes > 0 {
                 last = Some(case);
             }
+            if let Action::Abuse(abuse) = &case.action {
+                attacked = Some((case, abuse));
+            }
+        }
+        if let Some((case, abuse)) = attacked {
+            let missed = self.control_attack(case, abuse).context("the negative control of attacks")?;
+            let code = Utf8Path::new("xtask/crates/stack/src/faults/abuse.rs");
+            outcome.findings.extend(missed.iter().map(|broken| finding(case, broken, code)));
+            outcome.checked("planted hold-ups that the check has to find", 2);
         }
         if let Some(case) = last {
             let missed = self.control(case).context("the negative control")?;
@@ -139,15 +182,24 @@ impl Bench<'_> {
         let log = self.run.client_log(self.stack.context, &case.name);
         let restarts = |service: &str| self.stack.container(service).map(|container| container.restarts);
         let before = if let Action::Kill(service) = &case.action { Some((service, restarts(service)?)) } else { None };
-        let recovered = if case.action == Action::Burst { self.burst(&log)? } else { self.under_load(case, &log)? };
+        let went = if case.action == Action::Burst { self.burst(&log)? } else { self.under_load(case, &log)? };
         let mut records = read(&log)?;
         if case.action == Action::SlowClients {
             records.extend(read(&slow_log(&log))?);
         }
+        let beside = case.beside.as_ref().map(|command| anyhow::Ok((command, read(&beside_log(&log))?))).transpose()?;
+        let mut attack = None;
+        let mut broken = Vec::new();
+        if let (Some(went), Action::Abuse(abuse), Some((_, watched))) = (&went.attack, &case.action, &beside) {
+            attack = Some(Attacked::of(went, abuse, watched));
+            broken.extend(went.broken(abuse, watched));
+            // What others notice is held to everything that the load is held to.
+            records.extend(watched.iter().cloned());
+        }
         let writes = self.writes(case)?;
-        let mut broken = ledger::judge(&case.allowed, &records, &writes);
-        if let Some(beside) = &case.beside {
-            broken.extend(ledger::lost(beside, &read(&beside_log(&log))?));
+        broken.extend(ledger::judge(&case.allowed, &records, &writes));
+        if let Some((command, records)) = &beside {
+            broken.extend(ledger::lost(command, records));
         }
         broken.extend(proof(case, self.kinds(), &records));
         if let Some((service, before)) = before
@@ -155,24 +207,25 @@ impl Bench<'_> {
         {
             broken.push(("nothing-proven", format!("{service} was not killed, or not by the engine started again")));
         }
-        if case.action != Action::Burst && recovered.is_none() {
+        let recovered_milliseconds = went.recovered_milliseconds;
+        if case.action != Action::Burst && recovered_milliseconds.is_none() {
             let text = format!("not everything works again {RECOVERY_LIMIT_SECONDS} s after the fault");
             broken.push(("slow-recovery", text));
         }
         let failed = records.iter().filter(|record| !record.succeeded()).count();
         let p99_milliseconds = ledger::p99(&records, self.kinds());
         let (requests, writes) = (records.len(), writes.len());
-        Ok(Ended { log, requests, failed, writes, recovered_milliseconds: recovered, p99_milliseconds, broken })
+        Ok(Ended { log, requests, failed, writes, recovered_milliseconds, p99_milliseconds, broken, attack })
     }
 
-    fn burst(&self, log: &Utf8PathBuf) -> Result<Option<u64>> {
+    fn burst(&self, log: &Utf8PathBuf) -> Result<Went> {
         let url = self.stack.entrance_url()?;
         self.client.run(self.stack.context, &url, &["burst", "--log", log.as_str()], CLIENT_LIMIT_SECONDS)?;
-        Ok(None)
+        Ok(Went::default())
     }
 
     /// Starts the load, does the fault once the load works, and ends the load when it works again.
-    fn under_load(&self, case: &Fault, log: &Utf8PathBuf) -> Result<Option<u64>> {
+    fn under_load(&self, case: &Fault, log: &Utf8PathBuf) -> Result<Went> {
         let context = self.stack.context;
         let (url, env_file) = (self.stack.entrance_url()?, self.run.env_file());
         let until = log.with_extension("end");
@@ -205,13 +258,7 @@ impl Bench<'_> {
         })
     }
 
-    fn fault_and_recovery(
-        &self,
-        case: &Fault,
-        log: &Utf8PathBuf,
-        url: &str,
-        over: &dyn Fn() -> bool,
-    ) -> Result<Option<u64>> {
+    fn fault_and_recovery(&self, case: &Fault, log: &Utf8PathBuf, url: &str, over: &dyn Fn() -> bool) -> Result<Went> {
         if self.wait_until_steady(log, 0, STEADY_LIMIT_SECONDS, over)?.is_none() {
             return Err(Stop::Repository(format!("the load does not work before the fault; see {log}")).into());
         }
@@ -219,9 +266,11 @@ impl Bench<'_> {
             let slow = slow_log(log);
             self.client.run(self.stack.context, url, &["slow", "--log", slow.as_str()], CLIENT_LIMIT_SECONDS)?;
         }
+        let attack = if let Action::Abuse(abuse) = &case.action { Some(self.attack(abuse)?) } else { None };
         inject::inject(self.stack, self.ready, self.images, &case.action)?;
         let since = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-        self.wait_until_steady(log, since, RECOVERY_LIMIT_SECONDS, over)
+        let recovered_milliseconds = self.wait_until_steady(log, since, RECOVERY_LIMIT_SECONDS, over)?;
+        Ok(Went { recovered_milliseconds, attack })
     }
 
     fn wait_until_steady(

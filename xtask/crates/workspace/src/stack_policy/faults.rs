@@ -139,6 +139,25 @@ pub enum Action {
     SlowClients,
     /// Clients that hang up before the answer.
     Leave,
+    /// Clients that want to keep everybody else out, from addresses of their own.
+    Abuse(Abuse),
+}
+
+/// Clients that want to keep everybody else out, each in a container of its own: what limits a client by its address takes them
+/// for others than the load.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Abuse {
+    /// The Compose file's network on which they reach the entrance.
+    pub network: String,
+    /// How many there are.
+    pub clients: u16,
+    /// The client's subcommand with its arguments.
+    pub arguments: Vec<String>,
+    /// For how long they stay at least.
+    pub seconds: u64,
+    /// The p99 of everybody else stays below this: of each kind of request that the client beside the load logs.
+    pub p99_below_ms: u64,
 }
 
 /// One service, for a time.

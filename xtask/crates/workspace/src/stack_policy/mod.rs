@@ -6,7 +6,7 @@ mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::faults::{Action, ClusterAction, ClusterFault, ClusterPolicy, Fault, Ledger, Load, Target};
+pub use self::faults::{Abuse, Action, ClusterAction, ClusterFault, ClusterPolicy, Fault, Ledger, Load, Target};
 pub use self::neighbour::{Neighbour, ThrowAwayPolicy, filled};
 pub use self::secrets::{Generated, Rotation, Secrets};
 use serde::Deserialize;
@@ -137,6 +137,10 @@ impl StackPolicy {
         if self.comparison.is_some() && self.client.is_none() {
             return Err("there is a [comparison] and no [client] that makes its load".to_owned());
         }
+        let is_watched = |fault: &&Fault| !matches!(fault.action, Action::Abuse(_)) || fault.beside.is_some();
+        if let Some(fault) = self.faults.iter().find(|fault| !is_watched(fault)) {
+            return Err(format!("nobody asks beside the abusers of {}: it needs `beside`", fault.name));
+        }
         if self.load.is_some() && self.client.is_none() {
             return Err("there is a [load] and no [client] that makes it".to_owned());
         }
@@ -200,6 +204,14 @@ mod tests {
     fn two_faults_of_one_name_are_an_error() {
         let text = TEXT.replacen("name = \"order-killed\"", "name = \"user-killed\"", 1);
         assert!(StackPolicy::parse("f", &text).unwrap_err().to_string().contains("two faults named user-killed"));
+    }
+
+    #[test]
+    fn abusers_beside_whom_nobody_asks_are_an_error() {
+        let text = TEXT.replace("beside = \"watch\"\n", "");
+        assert!(
+            StackPolicy::parse("f", &text).unwrap_err().to_string().contains("half-open-clients: it needs `beside`")
+        );
     }
 
     #[test]
