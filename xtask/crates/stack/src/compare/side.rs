@@ -32,6 +32,8 @@ const JOURNEY: &str = "journey-ms";
 const SIZE: &str = "image-bytes";
 /// What the load as a whole is called behind the kind of its figures.
 const LOAD: &str = "load";
+/// All containers of the set's images together: what each of them does at random, they do less so together.
+const SERVICES: &str = "(services)";
 
 /// What was measured of one side in one round.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -159,11 +161,18 @@ impl<'a> Side<'a> {
             (format!("p99-us/{LOAD}"), load.p99_us),
         ]);
         let requests = load.requests + load.failed + load.warm_up_requests;
+        let mut of_services = 0.0;
         for (service, after) in after {
             if let Some(before) = before.get(&service) {
-                let micros = after.saturating_sub(*before) as f64 / 1000.0;
-                figures.insert(format!("{CPU}/{service}"), micros / requests as f64);
+                let micros = after.saturating_sub(*before) as f64 / 1000.0 / requests as f64;
+                if self.set.images.iter().any(|image| image.name == service) {
+                    of_services += micros;
+                }
+                figures.insert(format!("{CPU}/{service}"), micros);
             }
+        }
+        if of_services > 0.0 {
+            figures.insert(format!("{CPU}/{SERVICES}"), of_services);
         }
         Ok(Measured { figures, requests, failed: load.failed })
     }
