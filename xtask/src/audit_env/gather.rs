@@ -11,7 +11,7 @@ use xshell::{Cmd, Shell, cmd};
 use xtask_engine::{Ready, Toolbox, kustomize};
 use xtask_env_audit::kubernetes::kustomize as manifests;
 use xtask_env_audit::places::{ComposePlace, ImagePlace, NamedFile};
-use xtask_env_audit::{Contract, Places, Policy, variables_without_default};
+use xtask_env_audit::{Contract, Places, Policy, variables_without_default, with_defaults};
 use xtask_outcome::{Finding, Place, Stop};
 use xtask_workspace::Context;
 
@@ -63,13 +63,15 @@ fn stack(context: &Context, ready: &Ready, files: &[String], is_own: bool, place
         Ok(rendered) => rendered,
         Err(error) => {
             let Some(Stop::Repository(why)) = Stop::of(&error) else { return Err(error) };
-            places.problems.push(refused(
-                "unreadable-file",
-                file,
-                why.clone(),
-                "correct it, and run `docker compose config`",
-            ));
             places.is_stack_unread |= is_own;
+            // A path in `include` or `extends` is looked for as it is written: that says nothing of the stack.
+            if why.contains("${") {
+                let why = format!("{why}; next: write the path without a reference");
+                places.unread.push((files.join(" with "), why));
+                return Ok(());
+            }
+            let next_step = "correct it, and run `docker compose config`";
+            places.problems.push(refused("unreadable-file", file, why.clone(), next_step));
             return Ok(());
         }
     };
@@ -210,7 +212,8 @@ fn named_files(context: &Context, rendered: &Value) -> Result<BTreeMap<String, N
     paths.extend(secrets.filter_map(|(_, secret)| secret["file"].as_str()));
     let mut files = BTreeMap::new();
     for path in paths {
-        let full = root.join(Utf8PathBuf::from(path));
+        // Without interpolation a reference in a path is still there.
+        let full = root.join(Utf8PathBuf::from(with_defaults(path)));
         let Ok(facts) = std::fs::metadata(&full) else { continue };
         if !facts.is_file() {
             continue;

@@ -107,6 +107,18 @@ fn a_stack_that_compose_refuses_is_the_repositorys_fault() {
     assert!(ended.stdout.contains("Compose refuses compose.yaml: services must be a mapping"), "{}", ended.all());
 }
 
+/// Case Q03: without interpolation Compose looks for `include` and `extends` under names that nobody means.
+#[test]
+fn a_stack_with_a_reference_in_a_path_of_its_own_is_not_checked_and_not_called_broken() {
+    let workspace = written();
+    let told = "open ${BASE:-base.yaml}: no such file or directory";
+    stub(&workspace, &format!("\n  *\" config --no-interpolate \"*) echo '{told}' >&2; exit 1 ;;"));
+    let ended = workspace.xtask(&["audit-env", "--static"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(ended.stdout.contains("not checked: compose.yaml (") && ended.stdout.contains(told), "{}", ended.all());
+    assert!(ended.stdout.contains("next: write the path without a reference"), "{}", ended.all());
+}
+
 /// Cases Q03 and Q06: what Compose refuses on a closer look is a finding, and the rest is audited.
 #[test]
 fn what_compose_finds_once_it_fills_in_the_variables_is_a_finding() {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::mutations::repository;
-use super::places::{NamedFile, Places};
+use super::places::{DockerfilePlace, NamedFile, Places};
 use super::rules;
 use super::view::View;
 
@@ -150,6 +150,38 @@ fn h06_workflows_take_secrets_by_reference_only() {
     assert_eq!(found.len(), 3, "{found:?}");
 }
 
+/// A line of `.env` may be there for another one, or for a service that takes the whole file.
+#[test]
+fn a_variable_that_another_line_or_a_service_takes_has_an_effect() {
+    let unknown = |text: &str, is_taken_whole: bool| {
+        let found = found(|places| {
+            places.env = Some(text.as_bytes().into());
+            if is_taken_whole {
+                let file = NamedFile { name: ".env".into(), is_committed: false, ..named_file(text, 0o600) };
+                places.files.insert("/x/.env".into(), file);
+                service(places, "user-db")["env_file"] = json!([{ "path": "/x/.env" }]);
+            }
+        });
+        let is_it = |line: &&String| line.starts_with(".env:") && line.contains("has no effect");
+        found.iter().filter(is_it).count()
+    };
+    assert_eq!(unknown("HOST_PART=x\nLOG_LEVEL=$HOST_PART\n", false), 1, "LOG_LEVEL alone");
+    assert_eq!(unknown("HOST_PART=x\n", false), 1);
+    assert_eq!(unknown("HOST_PART=x\n", true), 0);
+}
+
+/// A stage without a name is nobody else's, and nothing in it stands before the first one.
+#[test]
+fn stages_without_a_name_are_not_compared() {
+    let found = found(|places| {
+        for (file, value) in [("a/Dockerfile", 1), ("b/Dockerfile", 2)] {
+            let text = format!("FROM scratch\nENV A={value}\n");
+            places.dockerfiles.push(DockerfilePlace { service: "x".into(), file: file.into(), text });
+        }
+    });
+    assert_eq!(found, Vec::<String>::new());
+}
+
 #[test]
 fn d01_a_healthcheck_that_cannot_run_is_found() {
     for (test, rule) in [
@@ -167,6 +199,13 @@ fn d01_a_healthcheck_that_cannot_run_is_found() {
         *text = text.replace("CMD [\"/mini-gateway\", \"healthcheck\"]", "CMD /mini-gateway healthcheck");
     });
     assert_found(&dockerfile, "gateway/Dockerfile:", "shell-healthcheck", "gateway");
+    // What another base has in it, nobody knows here.
+    let other = found(|places| {
+        let text = &mut places.dockerfiles[0].text;
+        *text = text.replace("CMD [\"/mini-gateway\", \"healthcheck\"]", "CMD /mini-gateway healthcheck");
+        *text = text.replace("FROM scratch", "FROM alpine");
+    });
+    assert!(!other.iter().any(|line| line.contains("[shell-healthcheck]")), "{other:?}");
     let image = found(|places| places.images[0].config["Healthcheck"] = json!({ "Test": ["CMD-SHELL", "x"] }));
     assert_found(&image, "image of gateway", "shell-healthcheck", "gateway");
 }

@@ -10,7 +10,7 @@ use super::yaml::Node;
 
 const CANARY: &str = "S3CR3T-c4n4ry";
 
-fn found(plant: impl FnOnce(&mut Places)) -> Vec<String> {
+pub(crate) fn found(plant: impl FnOnce(&mut Places)) -> Vec<String> {
     let mut places = repository();
     plant(&mut places);
     let policy = crate::repository::policy();
@@ -21,17 +21,17 @@ fn found(plant: impl FnOnce(&mut Places)) -> Vec<String> {
 }
 
 #[track_caller]
-fn assert_found(found: &[String], place: &str, rule: &str, words: &str) {
+pub(crate) fn assert_found(found: &[String], place: &str, rule: &str, words: &str) {
     let is_it = |line: &String| line.starts_with(place) && line.contains(&format!("[{rule}]")) && line.contains(words);
     assert!(found.iter().any(is_it), "{place} {rule} {words}: {found:#?}");
 }
 
-fn object<'a>(places: &'a mut Places, kind: &str, name: &str) -> &'a mut Value {
+pub(crate) fn object<'a>(places: &'a mut Places, kind: &str, name: &str) -> &'a mut Value {
     let is_it = |one: &&mut Value| one["kind"] == kind && one["metadata"]["name"] == name;
     places.kubernetes[0].documents.iter_mut().find(is_it).unwrap()
 }
 
-fn pod<'a>(places: &'a mut Places, name: &str) -> &'a mut Value {
+pub(crate) fn pod<'a>(places: &'a mut Places, name: &str) -> &'a mut Value {
     &mut object(places, "Deployment", name)["spec"]["template"]["spec"]
 }
 
@@ -203,7 +203,7 @@ fn q11_a_missing_source_is_one_finding_whoever_takes_from_it() {
         env.iter_mut().filter(is_taken).for_each(|entry| entry["valueFrom"]["secretKeyRef"]["name"] = "mail".into());
     });
     assert_eq!(secret.len(), 1, "{secret:#?}");
-    assert_found(&secret, "k8s/base/user.yaml:", "missing-source", "the Secret mail does not exist");
+    assert_found(&secret, "k8s/base/user.yaml:", "missing-source", "the Secret mail is not in the manifests");
     assert!(secret[0].contains("user (JWT_SIGNING_KEY) in k8s/base/user.yaml:"), "{secret:#?}");
     let map = found(|places| {
         for name in ["user", "product"] {
@@ -230,7 +230,12 @@ fn q11_a_missing_source_is_one_finding_whoever_takes_from_it() {
 #[test]
 fn a_source_of_another_namespace_does_not_exist() {
     let found = found(|places| object(places, "ConfigMap", "user")["metadata"]["namespace"] = "elsewhere".into());
-    assert_found(&found, "k8s/base/user.yaml:", "missing-source", "does not exist in its namespace, but in elsewhere");
+    assert_found(
+        &found,
+        "k8s/base/user.yaml:",
+        "missing-source",
+        "is not in the namespace of the pod, but in elsewhere",
+    );
 }
 
 #[test]

@@ -139,7 +139,7 @@ impl Reader<'_> {
             profiles: strings(&service["profiles"]),
             read_only: flag(&service["read_only"]),
             has_unread_source: self.has_unread_source,
-            user: scalar(&service[stringify!(user)]).map(|text| filled(&text)),
+            user: scalar(&service[stringify!(user)]).map(|text| with_defaults(&text)),
             writable: writable(service),
             ..Deployment::default()
         }
@@ -193,7 +193,10 @@ impl Reader<'_> {
         for entry in alone.as_ref().unwrap_or(&service["env_file"]).as_array().into_iter().flatten() {
             let path = entry["path"].as_str().or(entry.as_str()).unwrap_or_default();
             let Some(file) = self.files.get(path) else {
-                if entry["required"].as_bool().unwrap_or(true) {
+                // Which file a reference leads to, only whoever starts the stack knows.
+                let is_reference = path.contains('$');
+                self.has_unread_source |= is_reference;
+                if !is_reference && entry["required"].as_bool().unwrap_or(true) {
                     self.has_unread_source = true;
                     let place = self.at(&["services", name, "env_file"]);
                     self.missing_files.entry(path.to_owned()).or_insert((place, Vec::new())).1.push(name.to_owned());
@@ -299,14 +302,14 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// A text with the defaults of its references.
-fn filled(text: &str) -> String {
+/// A text of a stack with the defaults of its references.
+pub fn with_defaults(text: &str) -> String {
     Template::parse(text).map_or_else(|_| text.to_owned(), |value| value.fill(&|_| None, "").text)
 }
 
 /// A boolean, also as the default of a reference.
 fn flag(value: &Value) -> bool {
-    let text = value.as_str().map(filled);
+    let text = value.as_str().map(with_defaults);
     value.as_bool().unwrap_or_else(|| {
         text.is_some_and(|text| matches!(text.to_ascii_lowercase().as_str(), "true" | "yes" | "y" | "on"))
     })
@@ -328,25 +331,25 @@ fn networks(services: &Value, service: &Value) -> BTreeSet<String> {
 fn aliases(service: &Value) -> BTreeSet<String> {
     let networks = service["networks"].as_object().into_iter().flatten();
     let aliases = networks.flat_map(|(_, network)| strings(&network["aliases"]));
-    aliases.chain(service["container_name"].as_str().map(ToOwned::to_owned)).collect()
+    aliases.chain(service["container_name"].as_str().map(with_defaults)).collect()
 }
 
 /// The names of `extra_hosts`, in either form.
 fn hosts(value: &Value) -> BTreeSet<String> {
     match value {
-        Value::Object(map) => map.keys().cloned().collect(),
+        Value::Object(map) => map.keys().map(|name| with_defaults(name)).collect(),
         list => {
             strings(list).iter().filter_map(|entry| entry.split([':', '=']).next().map(ToOwned::to_owned)).collect()
         }
     }
 }
 
-/// A list of texts; one text alone is a list of one.
+/// A list of texts, each with its defaults; one text alone is a list of one.
 fn strings(value: &Value) -> Vec<String> {
     if let Some(text) = value.as_str() {
-        return vec![text.to_owned()];
+        return vec![with_defaults(text)];
     }
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(with_defaults).collect()
 }
 
 /// Volumes and memory that are not mounted read-only, in either form.
@@ -356,14 +359,19 @@ fn writable(service: &Value) -> BTreeSet<String> {
         .into_iter()
         .filter(|entry| !entry.split([':', ',']).skip(1).any(|option| option == "ro"));
     let temporary = temporary.filter_map(|entry| entry.split(':').next().map(ToOwned::to_owned));
+    let short = |text: &str| {
+        let mut parts = text.split(':').skip(1);
+        let target = parts.next()?.to_owned();
+        (!parts.any(|options| options.split(',').any(|one| one == "ro"))).then_some(target)
+    };
     let volume = |entry: Value| match &entry {
-        Value::String(text) => {
-            let mut parts = text.split(':').skip(1);
-            let target = parts.next()?.to_owned();
-            (!parts.any(|options| options.split(',').any(|one| one == "ro"))).then_some(target)
-        }
+        Value::String(text) => short(&with_defaults(text)),
         _ if flag(&entry["read_only"]) => None,
-        _ => entry["target"].as_str().map(ToOwned::to_owned),
+        _ => {
+            let target = with_defaults(entry["target"].as_str()?);
+            // A reference that is the whole short form is taken for a target.
+            if target.contains(':') { short(&target) } else { Some(target) }
+        }
     };
     let shared = (!service["shm_size"].is_null()).then(|| SHARED_MEMORY.to_owned());
     temporary.chain(listed("volumes").into_iter().filter_map(volume)).chain(shared).collect()
@@ -374,7 +382,7 @@ fn healthcheck(value: &Value) -> Healthcheck {
         return Healthcheck::Disabled;
     }
     match &value["test"] {
-        Value::String(text) => Healthcheck::Shell(text.clone()),
+        Value::String(text) => Healthcheck::Shell(with_defaults(text)),
         test @ Value::Array(_) => {
             let words = strings(test);
             match words.split_first() {
@@ -465,6 +473,19 @@ mod tests {
         assert!(d.networks.is_empty() && b.is_local_only());
         let text = |name: &str| a.setting(name).unwrap().value.literal();
         assert_eq!((text("A").as_deref(), text("B").as_deref(), text("C")), (Some("12"), Some("1"), None));
+    }
+
+    /// Case Q05, with references in them.
+    #[test]
+    fn a_reference_in_a_name_or_a_path_is_its_default() {
+        let read = stack(
+            "services:\n  a: { tmpfs: [\"${T:-/k:ro}\", \"${U:-/l}:size=1m\"], volumes: [{ target: \"${V:-/v}\" }, { target: \"${W:-vol:/w:ro}\" }, { target: \"${X:-vol:/x}\" }], container_name: \"${C:-c}\", extra_hosts: [\"${H:-h}:10.0.0.1\"], profiles: [\"${P:-local}\"], env_file: \"${F:-gone.env}\" }\n",
+            &[],
+        );
+        let a = &read.deployments[0];
+        assert_eq!(a.writable.iter().cloned().collect::<Vec<_>>(), ["/l", "/v", "/x"]);
+        assert!(a.answers_to("c") && a.hosts.contains("h") && a.is_local_only());
+        assert!(a.has_unread_source && read.problems.is_empty(), "{:?}", read.problems);
     }
 
     /// Case Q11: several services, one missing file.

@@ -12,6 +12,7 @@ const NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "
 const OVERRIDES: [&str; 4] =
     ["compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"];
 const ENV: &str = ".env";
+const UNREAD_STACK: &str = "the stack as Compose starts it in this folder";
 const FILE: &str = "COMPOSE_FILE";
 const SEPARATOR: &str = "COMPOSE_PATH_SEPARATOR";
 const ENV_FILES: &str = "COMPOSE_ENV_FILES";
@@ -32,10 +33,15 @@ impl Places {
         if self.env.is_some() && is_env_unread(environment) {
             let name = if environment.contains_key(ENV_FILES) { ENV_FILES } else { NO_ENV_FILE };
             let why = format!("{name} is set in this environment, so Compose does not read .env; next: unset {name}");
-            self.unread.push(("the stack as Compose starts it in this folder".to_owned(), why));
+            self.unread.push((UNREAD_STACK.to_owned(), why));
         }
         let value = |name: &str| environment.get(name).cloned().or_else(|| env.value(name));
         let mut stacks = vec![vec![stack.to_owned()]];
+        if let Some(variable) = from_outside(&env, environment) {
+            let why = format!("{FILE} in .env takes {variable} from the environment; next: write the path without it");
+            self.unread.push((UNREAD_STACK.to_owned(), why));
+            return stacks;
+        }
         if let Some(list) = value(FILE) {
             let separator = value(SEPARATOR).filter(|text| !text.is_empty());
             let files =
@@ -79,6 +85,13 @@ impl Places {
         }
         stacks
     }
+}
+
+/// A variable that `COMPOSE_FILE` in `.env` is made of and `.env` does not set, such as `$PWD`: only the process has it.
+fn from_outside(env: &EnvFile, environment: &BTreeMap<&str, String>) -> Option<String> {
+    let written = env.get(FILE)?.value.as_ref().filter(|_| !environment.contains_key(FILE))?;
+    let mut names = written.references().into_iter().map(|one| one.name.clone());
+    names.find(|name| env.value(name).is_none())
 }
 
 /// Compose takes other env files, or none.
@@ -147,5 +160,9 @@ mod tests {
             assert!(unread[0].1.starts_with(name) && unread[0].1.contains("does not read .env"), "{unread:?}");
         }
         assert_eq!(read("COMPOSE_FILE=dev.yaml\n", &[(NO_ENV_FILE, "false")]).0, "dev.yaml");
+        assert_eq!(read("D=dev\nCOMPOSE_FILE=compose.yaml:$D.yaml\n", &[]).0, "compose.yaml+dev.yaml");
+        let (files, told, unread) = read("COMPOSE_FILE=$PWD/dev.yaml\n", &[]);
+        assert_eq!((files.as_str(), told.len()), ("compose.yaml", 0));
+        assert!(unread[0].1.contains("takes PWD from the environment"), "{unread:?}");
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Entry {
     interpolated: bool,
     /// What docker's own `--env-file` makes of the line; `None` when it refuses the file.
     docker: Option<String>,
+    /// Every reference in it is to what stands above it, so it is meant as one.
+    is_made_of_others: bool,
 }
 
 /// A whole env file.
@@ -35,14 +37,21 @@ pub(crate) struct EnvFile {
     pub(crate) problems: Vec<(u32, String)>,
     /// Compose does not start with it; what its lines set is then of no interest.
     pub(crate) is_refused: bool,
+    /// A value asks for a variable (`${X:?}`) that the file does not set: Compose takes the file only where its environment does.
+    pub(crate) needs_environment: bool,
+    /// Values without a name, each with the number of the entries above it: they set nothing, and may ask for something.
+    nameless: Vec<(usize, Template)>,
     /// What each name has in the end, after interpolation with what stands above it.
     values: BTreeMap<String, String>,
 }
 
 impl Entry {
-    /// The characters that somebody wrote are not the value that arrives: `$` was taken for a reference (case F01).
+    /// The characters that somebody wrote are not the value that arrives: `$` was taken for a reference (case F01) to what the file does
+    /// not set.
     pub(crate) fn is_changed_by_interpolation(&self) -> bool {
-        self.interpolated && self.value.as_ref().is_some_and(|value| value.literal().as_deref() != Some(&self.literal))
+        self.interpolated
+            && !self.is_made_of_others
+            && self.value.as_ref().is_some_and(|value| value.literal().as_deref() != Some(&self.literal))
     }
 
     /// Docker's own reader of env files would give the container something else (case F02).
@@ -126,6 +135,7 @@ impl EnvFile {
                 literal: value.unwrap_or_default().literal,
                 interpolated: false,
                 docker: docker_value(line),
+                is_made_of_others: false,
             });
         }
     }
@@ -144,9 +154,18 @@ impl EnvFile {
     /// Each value is made of what stands above it. A name without `=` leaves an earlier value as it is.
     fn resolve(&mut self) {
         let mut too_long = Vec::new();
-        for entry in &self.entries {
+        let mut nameless = std::mem::take(&mut self.nameless).into_iter().peekable();
+        for (at, entry) in self.entries.iter_mut().enumerate() {
+            while let Some((_, value)) = nameless.next_if(|(above, _)| *above <= at) {
+                self.needs_environment |= value.fill(&|name| self.values.get(name).cloned(), "").has_unknown;
+            }
             let Some(template) = &entry.value else { continue };
-            let filled = template.fill(&|other| self.values.get(other).cloned(), "").text;
+            let references = template.references();
+            entry.is_made_of_others =
+                !references.is_empty() && references.iter().all(|one| self.values.contains_key(&one.name));
+            let filled = template.fill(&|other| self.values.get(other).cloned(), "");
+            self.needs_environment |= filled.has_unknown;
+            let filled = filled.text;
             if filled.len() > VALUE_LIMIT_BYTES {
                 let of = if entry.follows_quote { String::new() } else { format!("{} ", entry.name) };
                 too_long.push((
@@ -156,6 +175,9 @@ impl EnvFile {
                 continue;
             }
             self.values.insert(entry.name.clone(), filled);
+        }
+        for (_, value) in nameless {
+            self.needs_environment |= value.fill(&|name| self.values.get(name).cloned(), "").has_unknown;
         }
         self.problems.extend(too_long);
     }
@@ -315,10 +337,22 @@ impl<'a> Reader<'a> {
             None
         });
         if name.is_empty() {
+            self.file.nameless.extend(template.map(|value| (self.file.entries.len(), value)));
             return;
         }
         let docker = docker_value(written).filter(|_| !follows_quote);
-        self.file.entries.push(Entry { name, line, value: template, follows_quote, literal, interpolated, docker });
+        let is_made_of_others = false;
+        let value = template;
+        self.file.entries.push(Entry {
+            name,
+            line,
+            value,
+            follows_quote,
+            literal,
+            interpolated,
+            docker,
+            is_made_of_others,
+        });
     }
 }
 
@@ -496,6 +530,10 @@ mod tests {
             ("A=a$1b\n", false),
             ("A=\"\\$x\"\n", false),
             ("A=plain\n", false),
+            ("B=1\nA=http://x:${B}/\n", false),
+            ("B=1\nA=\"$B-$B\"\n", false),
+            ("A=$B\nB=1\n", true),
+            ("B=1\nA=$B$C\n", true),
         ] {
             let file = EnvFile::parse(text.as_bytes(), false);
             assert_eq!(file.get("A").unwrap().is_changed_by_interpolation(), changes, "{text:?}");
@@ -550,6 +588,20 @@ mod tests {
         assert!(file.problems.iter().any(|(_, why)| why.contains("no program starts")), "{:?}", file.problems);
         let file = EnvFile::parse(&vec![b'\n'; FILE_LIMIT_BYTES + 1], false);
         assert!(file.is_refused);
+    }
+
+    #[test]
+    fn a_value_that_asks_for_a_variable_needs_it_from_the_file_or_the_environment() {
+        for (text, needs) in [
+            ("A=${B:?x}\n", true),
+            ("B=\nA=${B:?x}\n", true),
+            ("B=\nA=${B?x}\n", false),
+            ("A='${B:?x}'\n", false),
+            ("=${B?}\n", true),
+            ("B=1\n=${B?}\n", false),
+        ] {
+            assert_eq!(EnvFile::parse(text.as_bytes(), false).needs_environment, needs, "{text:?}");
+        }
     }
 
     #[test]

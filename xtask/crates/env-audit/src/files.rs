@@ -3,6 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::places::{DockerfilePlace, Places, unreadable};
+use crate::yaml::decoded;
 
 /// The document with the generated contract tables.
 pub const DOCUMENT: &str = "docs/deployment.md";
@@ -33,8 +34,8 @@ impl Places {
             let name = entry.file_name();
             if name.ends_with(".yml") || name.ends_with(".yaml") {
                 let file = format!("{WORKFLOWS}/{name}");
-                let text = places.read(root, &file);
-                places.workflows.extend(text.map(|text| (file, text)));
+                let bytes = places.read_bytes(root, &file);
+                places.workflows.extend(bytes.map(|bytes| (file, decoded(&bytes))));
             }
         }
         places.workflows.sort();

@@ -8,6 +8,8 @@ mod audit;
 mod cases;
 #[cfg(test)]
 mod cases_kubernetes;
+#[cfg(test)]
+mod cases_manifests;
 mod compose;
 mod compose_files;
 mod contract;
@@ -34,7 +36,7 @@ mod view;
 mod yaml;
 
 pub use self::audit::{Audit, Selection};
-pub use self::compose::variables_without_default;
+pub use self::compose::{variables_without_default, with_defaults};
 pub use self::contract::Contract;
 pub use self::files::{DOCUMENT, EXAMPLE};
 pub use self::matrix::Matrix;

@@ -9,9 +9,11 @@ use crate::dockerfile::Dockerfile;
 use crate::env_file::EnvFile;
 use crate::kubernetes::Cluster;
 use crate::kubernetes::kustomize::entries;
-use crate::places::{ComposePlace, Healthcheck, KubernetesPlace};
+use crate::places::{ComposePlace, DockerfilePlace, Healthcheck, KubernetesPlace, Places};
 use crate::template::Template;
 use crate::yaml::Node;
+use crate::{Audit, Policy, Selection};
+use xtask_outcome::Outcome;
 
 /// Values by name.
 pub type Named = BTreeMap<String, String>;
@@ -20,7 +22,7 @@ pub type Named = BTreeMap<String, String>;
 pub type Reader = fn(&str);
 
 /// Every reader, under the name by which `fuzz/` takes it.
-pub const ALL: [(&str, Reader); 8] = [
+pub const ALL: [(&str, Reader); 9] = [
     ("env-file", |text| drop(env_file(text.as_bytes()))),
     ("raw-env-file", |text| drop(raw_env_file(text.as_bytes()))),
     ("reference", |text| drop(interpolated(text, &Named::from([("SET".to_owned(), "s".to_owned())])))),
@@ -29,7 +31,31 @@ pub const ALL: [(&str, Reader); 8] = [
     ("manifests", |text| drop(has_refused_value(text))),
     ("kustomization", |text| drop(kustomization(text))),
     ("compose", |text| yaml(text).unwrap_or_default().iter().for_each(|document| drop(stack(document)))),
+    ("rules", rules),
 ];
+
+/// Nothing is known: no contract, no exception.
+pub const EMPTY_POLICY: &str = "engine-variables = []\n[kubernetes]\noverlays = []\nbase = \"-\"\nleast-drain = \"5s\"\n[kubernetes.secrets]\n[live.samples]\n[live.nonsense]\n";
+
+/// The whole audit of a repository in which every place has the same text.
+fn rules(text: &str) {
+    let name = || "x".to_owned();
+    let documents: Vec<_> = Node::parse_all(text).unwrap_or_default().iter().map(Node::to_json).collect();
+    let rendered = documents.first().cloned().unwrap_or_default();
+    let compose = ComposePlace { file: name(), rendered, source: text.to_owned(), merged_into: Vec::new() };
+    let places = Places {
+        dockerfiles: vec![DockerfilePlace { service: name(), file: name(), text: text.to_owned() }],
+        compose: vec![compose],
+        kubernetes: vec![KubernetesPlace { folder: name(), documents, ..KubernetesPlace::default() }],
+        example: Some(text.as_bytes().to_vec()),
+        env: Some(text.as_bytes().to_vec()),
+        document: Some(text.to_owned()),
+        workflows: vec![(name(), text.to_owned())],
+        ..Places::default()
+    };
+    let Ok(policy) = Policy::parse("policy", EMPTY_POLICY) else { return };
+    Audit::of_places(&places, &policy).report(&Selection::default(), false, &mut Outcome::default());
+}
 
 /// Names and values of an env file, as Compose gives them to a container when its own environment is empty.
 ///
@@ -55,6 +81,9 @@ fn values_of(file: EnvFile) -> Result<Named, String> {
             .map(|(line, why)| format!("line {line} {why}"))
             .collect::<Vec<_>>()
             .join("; "));
+    }
+    if file.needs_environment {
+        return Err("asks for a variable that is not there".to_owned());
     }
     let names = file.entries.iter().map(|entry| entry.name.clone());
     Ok(names.filter_map(|name| file.value(&name).map(|value| (name, value))).collect())

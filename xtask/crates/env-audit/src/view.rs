@@ -192,7 +192,7 @@ impl<'a> View<'a> {
             .into_iter()
             .filter(|name| secret.contains(name) || self.is_secret(name))
             .filter_map(|name| env.value(&name).map(|value| (name, value)))
-            .filter(|(_, value)| value.trim().len() >= SHORTEST)
+            .filter(|(_, value)| value.trim().len() >= SHORTEST && !is_word(value.trim()))
             .collect()
     }
 
@@ -215,6 +215,12 @@ impl<'a> View<'a> {
         names.extend(all.map(|one| one.reference.name.clone()).filter(|name| self.is_secret(name)));
         names
     }
+}
+
+/// A word that stands in many texts without being this secret there: `postgres`, `change-me`.
+fn is_word(value: &str) -> bool {
+    const LONGEST: usize = 15;
+    value.len() <= LONGEST && value.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '_')
 }
 
 /// The references that the secret part of a secret's value is made of: all of it, or the password of a URL.

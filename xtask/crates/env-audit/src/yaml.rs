@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
 use serde_json::{Map, Value};
 
@@ -18,6 +20,22 @@ const DEPTH_LIMIT: usize = 100;
 /// A scalar with another tag is a text, whatever it looks like.
 const PLAIN_TAGS: [&str; 4] =
     ["tag:yaml.org,2002:null", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"];
+
+/// A scalar with this tag is written in base64.
+const BINARY_TAG: &str = "tag:yaml.org,2002:binary";
+
+/// The text of a YAML file, also of one in UTF-16, which begins with a byte order mark.
+pub(crate) fn decoded(bytes: &[u8]) -> String {
+    let units = |of: fn([u8; 2]) -> u16| bytes[2..].chunks_exact(2).map(move |two| of([two[0], two[1]]));
+    let read = |units: &mut dyn Iterator<Item = u16>| {
+        char::decode_utf16(units).map(|letter| letter.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => read(&mut units(u16::from_le_bytes)),
+        [0xfe, 0xff, ..] => read(&mut units(u16::from_be_bytes)),
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
@@ -240,6 +258,12 @@ impl Reader {
         let before = self.nodes;
         self.count(1)?;
         let (content, anchor) = match event.data {
+            EventData::Scalar { value, anchor, tag: Some(tag), .. } if tag == BINARY_TAG => {
+                let folded: String = value.split_whitespace().collect();
+                let bytes = STANDARD.decode(folded);
+                let bytes = bytes.map_err(|_| format!("has a binary value in line {line} that is not base64"))?;
+                (Content::Scalar { text: String::from_utf8_lossy(&bytes).into_owned(), plain: false }, anchor)
+            }
             EventData::Scalar { value, style, anchor, tag, .. } => {
                 let is_text = tag.is_some_and(|tag| !PLAIN_TAGS.contains(&tag.as_str()));
                 let plain = style == ScalarStyle::Plain && !is_text;
@@ -357,6 +381,22 @@ mod tests {
         ] {
             assert!(Node::parse(text).unwrap_err().contains(why), "{text:?}: {:?}", Node::parse(text));
         }
+    }
+
+    /// Case Q06. What kubectl 1.36 makes of each.
+    #[test]
+    fn a_file_in_utf_16_and_a_binary_value_are_read() {
+        let text = "a: é\n";
+        let bytes = |order: fn(u16) -> [u8; 2]| {
+            [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(order).collect::<Vec<_>>()
+        };
+        for bytes in
+            [bytes(u16::to_le_bytes), bytes(u16::to_be_bytes), [b"\xef\xbb\xbf", text.as_bytes()].concat(), text.into()]
+        {
+            assert_eq!(Node::parse(&decoded(&bytes)).unwrap().to_json(), json!({ "a": "é" }), "{bytes:?}");
+        }
+        assert_eq!(Node::parse("a: !!binary aGk=\n").unwrap().to_json()["a"], "hi");
+        assert!(Node::parse("a: !!binary a b!\n").unwrap_err().contains("not base64"));
     }
 
     /// Case Q06.

@@ -16,13 +16,17 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use differential::generator::Generator;
-use differential::programs::{Buildx, Folder, Program, bisect, several_at_once, variable};
+use differential::programs::{Buildx, Folder, Image, Judge, Program, bisect, several_at_once, variable};
 use serde_json::{Value, json};
 use xtask_env_audit::readers;
 
 const CASES: usize = 300;
 /// For each reader, however many inputs are asked for by default.
 const LIMIT_SECONDS: u64 = 5;
+/// Of what a reader refuses, so much is drawn again: the program has to be asked about each of these alone. Less where the number of
+/// inputs was asked for.
+const REDRAWN_PERCENT: usize = 97;
+const REDRAWN_PERCENT_ASKED_FOR: usize = 90;
 
 /// Where we refuse on purpose what the program takes: a part of our reason, and why.
 const STRICT: [(&str, &str); 8] = [
@@ -71,8 +75,9 @@ impl Run {
         self.is_limited && self.started.elapsed() > Duration::from_secs(LIMIT_SECONDS)
     }
 
-    fn end(&self, what: &str, asked: usize, differing: &[String]) {
-        println!("{what}: {asked} inputs, seed {}, {} s", self.seed, self.started.elapsed().as_secs());
+    fn end(&self, what: &str, asked: usize, refused: usize, differing: &[String]) {
+        let seconds = self.started.elapsed().as_secs();
+        println!("{what}: {asked} inputs, {refused} of them refused by us, seed {}, {seconds} s", self.seed);
         let shown = differing.iter().take(10).cloned().collect::<Vec<_>>().join("\n");
         assert!(
             differing.is_empty(),
@@ -95,6 +100,19 @@ fn env_files_of_the_raw_format_are_read_as_compose_reads_them() {
 }
 
 fn env_files(what: &str, format: &str, read: &(dyn Fn(&str) -> Result<readers::Named, String> + Sync)) {
+    if let (Some(judge), "") = (Judge::find(), format) {
+        let ask = |inputs: &[&String]| {
+            let texts: Vec<String> = inputs.iter().map(|text| (*text).clone()).collect();
+            let answers = judge.ask("env-file", &texts).into_iter();
+            // What has no name is read by no program.
+            answers
+                .map(|answer| {
+                    answer.map(|(values, _)| values.into_iter().filter(|(name, _)| !name.is_empty()).collect())
+                })
+                .collect()
+        };
+        return held(what, "Compose's own code", (200, 200), Generator::env_file, &|text| read(text), &ask);
+    }
     let Some(compose) = Program::find("docker-compose", &["docker", "compose"]) else { return };
     // The values of many files by one call; Compose has them in the environment of one service each.
     let ask = |inputs: &[&String]| {
@@ -111,23 +129,28 @@ fn env_files(what: &str, format: &str, read: &(dyn Fn(&str) -> Result<readers::N
         let rendered = compose.json(&["--file", &file, "config", "--format", "json"], &BTreeMap::new())?;
         Some((0..inputs.len()).map(|at| values(&rendered["services"][format!("s{at}")]["environment"])).collect())
     };
-    held(what, "Compose", 100, Generator::env_file, &|text| read(text), &ask);
+    held(what, "Compose", (100, 1), Generator::env_file, &|text| read(text), &|inputs| bisect(inputs, &ask));
 }
 
-/// Holds a reader against a program: what both take, in batches, and what the reader refuses, one by one.
+/// Holds a reader against a program: what both take, in batches, and what the reader refuses, in batches of their own. `ask` has an answer for each
+/// input, `None` for one that the program refuses.
 fn held<T: PartialEq + std::fmt::Debug + Send>(
     what: &str,
     program: &str,
-    batch: usize,
+    (batch, refused_batch): (usize, usize),
     make: fn(&mut Generator) -> String,
     ours: &(dyn Fn(&String) -> Result<T, String> + Sync),
-    ask: &(dyn Fn(&[&String]) -> Option<Vec<T>> + Sync),
+    ask: &(dyn Fn(&[&String]) -> Vec<Option<T>> + Sync),
 ) {
     let run = Run::begin();
-    // What is refused has to be asked about alone, so most of it is drawn again.
+    let redrawn = match refused_batch {
+        1 if run.is_limited => REDRAWN_PERCENT,
+        1 => REDRAWN_PERCENT_ASKED_FOR,
+        _ => 0,
+    };
     let draw = |generator: &mut Generator| {
         let mut text = make(generator);
-        while ours(&text).is_err() && generator.often(97) {
+        while ours(&text).is_err() && generator.often(redrawn) {
             text = make(generator);
         }
         text
@@ -136,25 +159,32 @@ fn held<T: PartialEq + std::fmt::Debug + Send>(
     let (good, bad): (Vec<_>, Vec<_>) = inputs.iter().partition(|text| ours(text).is_ok());
     let batches: Vec<_> = good.chunks(batch).collect();
     let compare = |batch: &&[&String]| -> Vec<Option<String>> {
-        let both = batch.iter().zip(bisect(batch, ask));
+        let both = batch.iter().zip(ask(batch));
         let differs = |(text, mut answer): (&&String, Option<T>)| {
             let ours = ours(text).ok();
             if answer != ours {
                 // One that is open at its end takes from the next in its batch.
-                answer = bisect(&[*text], ask).remove(0);
+                answer = ask(&[*text]).remove(0);
             }
             (answer != ours).then(|| format!("{text:?}\n  ours {ours:?}\n  {program} {answer:?}"))
         };
         both.map(differs).collect()
     };
     let mut told: Vec<_> = several_at_once(&batches, &|| run.is_over(), &compare).into_iter().flatten().collect();
-    told.extend(several_at_once(&bad, &|| run.is_over(), &|text: &&String| {
-        let why = ours(text).err().unwrap_or_default();
-        let is_taken = !is_strict(&why) && ask(&[text]).is_some();
-        is_taken.then(|| format!("{text:?}\n  ours {why}\n  {program} takes it"))
-    }));
-    println!("{what}: {} of them refused by us", bad.len());
-    run.end(what, told.len(), &told.into_iter().flatten().collect::<Vec<_>>());
+    let refused: Vec<&[&String]> = bad.chunks(refused_batch).collect();
+    let refused = several_at_once(&refused, &|| run.is_over(), &|texts: &&[&String]| -> Vec<Option<String>> {
+        let both = texts.iter().zip(ask(texts));
+        let differs = |(text, answer): (&&String, Option<T>)| {
+            let why = ours(text).err().unwrap_or_default();
+            let is_taken = !is_strict(&why) && answer.is_some();
+            is_taken.then(|| format!("{text:?}\n  ours {why}\n  {program} takes it"))
+        };
+        both.map(differs).collect()
+    });
+    let refused: Vec<_> = refused.into_iter().flatten().collect();
+    let (asked, refused_by_us) = (told.len() + refused.len(), refused.len());
+    told.extend(refused);
+    run.end(what, asked, refused_by_us, &told.into_iter().flatten().collect::<Vec<_>>());
 }
 
 /// A mapping of texts as Compose prints it: a `$` is doubled, and what has no value is not set.
@@ -166,8 +196,18 @@ fn values(printed: &Value) -> readers::Named {
 
 #[test]
 fn references_are_filled_as_compose_fills_them() {
-    let Some(compose) = Program::find("docker-compose", &["docker", "compose"]) else { return };
     let environment: readers::Named = [("SET", "s"), ("BLANK", "")].map(|(a, b)| (a.to_owned(), b.to_owned())).into();
+    let missing = || "a variable that is required is not there".to_owned();
+    let ours = |text: &String| readers::interpolated(text, &environment)?.ok_or_else(missing);
+    if let Some(judge) = Judge::find() {
+        let ask = |inputs: &[&String]| {
+            let texts: Vec<String> = inputs.iter().map(|text| (*text).clone()).collect();
+            let answers = judge.ask("reference", &texts).into_iter();
+            answers.map(|answer| answer.and_then(|(mut values, _)| values.remove("value"))).collect()
+        };
+        return held("references", "Compose's own code", (200, 200), Generator::template, &ours, &ask);
+    }
+    let Some(compose) = Program::find("docker-compose", &["docker", "compose"]) else { return };
     let ask = |inputs: &[&String]| {
         let folder = Folder::new();
         let variables: serde_json::Map<_, _> =
@@ -178,9 +218,7 @@ fn references_are_filled_as_compose_fills_them() {
         let values = values(&rendered["services"]["s"]["environment"]);
         (0..inputs.len()).map(|at| values.get(&format!("V{at}")).cloned()).collect()
     };
-    let missing = || "a variable that is required is not there".to_owned();
-    let ours = |text: &String| readers::interpolated(text, &environment)?.ok_or_else(missing);
-    held("references", "Compose", 100, Generator::template, &ours, &ask);
+    held("references", "Compose", (100, 1), Generator::template, &ours, &|inputs| bisect(inputs, &ask));
 }
 
 #[test]
@@ -188,7 +226,7 @@ fn yaml_is_read_as_kubectl_reads_it() {
     let Some(kubectl) = Program::find("kubectl", &["kubectl"]) else { return };
     let run = Run::begin();
     let inputs = run.inputs(Generator::yaml);
-    let (mut asked, mut differing) = (0, Vec::new());
+    let (mut asked, mut refused, mut differing) = (0, 0, Vec::new());
     for chunk in inputs.chunks(100) {
         if run.is_over() {
             break;
@@ -212,7 +250,9 @@ fn yaml_is_read_as_kubectl_reads_it() {
         for (at, body) in chunk.iter().enumerate() {
             asked += 1;
             let answer = answers.get(&format!("p{at}"));
-            match (readers::yaml(&text(at, body)), answer) {
+            let ours = readers::yaml(&text(at, body));
+            refused += usize::from(ours.is_err());
+            match (ours, answer) {
                 (Ok(documents), Some(answer)) if documents.len() == 1 && is_same(&documents[0]["d"], answer) => {}
                 // A list, a second document or a directive is nothing that can be annotated.
                 (Ok(documents), None) if documents.len() != 1 => {}
@@ -226,7 +266,7 @@ fn yaml_is_read_as_kubectl_reads_it() {
             }
         }
     }
-    run.end("YAML", asked, &differing);
+    run.end("YAML", asked, refused, &differing);
 }
 
 /// Numbers by their value. kubectl takes `yes` and `on` for booleans, kustomize, whose output is audited, for words.
@@ -254,7 +294,8 @@ fn the_short_forms_of_compose_come_to_what_the_long_ones_come_to() {
     let ask = |inputs: &[&Value]| {
         let services: serde_json::Map<_, _> =
             inputs.iter().enumerate().map(|(at, service)| (format!("s{at}"), (*service).clone())).collect();
-        let stack = json!({ "services": services, "networks": { "n": null, "m": {} }, "volumes": { "vol": null } });
+        let stack = json!({ "services": services, "networks": { "n": null, "m": {} }, "volumes": { "vol": null },
+            "secrets": { "sec": { "file": "/x" } }, "configs": { "con": { "content": "x" } } });
         let file = folder.write("compose.json", &stack.to_string());
         let render = |more: &[&str]| {
             let arguments = [&["--file", &file, "--profile", "*", "config", "--format", "json"], more].concat();
@@ -276,7 +317,7 @@ fn the_short_forms_of_compose_come_to_what_the_long_ones_come_to() {
             }
         }
     }
-    run.end("services of Compose", asked, &differing);
+    run.end("services of Compose", asked, 0, &differing);
 }
 
 #[test]
@@ -284,7 +325,7 @@ fn manifests_are_refused_for_what_kubectl_refuses_them_for() {
     let Some(kubectl) = Program::find("kubectl", &["kubectl"]) else { return };
     let run = Run::begin();
     let inputs = run.inputs(Generator::manifest);
-    let (mut asked, mut differing) = (0, Vec::new());
+    let (mut asked, mut refusals, mut differing) = (0, 0, Vec::new());
     for chunk in inputs.chunks(100) {
         if run.is_over() {
             break;
@@ -305,49 +346,83 @@ fn manifests_are_refused_for_what_kubectl_refuses_them_for() {
             let is_more =
                 ["valueFrom", "\"name\":null", "\"name\":\"\""].iter().any(|part| document.to_string().contains(part));
             let is_refused = readers::has_refused_value(&document.to_string()).unwrap_or(true);
+            refusals += usize::from(is_refused);
             if is_refused == is_taken && !(is_refused && is_more) {
                 differing.push(format!("{document}\n  refused by us {is_refused}, taken by kubectl {is_taken}"));
             }
         }
     }
-    run.end("manifests", asked, &differing);
+    run.end("manifests", asked, refusals, &differing);
 }
 
 #[test]
 fn dockerfiles_give_the_image_that_buildkit_builds() {
-    let Some(buildx) = Buildx::find() else { return };
-    dockerfiles("Dockerfiles", &buildx, Generator::dockerfile);
+    dockerfiles("Dockerfiles", Generator::dockerfile);
 }
 
 #[test]
 fn here_documents_end_where_buildkit_ends_them() {
-    let Some(buildx) = Buildx::find() else { return };
-    if buildx.image("FROM scratch\nCOPY <<EOF /x\nCOPY\nEOF\n").is_none() {
+    if let (None, Some(buildx)) = (Judge::find(), Buildx::find())
+        && buildx.image("FROM scratch\nCOPY <<EOF /x\nCOPY\nEOF\n").is_none()
+    {
         println!("skipped: the engine's builder knows no here-documents; next: use Docker 23 or newer");
         return;
     }
-    dockerfiles("here-documents", &buildx, Generator::here_documents);
+    dockerfiles("here-documents", Generator::here_documents);
 }
 
-fn dockerfiles(what: &str, buildx: &Buildx, make: fn(&mut Generator) -> String) {
-    // Many snippets make one file: each has names of its own.
-    let ask = |inputs: &[&String]| {
-        let text = format!("FROM scratch\n{}", inputs.iter().map(|text| text.as_str()).collect::<String>());
-        let (variables, labels) = buildx.image(&text)?;
-        let of = |at: usize, all: &readers::Named| -> readers::Named {
-            let own = name_in(inputs[at]);
-            all.iter().filter(|(name, _)| name.starts_with(&own)).map(|(a, b)| (a.clone(), b.clone())).collect()
-        };
-        Some((0..inputs.len()).map(|at| (of(at, &variables), of(at, &labels))).collect())
+#[test]
+fn whole_dockerfiles_give_the_image_that_buildkit_builds() {
+    let ours = |text: &String| {
+        let (mut variables, mut labels) = readers::dockerfile(text)?;
+        [&mut variables, &mut labels].into_iter().for_each(|all| all.retain(|name, _| name.starts_with("V_")));
+        Ok((variables, labels))
     };
-    // A name that is no snippet's own can be told of none.
+    let whole = |inputs: &[&String]| inputs[0].clone();
+    held_by_buildkit("whole Dockerfiles", 1, Generator::whole_dockerfile, &ours, &whole, &|_| "V_".to_owned());
+}
+
+fn dockerfiles(what: &str, make: fn(&mut Generator) -> String) {
+    // Many snippets make one file: each has names of its own. A name that is no snippet's own can be told of none.
     let ours = |text: &String| {
         let (mut variables, mut labels) = readers::dockerfile(&format!("FROM scratch\n{text}"))?;
         let own = name_in(text);
         [&mut variables, &mut labels].into_iter().for_each(|all| all.retain(|name, _| name.starts_with(&own)));
         Ok((variables, labels))
     };
-    held(what, "BuildKit", 60, make, &ours, &ask);
+    let joined =
+        |inputs: &[&String]| format!("FROM scratch\n{}", inputs.iter().map(|text| text.as_str()).collect::<String>());
+    held_by_buildkit(what, 60, make, &ours, &joined, &|text| name_in(text));
+}
+
+/// Holds the reader of Dockerfiles against BuildKit: `batch` inputs are `joined` to one file, and of its image each input has what begins
+/// with its `own` name.
+fn held_by_buildkit(
+    what: &str,
+    batch: usize,
+    make: fn(&mut Generator) -> String,
+    ours: &(dyn Fn(&String) -> Result<Image, String> + Sync),
+    joined: &(dyn Fn(&[&String]) -> String + Sync),
+    own: &(dyn Fn(&str) -> String + Sync),
+) {
+    let of = |text: &str, all: &readers::Named| -> readers::Named {
+        let own = own(text);
+        all.iter().filter(|(name, _)| name.starts_with(&own)).map(|(a, b)| (a.clone(), b.clone())).collect()
+    };
+    if let Some(judge) = Judge::find() {
+        let ask = |inputs: &[&String]| {
+            let files: Vec<_> = inputs.iter().map(|input| joined(&[*input])).collect();
+            let images = judge.ask("dockerfile", &files).into_iter().zip(inputs);
+            images.map(|(image, text)| image.map(|(a, b)| (of(text, &a), of(text, &b)))).collect()
+        };
+        held(what, "BuildKit's own code", (200, 200), make, ours, &ask);
+    } else if let Some(buildx) = Buildx::find() {
+        let ask = |inputs: &[&String]| {
+            let (variables, labels) = buildx.image(&joined(inputs))?;
+            Some(inputs.iter().map(|text| (of(text, &variables), of(text, &labels))).collect())
+        };
+        held(what, "BuildKit", (batch, 1), make, ours, &|inputs| bisect(inputs, &ask));
+    }
 }
 
 /// What the names in a snippet begin with.

@@ -18,24 +18,57 @@ const NAME_WORDS: [&[&str]; 15] = [
     &["CREDENTIALS"],
     &["AUTHORIZATION"],
 ];
-/// A name that ends like this tells something about a secret, and not the secret: where it lies, how long it lives.
-const ABOUT_ENDINGS: [&str; 15] = [
-    "FILE",
-    "PATH",
-    "LIFETIME",
-    "TTL",
-    "EXPIRY",
-    "TIMEOUT",
-    "LENGTH",
-    "NAME",
-    "URL",
-    "ISSUER",
-    "AUDIENCE",
+/// A name that ends like this tells something about a secret, and not the secret: where it lies, how long it lives, what it has to be like.
+const ABOUT_ENDINGS: [&str; 46] = [
+    "AGE",
     "ALGORITHM",
-    "LIMIT",
+    "AUDIENCE",
+    "BACKEND",
     "COUNT",
+    "DAYS",
+    "DIR",
+    "DIRECTORY",
+    "DISABLED",
+    "DURATION",
     "ENABLED",
+    "ENDPOINT",
+    "EXPIRATION",
+    "EXPIRES",
+    "EXPIRY",
+    "FILE",
+    "FORMAT",
+    "HEADER",
+    "HOST",
+    "HOURS",
+    "INTERVAL",
+    "ISSUER",
+    "LENGTH",
+    "LIFETIME",
+    "LIMIT",
+    "MAX",
+    "METHOD",
+    "MIN",
+    "MINUTES",
+    "MODE",
+    "NAME",
+    "PATH",
+    "POLICY",
+    "PORT",
+    "PREFIX",
+    "PROVIDER",
+    "REQUIRED",
+    "RETENTION",
+    "SECONDS",
+    "SIZE",
+    "TEMPLATE",
+    "TIMEOUT",
+    "TTL",
+    "TYPE",
+    "URI",
+    "URL",
 ];
+/// A name that begins like this is a switch.
+const SWITCH_BEGINNINGS: [&str; 9] = ["ALLOW", "DISABLE", "ENABLE", "HAS", "NO", "REQUIRE", "SKIP", "USE", "WITH"];
 /// How the keys and tokens of well-known issuers begin.
 const VALUE_STARTS: [&str; 10] =
     ["ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "AKIA", "xoxb-", "xoxp-", "sk_live_", "npm_"];
@@ -47,7 +80,8 @@ pub fn name_is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let words: Vec<_> = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let is_about = words.last().is_some_and(|last| ABOUT_ENDINGS.contains(last));
-    !is_about && NAME_WORDS.iter().any(|wanted| words.windows(wanted.len()).any(|part| part == *wanted))
+    let is_switch = words.first().is_some_and(|first| SWITCH_BEGINNINGS.contains(first));
+    !is_about && !is_switch && NAME_WORDS.iter().any(|wanted| words.windows(wanted.len()).any(|part| part == *wanted))
 }
 
 /// The value is one whatever it is called: a private key, a URL with a password, a well-known issuer's token.
@@ -115,6 +149,10 @@ mod tests {
             "POSTGRES_PASSWORD_FILE",
             "JWT_PUBLIC_KEY",
             "TOKEN_LIFETIME",
+            "ALLOW_EMPTY_PASSWORD",
+            "PASSWORD_MIN_LENGTH",
+            "SECRETS_DIR",
+            "TOKEN_ENDPOINT",
             "MONKEY",
             "XPASSWORD",
             "org.opencontainers.image.title",

@@ -1,7 +1,11 @@
 //! The lines of a Dockerfile: the escape directive, continuations with what stands in between, and here-documents.
 
-use super::without_flags;
-use super::words::{References, evaluate, split};
+use std::collections::BTreeSet;
+
+use super::words::{References, evaluate, is_separator, split, without_flags};
+
+/// BuildKit refuses a longer line.
+const LINE_LIMIT_BYTES: usize = 64 * 1024 - 1;
 
 /// One instruction as it is written, and the here-documents that follow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +21,18 @@ pub(super) struct Lines {
     pub(super) lines: Vec<LogicalLine>,
     pub(super) escape: char,
     pub(super) problems: Vec<(u32, String)>,
+    /// Those that were seen; none may be repeated.
+    directives: BTreeSet<String>,
 }
 
 pub(super) fn read(text: &str) -> Lines {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut read = Lines { lines: Vec::new(), escape: '\\', problems: Vec::new() };
+    let mut read = Lines { lines: Vec::new(), escape: '\\', problems: Vec::new(), directives: BTreeSet::new() };
     let mut numbered = (1_u32..).zip(text.lines());
+    let is_long = |(_, line): &(u32, &str)| line.len() > LINE_LIMIT_BYTES;
+    if let Some((number, _)) = numbered.clone().find(is_long) {
+        read.problems.push((number, format!("has a line of more than {LINE_LIMIT_BYTES} bytes")));
+    }
     let mut may_be_directive = true;
     while let Some((number, line)) = numbered.next() {
         if may_be_directive {
@@ -44,7 +54,7 @@ pub(super) fn read(text: &str) -> Lines {
             is_open = goes_on;
         }
         let mut body = Vec::new();
-        for (name, is_indented) in here_documents(&joined) {
+        for (name, is_indented) in here_documents(&joined, read.escape) {
             let mut is_closed = false;
             for (number, line) in numbered.by_ref() {
                 let end = if is_indented { line.trim_start_matches('\t') } else { line };
@@ -67,15 +77,22 @@ impl Lines {
     /// `# escape=`, before anything else. Gives whether another directive may follow.
     fn directive(&mut self, number: u32, line: &str) -> bool {
         let Some((name, value)) = line.strip_prefix('#').and_then(|line| line.split_once('=')) else { return false };
-        match (name.trim().to_ascii_lowercase().as_str(), value.trim()) {
+        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+        if !["escape", "syntax", "check"].contains(&name.as_str()) || value.is_empty() {
+            return false;
+        }
+        match (name.as_str(), value) {
             ("escape", "\\") => self.escape = '\\',
             ("escape", "`") => self.escape = '`',
             ("escape", _) => {
                 self.problems.push((number, "sets an escape character that is neither \\ nor `".to_owned()));
             }
-            ("syntax" | "check", _) => {}
-            _ => return false,
+            _ => {}
         }
+        if self.directives.contains(&name) {
+            self.problems.push((number, format!("has a second directive `{name}`")));
+        }
+        self.directives.insert(name);
         true
     }
 }
@@ -91,14 +108,14 @@ fn without_continuation(line: &str, escape: char) -> (String, bool) {
 }
 
 /// The names that end the here-documents of an instruction, and whether tabs before them count for nothing.
-fn here_documents(text: &str) -> Vec<(String, bool)> {
-    let Some((mut keyword, mut arguments)) = text.trim().split_once(char::is_whitespace) else { return Vec::new() };
+fn here_documents(text: &str, escape: char) -> Vec<(String, bool)> {
+    let Some((mut keyword, mut arguments)) = text.trim().split_once(is_separator) else { return Vec::new() };
     if keyword.eq_ignore_ascii_case("ONBUILD") {
-        let inner = arguments.trim_start().split_once(char::is_whitespace);
+        let inner = arguments.trim_start().split_once(is_separator);
         (keyword, arguments) = inner.unwrap_or((keyword, ""));
     }
     let takes_one = ["ADD", "COPY", "RUN"].iter().any(|known| keyword.eq_ignore_ascii_case(known));
-    if !takes_one || serde_json::from_str::<Vec<String>>(without_flags(arguments)).is_ok() {
+    if !takes_one || serde_json::from_str::<Vec<String>>(without_flags(arguments, escape).0).is_ok() {
         return Vec::new();
     }
     // BuildKit reads these with a backslash as the escape character, whatever the directive says.

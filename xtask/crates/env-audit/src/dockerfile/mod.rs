@@ -5,7 +5,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
-use self::words::{Known, References, evaluate, split};
+use self::words::{Known, References, evaluate, is_separator, split, without_flags};
 
 /// What begins a line; anything else BuildKit refuses.
 const KEYWORDS: [&str; 18] = [
@@ -82,14 +82,21 @@ impl Dockerfile {
         let mut global = Known::new();
         for one in read.lines {
             let (is_for_later, keyword, arguments) = split_keyword(&one.text);
-            if !KEYWORDS.contains(&keyword.as_str()) {
+            // What a later build makes of an instruction is not looked at before.
+            if !is_for_later && !KEYWORDS.contains(&keyword.as_str()) {
                 file.problems.push((one.line, "begins with no instruction that BuildKit knows".to_owned()));
                 continue;
+            }
+            if is_for_later && ["", "FROM", "MAINTAINER", "ONBUILD"].contains(&keyword.as_str()) {
+                file.problems.push((one.line, "has an ONBUILD with nothing that can be done later".to_owned()));
             }
             if keyword == "FROM" && !is_for_later {
                 file.begin_stage(&arguments, read.escape, &global);
             }
             let stage = file.stages.len().checked_sub(1);
+            if stage.is_none() && (is_for_later || keyword != "ARG") {
+                file.problems.push((one.line, format!("has {keyword} before the first FROM")));
+            }
             let mut instruction = Instruction {
                 line: one.line,
                 keyword,
@@ -109,6 +116,10 @@ impl Dockerfile {
             }
             file.instructions.push(instruction);
         }
+        // What shows only with the values; a build argument may get one.
+        let mut refused = file.evaluated("", false).1;
+        refused.retain(|(line, _)| !file.problems.iter().any(|one| one.0 == *line));
+        file.problems.extend(refused);
         file
     }
 
@@ -140,10 +151,29 @@ impl Dockerfile {
         chain
     }
 
+    /// Whether the image begins with nothing: no shell, no variable that its base sets.
+    pub(crate) fn is_from_nothing(&self) -> bool {
+        self.chain().first().is_none_or(|stage| self.stages[*stage].0 == EMPTY_BASE)
+    }
+
     /// The instructions that make the image itself: those of the last stage and of the stages it starts from.
     pub(crate) fn of_the_image(&self) -> impl Iterator<Item = &Instruction> {
         let chain = self.chain();
         self.instructions.iter().filter(move |one| one.stage.is_some_and(|stage| chain.contains(&stage)))
+    }
+
+    /// What is carried out for the image, each with the stage in which it is: one begins with what the stage before it left for later.
+    fn in_order(&self) -> Vec<(usize, &Instruction)> {
+        let (chain, mut order) = (self.chain(), Vec::new());
+        for (at, stage) in chain.iter().enumerate() {
+            let of = |wanted: usize, is_for_later: bool| {
+                let is_it = move |one: &&Instruction| one.stage == Some(wanted) && one.is_for_later == is_for_later;
+                self.instructions.iter().filter(is_it).map(|one| (*stage, one))
+            };
+            let before = at.checked_sub(1).map(|before| of(chain[before], true));
+            order.extend(before.into_iter().flatten().chain(of(*stage, false)));
+        }
+        order
     }
 
     /// The healthcheck that the image has: the last one written.
@@ -153,7 +183,7 @@ impl Dockerfile {
 
     /// Every `ENV` of the image and what it gives.
     pub(crate) fn image_variables(&self) -> Vec<ImageSetting<'_>> {
-        self.evaluated("ENV", false)
+        self.evaluated("ENV", false).0
     }
 
     /// The variables and labels of the image, as the builder makes them without build arguments.
@@ -161,46 +191,49 @@ impl Dockerfile {
     /// # Errors
     /// What the builder would refuse.
     pub(crate) fn image(&self) -> Result<(Named, Named), String> {
-        if let Some((line, why)) = self.problems.first() {
+        if let Some((line, why)) = self.problems.iter().chain(&self.evaluated("", true).1).next() {
             return Err(format!("line {line} {why}"));
         }
         let map = |keyword| {
-            let settings = self.evaluated(keyword, true).into_iter();
+            let settings = self.evaluated(keyword, true).0.into_iter();
             settings.map(|one| (one.name, one.value.unwrap_or_default())).collect()
         };
         Ok((map("ENV"), map("LABEL")))
     }
 
-    /// What the instructions of one keyword give. Build arguments without a default are unset, or known to the builder alone.
-    fn evaluated(&self, keyword: &str, are_arguments_unset: bool) -> Vec<ImageSetting<'_>> {
-        let chain = self.chain();
-        let mut global = Known::new();
+    /// What the instructions of one keyword give, and which the builder refuses for the values that they take. Build arguments without
+    /// a default are unset, or known to the builder alone.
+    fn evaluated(&self, keyword: &str, are_arguments_unset: bool) -> (Vec<ImageSetting<'_>>, Vec<(u32, String)>) {
+        let (mut global, mut refused) = (Known::new(), Vec::new());
         for one in self.instructions.iter().filter(|one| one.stage.is_none() && one.keyword == "ARG") {
-            take(one, &mut global, &Known::new(), true);
+            refused.extend(take(one, &mut global, &Known::new(), true));
         }
-        let is_from_nothing = chain.first().is_none_or(|stage| self.stages[*stage].0 == EMPTY_BASE);
+        let is_from_nothing = self.is_from_nothing();
         let (mut known, mut made) = (Known::new(), Vec::new());
         let mut stage = None;
-        for one in self.of_the_image().filter(|one| !one.is_for_later) {
-            if std::mem::replace(&mut stage, one.stage) != one.stage {
-                // Build arguments end with their stage.
-                known.retain(|name, _| {
-                    made.iter().any(|set: &ImageSetting<'_>| set.name == *name && set.instruction.keyword == "ENV")
-                });
+        for (in_stage, one) in self.in_order() {
+            if stage.replace(in_stage) != Some(in_stage) {
+                // Build arguments are there in what starts from their stage, too, where no variable has their name.
+                let set = made.iter().filter(|one: &&ImageSetting<'_>| one.instruction.keyword == "ENV");
+                known.extend(set.map(|one| (one.name.clone(), one.value.clone())));
             }
             match one.keyword.as_str() {
-                "ARG" => take(one, &mut known, &global, are_arguments_unset),
+                "ARG" => refused.extend(take(one, &mut known, &global, are_arguments_unset)),
                 "ENV" | "LABEL" => {
                     let parts = one.parts().unwrap_or_default();
                     let fill = References::Fill { known: &known, others_are_unset: is_from_nothing };
-                    let set: Vec<_> = parts
-                        .into_iter()
-                        .filter_map(|(name, value)| {
-                            let name = evaluate(&name, one.escape, fill).ok().flatten()?;
-                            let value = evaluate(&value.unwrap_or_default(), one.escape, fill).ok().flatten();
-                            Some(ImageSetting { instruction: one, name, value })
-                        })
-                        .collect();
+                    let mut filled = |text: &str| match evaluate(text, one.escape, fill) {
+                        Ok(value) => value,
+                        Err(why) => {
+                            refused.push((one.line, why));
+                            None
+                        }
+                    };
+                    let mut set = Vec::new();
+                    for (name, value) in parts {
+                        let (name, value) = (filled(&name), filled(&value.unwrap_or_default()));
+                        set.extend(name.map(|name| ImageSetting { instruction: one, name, value }));
+                    }
                     if one.keyword == "ENV" {
                         known.extend(set.iter().map(|one| (one.name.clone(), one.value.clone())));
                     }
@@ -210,18 +243,20 @@ impl Dockerfile {
             }
         }
         made.retain(|one| one.instruction.keyword == keyword);
-        made
+        (made, refused)
     }
 }
 
-/// What an `ARG` sets. One without a default takes that of the same name before the first stage.
-fn take(one: &Instruction, known: &mut Known, global: &Known, is_unset_without: bool) {
+/// What an `ARG` sets. One without a default takes that of the same name before the first stage. Gives what the builder refuses.
+fn take(one: &Instruction, known: &mut Known, global: &Known, is_unset_without: bool) -> Vec<(u32, String)> {
+    let mut refused = Vec::new();
     for (name, value) in one.parts().unwrap_or_default() {
         match value {
             Some(value) => {
                 let fill = References::Fill { known, others_are_unset: true };
-                let value = evaluate(&value, one.escape, fill).ok().flatten();
-                known.insert(name, value);
+                let value = evaluate(&value, one.escape, fill);
+                refused.extend(value.as_ref().err().map(|why| (one.line, why.clone())));
+                known.insert(name, value.ok().flatten());
             }
             None => match global.get(&name) {
                 Some(value) => drop(known.insert(name, value.clone())),
@@ -232,6 +267,7 @@ fn take(one: &Instruction, known: &mut Known, global: &Known, is_unset_without: 
             },
         }
     }
+    refused
 }
 
 impl Instruction {
@@ -254,30 +290,40 @@ impl Instruction {
         if !matches!(keyword, "ARG" | "ENV" | "LABEL") {
             return Ok(Vec::new());
         }
-        let arguments = without_flags(&self.arguments);
+        let (arguments, has_flags) = without_flags(&self.arguments, self.escape);
+        // Those of an ARG count for nothing.
+        if has_flags && keyword != "ARG" && !self.is_for_later {
+            return Err(format!("has an {keyword} with an option, and it knows none"));
+        }
+        // What a later build makes of the values is not looked at before.
+        let check = |text: &str| match self.is_for_later {
+            true => Ok(()),
+            false => evaluate(text, self.escape, References::Keep).map(drop),
+        };
         let words = split(arguments, self.escape, false);
         let Some(first) = words.first() else { return Err(format!("has an {keyword} without a name")) };
         // The old form `ENV NAME some words`.
         if keyword != "ARG" && !first.contains('=') {
-            let blank = |c: char| matches!(c, '\t' | '\u{b}' | '\u{c}' | '\r' | ' ');
-            let Some((name, value)) = arguments.split_once(blank) else {
+            let Some((name, value)) = arguments.split_once(is_separator) else {
                 return Err(format!("has an {keyword} without a value"));
             };
-            let value = value.trim_start_matches(blank).to_owned();
-            evaluate(&value, self.escape, References::Keep)?;
+            let value = value.trim_start_matches(is_separator).to_owned();
+            check(name)?;
+            check(&value)?;
             return Ok(vec![(name.to_owned(), Some(value))]);
         }
         let mut parts = Vec::new();
         for word in words {
             match word.split_once('=') {
-                Some((name, value)) if !name.is_empty() => {
-                    evaluate(name, self.escape, References::Keep)?;
-                    evaluate(value, self.escape, References::Keep)?;
+                Some((name, value)) if !name.is_empty() || self.is_for_later => {
+                    // The name of a build argument is what is written.
+                    if keyword != "ARG" {
+                        check(name)?;
+                    }
+                    check(value)?;
                     parts.push((name.to_owned(), Some(value.to_owned())));
                 }
-                None if keyword == "ARG" => {
-                    parts.push((evaluate(&word, self.escape, References::Keep)?.unwrap_or_default(), None));
-                }
+                None if keyword == "ARG" => parts.push((word, None)),
                 _ => return Err(format!("has an {keyword} with a word that is not of the form name=value")),
             }
         }
@@ -286,7 +332,7 @@ impl Instruction {
 
     /// The type of a `HEALTHCHECK`, in capitals, and the rest.
     fn healthcheck_parts(&self) -> Option<(String, &str)> {
-        let arguments = without_flags(&self.arguments);
+        let (arguments, _) = without_flags(&self.arguments, self.escape);
         let (kind, rest) = arguments.split_once(char::is_whitespace).unwrap_or((arguments, ""));
         (self.keyword == "HEALTHCHECK").then(|| (kind.to_ascii_uppercase(), rest.trim()))
     }
@@ -302,24 +348,15 @@ impl Instruction {
     }
 }
 
-/// Arguments without the `--name=value` in front of them.
-fn without_flags(arguments: &str) -> &str {
-    let mut rest = arguments.trim();
-    while let Some(after) = rest.strip_prefix("--") {
-        rest = after.split_once(char::is_whitespace).map_or("", |(_, after)| after.trim_start());
-    }
-    rest
-}
-
 /// Whether it is `ONBUILD`, the keyword in capitals, the rest.
 fn split_keyword(text: &str) -> (bool, String, String) {
     let text = text.trim();
-    let (keyword, arguments) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let (keyword, arguments) = text.split_once(is_separator).unwrap_or((text, ""));
     let (keyword, arguments) = (keyword.to_ascii_uppercase(), arguments.trim());
     if keyword != "ONBUILD" {
         return (false, keyword, arguments.to_owned());
     }
-    let (inner, arguments) = arguments.split_once(char::is_whitespace).unwrap_or((arguments, ""));
+    let (inner, arguments) = arguments.split_once(is_separator).unwrap_or((arguments, ""));
     (true, inner.to_ascii_uppercase(), arguments.trim().to_owned())
 }
 
@@ -389,12 +426,23 @@ mod tests {
             ("ENV A=\"a\\nb\\\"\"", "A=a\\nb\""),
             ("ENV A=${B#x}", "A=?"),
             ("ONBUILD ENV A=1\nENV B=2", "B=2"),
+            // What a later build makes of it is not looked at; options are for those that know some.
+            ("ONBUILD NOPE x\nONBUILD ENV A=${\nENV B=2", "B=2"),
+            ("ARG --x=\"a b\" A=1\nENV B=$A", "B=1"),
+            ("ENV -- A=1", "A=1"),
+            ("ENV A=${B/x/y}${B//x/y}", "A=?"),
+            ("ARG A\nENV B=${A?x}", "B=?"),
+            ("ENV A=1\nENV B=${A?x}${A:?x}", "A=1|B=11"),
+            ("ENV A=\u{feff}x", "A=x"),
         ] {
             assert_eq!(values(text), expected, "{text:?}");
         }
-        let inherited = "ARG L=g\nFROM scratch AS a\nARG L\nARG M=m\nENV A=$L\nFROM A\nENV B=$A$M\n";
+        let inherited = "ARG L=g\nFROM scratch AS a\nARG L\nARG M=m\nENV A=$L\nARG A=x\nFROM a\nENV B=$A$M\n";
         let told: Vec<_> = variables(inherited).into_iter().map(|(_, name, value)| (name, value)).collect();
-        assert_eq!(told, [("A".into(), Some("g".into())), ("B".into(), Some("g".into()))]);
+        assert_eq!(told, [("A".into(), Some("g".into())), ("B".into(), Some("gm".into()))]);
+        let left = "FROM scratch AS a\nENV B=2\nONBUILD ENV A=1\nFROM a AS b\nENV C=$A$B\nFROM b\n";
+        let told: Vec<_> = variables(left).into_iter().map(|(_, name, value)| name + &value.unwrap()).collect();
+        assert_eq!(told, ["B2", "A1", "C12"]);
         assert_eq!(variables("FROM rust\nENV A=$PATH:/x")[0].2, None, "the base may set it");
         let chosen = "ARG X=b\nFROM scratch AS a\nENV A=1\nFROM scratch AS b\nENV B=1\nFROM ${X}\n";
         assert_eq!(variables(chosen)[0].1, "B");
@@ -435,15 +483,42 @@ mod tests {
 
     #[test]
     fn what_the_builder_refuses_is_a_problem_with_its_line() {
-        for text in
-            ["ENV A", "ENV A=1 B", "ENV =1", "LABEL \"a", "ENV A=\"x", "ENV A=${", "ENV A=${B", "ARG", "COMMAND x"]
-        {
+        for text in [
+            "ENV A",
+            "ENV A=1 B",
+            "ENV =1",
+            "LABEL \"a",
+            "ENV A=\"x",
+            "ENV A=${",
+            "ENV A=${B",
+            "ARG",
+            "COMMAND x",
+            "ENV \"A b",
+            "ENV --x A=1",
+            "ENV A=${B?x}",
+            "ENV A=${B/x}",
+            "ENV A= B=${A:?x}",
+            "ENV\u{a0}A=1",
+            "ONBUILD FROM x",
+            "ONBUILD ENV A",
+            "ONBUILD",
+        ] {
             assert_eq!(
                 Dockerfile::parse(&format!("FROM scratch\n{text}\n")).problems.first().map(|one| one.0),
                 Some(2),
                 "{text}"
             );
         }
+        for (text, line) in [
+            ("# escape=`\n# escape=`\nFROM scratch\n", 2),
+            ("# escape=x\nFROM scratch\n", 1),
+            ("ENV A=1\nFROM scratch\n", 1),
+        ] {
+            assert_eq!(Dockerfile::parse(text).problems.first().map(|one| one.0), Some(line), "{text}");
+        }
+        assert_eq!(Dockerfile::parse("# escape=\n# escape=`\nFROM scratch\nENV A=`\n").problems, []);
+        let long = format!("FROM scratch\nENV A={}\n", "x".repeat(64 * 1024));
+        assert_eq!(Dockerfile::parse(&long).problems[0].0, 2);
         let bomb = format!("FROM scratch\nENV A=xxxxxxxx\n{}", "ENV A=$A$A\nENV B=\"$A$A\"\n".repeat(64));
         let file = Dockerfile::parse(&bomb);
         let longest = file.image_variables().into_iter().filter_map(|one| one.value).map(|one| one.len());

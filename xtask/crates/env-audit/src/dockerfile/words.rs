@@ -19,6 +19,38 @@ pub(super) enum References<'a> {
     Fill { known: &'a Known, others_are_unset: bool },
 }
 
+/// What stands between a keyword and its arguments: not every blank of Unicode.
+pub(super) fn is_separator(letter: char) -> bool {
+    matches!(letter, '\t' | '\u{b}' | '\u{c}' | '\r' | ' ')
+}
+
+/// Arguments without the `--name=value` in front of them, and whether there was one.
+pub(super) fn without_flags(arguments: &str, escape: char) -> (&str, bool) {
+    let (mut rest, mut has_flags) = (arguments.trim(), false);
+    while rest.starts_with("--") {
+        let (mut quote, mut is_escaped) = (None, false);
+        let end = rest.find(|letter: char| {
+            match (quote, letter) {
+                _ if is_escaped => is_escaped = false,
+                (Some(open), _) if open == letter => quote = None,
+                (_, _) if letter == escape => is_escaped = true,
+                (None, '"' | '\'') => quote = Some(letter),
+                (None, _) if letter.is_whitespace() => return true,
+                _ => {}
+            }
+            false
+        });
+        let (flag, after) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = after.trim_start();
+        // Two signs alone end the flags.
+        if flag == "--" {
+            break;
+        }
+        has_flags = true;
+    }
+    (rest, has_flags)
+}
+
 /// Splits at blanks outside quotes. Quotes and escapes stay where they are. `joins_here_documents`: blanks behind `<<` are a part of
 /// the word.
 pub(super) fn split(text: &str, escape: char, joins_here_documents: bool) -> Vec<String> {
@@ -62,7 +94,9 @@ pub(super) fn split(text: &str, escape: char, joins_here_documents: bool) -> Vec
 /// # Errors
 /// Why BuildKit refuses it, without the word.
 pub(super) fn evaluate(word: &str, escape: char, references: References<'_>) -> Result<Option<String>, String> {
-    let mut reader = Reader { rest: word, escape, references, is_unknown: false };
+    // BuildKit's scanner drops a byte order mark that begins what it is given.
+    let rest = word.strip_prefix('\u{feff}').unwrap_or(word);
+    let mut reader = Reader { rest, escape, references, is_unknown: false };
     let text = reader.until(None, 0)?;
     Ok((!reader.is_unknown).then_some(text))
 }
@@ -150,15 +184,24 @@ impl<'a> Reader<'a> {
             Some('}') if !is_blank_unset => self.lookup(name),
             Some(operator @ ('-' | '+' | '?')) => {
                 let word = self.until(Some('}'), depth + 1)?;
+                let was_unknown = std::mem::take(&mut self.is_unknown);
                 let value = self.lookup(name).filter(|value| !(is_blank_unset && value.is_empty()));
+                let is_unset =
+                    value.is_none() && !self.is_unknown && matches!(self.references, References::Fill { .. });
+                self.is_unknown |= was_unknown;
                 match (operator, value) {
+                    ('?', _) if is_unset => return Err("asks for a variable that is not set".to_owned()),
                     ('-', value) => value.or(Some(word)),
                     ('+', value) => value.map(|_| word),
                     (_, value) => value,
                 }
             }
             // What is cut off or replaced is the builder's business.
-            Some('#' | '%' | '/') if !is_blank_unset => {
+            Some(operator @ ('#' | '%' | '/')) if !is_blank_unset => {
+                if operator == '/' {
+                    self.rest = self.rest.strip_prefix('/').unwrap_or(self.rest);
+                    self.until(Some('/'), depth + 1)?;
+                }
                 self.until(Some('}'), depth + 1)?;
                 self.is_unknown |= matches!(self.references, References::Fill { .. });
                 None

@@ -118,8 +118,11 @@ impl Reader<'_> {
         let is_optional = reference["optional"].as_bool().unwrap_or_default();
         let source = Source { kind, name: reference["name"].as_str().unwrap_or_default(), is_optional };
         let Some(keys) = self.keys(source) else {
-            self.made.has_unread_source |= !is_optional;
-            self.missing_source(source, place, "");
+            let is_made = self.is_made_by_another(source);
+            self.made.has_unread_source |= !is_optional || is_made;
+            if !is_made {
+                self.missing_source(source, place, "");
+            }
             return;
         };
         for key in keys {
@@ -210,7 +213,10 @@ impl Reader<'_> {
 
     fn one_key(&mut self, name: &str, source: Source<'_>, key: &str, place: Place) {
         let Some(keys) = self.keys(source) else {
-            if !source.is_optional {
+            if self.is_made_by_another(source) {
+                let value = Template::of_source(format!("{}.{key}", source.name), !source.is_optional);
+                self.set(name, value, place, "env");
+            } else if !source.is_optional {
                 self.missing_source(source, place.clone(), name);
                 self.set_judged(name, place, "env");
             }
@@ -231,6 +237,10 @@ impl Reader<'_> {
         }
     }
 
+    fn is_made_by_another(&self, source: Source<'_>) -> bool {
+        self.objects.is_made_by_another(source.name, self.template.namespace)
+    }
+
     fn missing_source(&mut self, source: Source<'_>, place: Place, variable: &str) {
         if source.is_optional {
             return;
@@ -240,16 +250,14 @@ impl Reader<'_> {
             _ => self.objects.of_kind("ConfigMap").filter_map(|map| map["metadata"]["name"].as_str()).collect(),
         };
         let hint = hint(source.name, names);
-        let elsewhere = match self.objects.get(source.kind, source.name) {
+        let there = match self.objects.get(source.kind, source.name) {
             Some(object) => {
-                format!(" in its namespace, but in {}", object["metadata"]["namespace"].as_str().unwrap_or("default"))
+                let namespace = object["metadata"]["namespace"].as_str().unwrap_or("whatever is the current one");
+                format!("is not in the namespace of the pod, but in {namespace}")
             }
-            None => String::new(),
+            None => "is not in the manifests".to_owned(),
         };
-        let message = format!(
-            "the {} {} does not exist{elsewhere}{hint}, and variables are taken from it by",
-            source.kind, source.name
-        );
+        let message = format!("the {} {} {there}{hint}, and variables are taken from it by", source.kind, source.name);
         let next_step = match source.kind {
             "Secret" => {
                 "correct the name, or write the Secret's keys down in xtask/policy/env.toml, [kubernetes.secrets]"

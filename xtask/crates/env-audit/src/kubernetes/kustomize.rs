@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use crate::places::{KubernetesPlace, SourceFile, unreadable};
-use crate::yaml::Node;
+use crate::yaml::{Node, decoded};
 use xtask_outcome::{Finding, Stop};
 
 /// The names that kustomize knows, of which a folder has one.
@@ -100,7 +100,9 @@ fn sources(root: &Utf8Path, folder: &str, problems: &mut Vec<Finding>) -> Vec<So
 pub(crate) fn entries(kustomization: &Value) -> Vec<String> {
     let listed = |key: &str| kustomization[key].as_array().cloned().unwrap_or_default();
     let path = |entry: &Value| entry["path"].as_str().or(entry.as_str()).map(ToOwned::to_owned);
-    let patches = ["patches", "patchesStrategicMerge", "replacements"].into_iter().flat_map(listed);
+    let patches = ["patches", "patchesStrategicMerge", "patchesJson6902", "replacements", "transformers"]
+        .into_iter()
+        .flat_map(listed);
     // A patch may also be written out in its place.
     let patches = patches.filter_map(|entry| path(&entry)).filter(|entry| !entry.contains('\n'));
     let more = ["resources", "components", "bases"].into_iter().flat_map(listed);
@@ -115,7 +117,7 @@ fn is_remote(entry: &str) -> bool {
 fn source(root: &Utf8Path, path: Utf8PathBuf, problems: &mut Vec<Finding>) -> Option<SourceFile> {
     let read = std::fs::read(root.join(&path)).map_err(|error| format!("cannot be read ({error})"));
     let read = read.and_then(|bytes| {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let text = decoded(&bytes);
         Node::parse_all(&text).map(|documents| (text, documents))
     });
     match read {

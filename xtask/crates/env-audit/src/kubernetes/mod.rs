@@ -76,6 +76,7 @@ pub struct Container {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Service {
     pub(crate) name: String,
+    pub(crate) namespace: Option<String>,
     pub(crate) place: Place,
     /// Somebody else makes what stands behind it: it has no selector.
     pub(crate) is_outside: bool,
@@ -86,6 +87,8 @@ pub(crate) struct Service {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ServicePort {
     pub(crate) port: u64,
+    /// The port under which whoever knows the Service's name asks: the pods' own, where it has no address.
+    pub(crate) reached: u64,
     /// The container's place among `containers`; `None` where nothing listens.
     pub(crate) container: Option<usize>,
     /// A number that no container names. It works when the program listens there, whatever the manifest says.
@@ -109,8 +112,12 @@ pub struct Problem {
 pub(crate) struct ConfigKey {
     pub(crate) map: String,
     pub(crate) key: String,
+    /// What it is set to, where that is a text.
+    pub(crate) value: String,
     pub(crate) place: Place,
     pub(crate) is_taken: bool,
+    /// Some container takes some key of the map.
+    pub(crate) is_map_taken: bool,
 }
 
 pub(crate) const PROBES: [&str; 3] = ["startupProbe", "readinessProbe", "livenessProbe"];
@@ -126,6 +133,7 @@ impl Cluster {
         let mut taken = BTreeSet::new();
         let templates = objects.pod_templates();
         for template in &templates {
+            taken.extend(template.mounted_config_keys(&objects));
             for (is_init, container) in template.containers() {
                 let environment = Environment::of(&objects, template, (is_init, container), known_secrets);
                 taken.extend(environment.config_keys.iter().cloned());
@@ -158,7 +166,8 @@ impl Cluster {
                 let (place, service, variable) = (place.clone(), map.clone(), key.clone());
                 cluster.problems.push(Problem { rule, place, service, variable, message, next_step, cause });
             }
-            cluster.config_keys.push(ConfigKey { map, key, place, is_taken });
+            let (value, is_map_taken) = (text(value).unwrap_or_default(), taken.iter().any(|(known, _)| *known == map));
+            cluster.config_keys.push(ConfigKey { map, key, value, place, is_taken, is_map_taken });
         }
         for (name, place) in objects.written_secrets() {
             let message = format!("the Secret {name} stands in the manifests with its values");
@@ -244,7 +253,7 @@ fn read_container(objects: &Objects<'_>, template: &PodTemplate<'_>, container: 
         if own.is_null() { &template.pod["securityContext"][key] } else { own }
     };
     let memory = |(path, volume): (String, &Value)| {
-        let size = volume["emptyDir"]["sizeLimit"].as_str().unwrap_or_default().to_owned();
+        let size = text(&volume["emptyDir"]["sizeLimit"]).unwrap_or_default();
         volume["emptyDir"].is_object().then_some((path, size))
     };
     let limits = container["resources"]["limits"].as_object().into_iter().flatten();

@@ -15,15 +15,19 @@ const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 pub(super) fn services(objects: &Objects<'_>, templates: &[PodTemplate<'_>]) -> Vec<Service> {
     let service = |object: &Value| {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let namespace = object["metadata"]["namespace"].as_str().map(ToOwned::to_owned);
+        // The name of one without an address of its own gives the addresses of the pods, under whose own ports they are asked.
+        let is_headless = object["spec"]["clusterIP"] == "None";
         let behind = |port: &Value| {
             let number = port["port"].as_u64()?;
-            let (container, unnamed) = listener(templates, object, target_of(port));
-            Some(ServicePort { port: number, container, unnamed })
+            let listener = listener(templates, object, port);
+            let reached = listener.number.filter(|_| is_headless).unwrap_or(number);
+            Some(ServicePort { port: number, reached, container: listener.container, unnamed: listener.unnamed })
         };
         let place = objects.place("Service", &name, &["spec"]);
         let is_outside = !has_selector(object);
         let ports = list(&object["spec"]["ports"]).filter(|_| !is_outside).filter_map(behind).collect();
-        Service { name, place, is_outside, ports }
+        Service { name, namespace, place, is_outside, ports }
     };
     objects.of_kind("Service").map(service).collect()
 }
@@ -45,18 +49,31 @@ fn is_behind(template: &PodTemplate<'_>, service: &Value) -> bool {
         && has_labels(template.labels, &service["spec"]["selector"])
 }
 
-/// The place, among all containers, of the one behind a port: one that names it, else, for a number, the first of a pod. That
-/// a container names its ports is for people; a number leads to whatever listens there.
-fn listener(templates: &[PodTemplate<'_>], service: &Value, target: &Value) -> (Option<usize>, Option<u64>) {
+/// What a port of a Service leads to.
+#[derive(Default)]
+struct Listener {
+    /// The place among all containers.
+    container: Option<usize>,
+    /// The port on which it is asked.
+    number: Option<u64>,
+    /// A number that no container names.
+    unnamed: Option<u64>,
+}
+
+/// The container behind a port: one that names it for the same protocol, else, for a number, the first of a pod. That a container names
+/// its ports is for people; a number leads to whatever listens there.
+fn listener(templates: &[PodTemplate<'_>], service: &Value, port: &Value) -> Listener {
+    let target = target_of(port);
+    let is_meant = |known: &&Value| {
+        protocol(known) == protocol(port) && (known["containerPort"] == *target || known["name"] == *target)
+    };
     let mut at = 0;
     let mut first = None;
     for template in templates {
         for (is_init, container) in template.containers() {
-            let has_port =
-                || list(&container["ports"]).any(|port| port["containerPort"] == *target || port["name"] == *target);
             if (!is_init || is_sidecar(container)) && is_behind(template, service) {
-                if has_port() {
-                    return (Some(at), None);
+                if let Some(known) = list(&container["ports"]).find(is_meant) {
+                    return Listener { container: Some(at), number: known["containerPort"].as_u64(), unnamed: None };
                 }
                 if !is_init {
                     first = first.or(Some(at));
@@ -66,7 +83,11 @@ fn listener(templates: &[PodTemplate<'_>], service: &Value, target: &Value) -> (
         }
     }
     let unnamed = target.as_u64();
-    (first.filter(|_| unnamed.is_some()), unnamed)
+    Listener { container: first.filter(|_| unnamed.is_some()), number: unnamed, unnamed }
+}
+
+fn protocol(port: &Value) -> &str {
+    port["protocol"].as_str().unwrap_or("TCP")
 }
 
 /// The ports under which a pod may be reached: those that its containers name, and the numbers that Services take.
@@ -76,7 +97,7 @@ fn open_ports(objects: &Objects<'_>, template: &PodTemplate<'_>) -> Vec<Value> {
         for port in list(&service["spec"]["ports"]) {
             let number = target_of(port);
             if number.is_u64() && !ports.iter().any(|known| known["containerPort"] == *number) {
-                ports.push(json!({ "containerPort": number, "protocol": port["protocol"].as_str().unwrap_or("TCP") }));
+                ports.push(json!({ "containerPort": number, "protocol": protocol(port) }));
             }
         }
     }
@@ -88,7 +109,7 @@ pub(super) fn connect(objects: &Objects<'_>, templates: &[PodTemplate<'_>], clus
     let owner: Vec<usize> =
         templates.iter().enumerate().flat_map(|(at, template)| template.containers().map(move |_| at)).collect();
     for service in &cluster.services {
-        let names = names_of(&service.name, objects.namespace_of("Service", &service.name));
+        let names = names_of(&service.name, service.namespace.as_deref());
         if service.is_outside {
             Arc::make_mut(&mut cluster.stack).outside.extend(names);
             continue;
@@ -101,12 +122,10 @@ pub(super) fn connect(objects: &Objects<'_>, templates: &[PodTemplate<'_>], clus
                 deployment.name.clone_from(&service.name);
             }
             deployment.aliases.extend(names.clone());
-            deployment.reached_on.get_or_insert_default().extend(u16::try_from(port.port));
+            deployment.reached_on.get_or_insert_default().extend(u16::try_from(port.reached));
         }
     }
-    let policies: Vec<_> = objects.of_kind("NetworkPolicy").map(|policy| &policy["spec"]).collect();
-    let namespace = namespace_labels(objects);
-    let rules = Rules { policies, namespace };
+    let rules = Rules { policies: objects.of_kind("NetworkPolicy").collect(), objects };
     let open: Vec<_> = templates.iter().map(|template| open_ports(objects, template)).collect();
     for (to, target) in templates.iter().enumerate() {
         for (from, source) in templates.iter().enumerate() {
@@ -163,8 +182,9 @@ fn ingresses(
                 continue;
             }
             let container = port.and_then(|port| {
-                let known = cluster.services.iter().find(|one| one.name == service)?;
-                known.ports.iter().find(|one| port["port"] == one.port)?.container
+                let namespace = ingress["metadata"]["namespace"].as_str();
+                let is_it = |one: &&Service| one.name == service && one.namespace.as_deref() == namespace;
+                cluster.services.iter().find(is_it)?.ports.iter().find(|one| port["port"] == one.port)?.container
             });
             let is_open = container.is_some_and(|container| {
                 let template = &templates[owner[container]];
@@ -176,9 +196,15 @@ fn ingresses(
                     format!("no NetworkPolicy lets the Ingress {name} reach {service}"),
                     "allow it from the controller's namespace",
                 ),
-                None => (
+                // That the port leads to no container is told of the Service.
+                None if port.is_some() => continue,
+                None if object.is_some() => (
                     format!("the Ingress {name} leads to {service}, which has no such port"),
                     "correct the name or the port",
+                ),
+                None => (
+                    format!("the Ingress {name} leads to the Service {service}, which the manifests do not have"),
+                    "correct the name, or add the Service",
                 ),
             };
             let (service, variable, place) = (service.to_owned(), String::new(), place.clone());
@@ -195,53 +221,55 @@ fn ingresses(
     }
 }
 
-fn namespace_labels(objects: &Objects<'_>) -> Value {
-    let Some(namespace) = objects.of_kind("Namespace").next() else { return Value::Object(serde_json::Map::new()) };
-    let mut labels = namespace["metadata"]["labels"].as_object().cloned().unwrap_or_default();
-    labels.insert(NAMESPACE_LABEL.to_owned(), namespace["metadata"]["name"].clone());
+/// The labels of a namespace: those that it is given, and the one that Kubernetes sets.
+fn namespace_labels(objects: &Objects<'_>, namespace: Option<&str>) -> Value {
+    let object = namespace.and_then(|name| objects.get("Namespace", name));
+    let mut labels = object.and_then(|object| object["metadata"]["labels"].as_object()).cloned().unwrap_or_default();
+    labels.insert(NAMESPACE_LABEL.to_owned(), namespace.map_or(Value::Null, Value::from));
     labels.into()
 }
 
 struct Rules<'a> {
     policies: Vec<&'a Value>,
-    namespace: Value,
+    objects: &'a Objects<'a>,
 }
 
 impl Rules<'_> {
     /// Whether a pod may send; `to` is a pod of the manifests or, without one, somebody outside them.
     fn egress(&self, from: &PodTemplate<'_>, to: Option<&PodTemplate<'_>>, port: &Value) -> bool {
-        self.allows(from, "Egress", |rule| self.peers(&rule["to"], to) && ports(&rule["ports"], port))
+        self.allows(from, "Egress", |rule| self.peers(&rule["to"], from, to) && ports(&rule["ports"], port))
     }
 
     fn ingress(&self, to: &PodTemplate<'_>, from: Option<&PodTemplate<'_>>, port: &Value) -> bool {
-        self.allows(to, "Ingress", |rule| self.peers(&rule["from"], from) && ports(&rule["ports"], port))
+        self.allows(to, "Ingress", |rule| self.peers(&rule["from"], to, from) && ports(&rule["ports"], port))
     }
 
     /// A pod that no policy of a direction selects is open in it; otherwise one rule of one policy has to fit.
     fn allows(&self, pod: &PodTemplate<'_>, direction: &str, fits: impl Fn(&Value) -> bool) -> bool {
         let key = direction.to_ascii_lowercase();
-        let is_of_direction = |policy: &&&Value| match policy["policyTypes"].as_array() {
+        let is_of_direction = |policy: &&Value| match policy["policyTypes"].as_array() {
             Some(types) => types.iter().any(|one| one == direction),
             None => direction == "Ingress" || policy[&key].is_array(),
         };
-        let mut selecting = self
-            .policies
-            .iter()
+        let beside = self.policies.iter().filter(|one| one["metadata"]["namespace"].as_str() == pod.namespace);
+        let mut selecting = beside
+            .map(|policy| &policy["spec"])
             .filter(is_of_direction)
             .filter(|policy| selects(&policy["podSelector"], pod.labels))
             .peekable();
         selecting.peek().is_none() || selecting.any(|policy| list(&policy[&key]).any(&fits))
     }
 
-    fn peers(&self, peers: &Value, pod: Option<&PodTemplate<'_>>) -> bool {
+    /// Whether a rule of a policy beside `here` takes a pod.
+    fn peers(&self, peers: &Value, here: &PodTemplate<'_>, pod: Option<&PodTemplate<'_>>) -> bool {
         let Some(peers) = peers.as_array().filter(|peers| !peers.is_empty()) else { return true };
         peers.iter().any(|peer| {
             let Some(pod) = pod else {
                 return ["namespaceSelector", "ipBlock"].iter().any(|key| peer[key].is_object());
             };
             let is_here = match &peer["namespaceSelector"] {
-                Value::Null => true,
-                selector => selects(selector, &self.namespace),
+                Value::Null => pod.namespace == here.namespace,
+                selector => selects(selector, &namespace_labels(self.objects, pod.namespace)),
             };
             let has_pods = match &peer["podSelector"] {
                 Value::Null => true,
@@ -255,7 +283,6 @@ impl Rules<'_> {
 
 fn ports(allowed: &Value, port: &Value) -> bool {
     let Some(allowed) = allowed.as_array().filter(|allowed| !allowed.is_empty()) else { return true };
-    let protocol = |value: &Value| value["protocol"].as_str().unwrap_or("TCP").to_owned();
     allowed.iter().filter(|one| protocol(one) == protocol(port)).any(|one| {
         let number = port["containerPort"].as_u64();
         let is_in_range =

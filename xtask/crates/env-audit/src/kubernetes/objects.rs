@@ -55,8 +55,20 @@ impl<'a> Objects<'a> {
         self.of_kind(kind).filter(is_here).find(|object| object["metadata"]["name"] == name)
     }
 
-    pub(crate) fn namespace_of(&self, kind: &str, name: &str) -> Option<&'a str> {
-        self.get(kind, name)?["metadata"]["namespace"].as_str()
+    /// Whether an object of another kind is there for a Secret or a ConfigMap of this name to be made of: a sealed one, a certificate, one
+    /// that an operator fetches from a store. Its keys are then not known.
+    pub(crate) fn is_made_by_another(&self, name: &str, namespace: Option<&str>) -> bool {
+        const OWN_GROUP_ENDS: [&str; 2] = [".k8s.io", "apps"];
+        self.all.iter().filter(|one| one["metadata"]["namespace"].as_str() == namespace).any(|object| {
+            let group = object["apiVersion"]
+                .as_str()
+                .and_then(|version| version.split_once('/'))
+                .map_or("", |(group, _)| group);
+            let is_known = !group.contains('.') || OWN_GROUP_ENDS.iter().any(|end| group.ends_with(end));
+            let spec = &object["spec"];
+            let names = [&object["metadata"]["name"], &spec["secretName"], &spec["target"]["name"]];
+            !is_known && names.into_iter().any(|one| one == name)
+        })
     }
 
     /// Whether Kubernetes sets a variable of this name by itself: one for each Service of the namespace, where links are on, and those
@@ -137,8 +149,11 @@ impl<'a> Objects<'a> {
 
     /// Secrets with their values, which belong into no manifest.
     pub(crate) fn written_secrets(&self) -> Vec<(String, Place)> {
+        let is_value = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
         let has_values = |secret: &&Value| {
-            ["data", "stringData"].iter().any(|key| secret[key].as_object().is_some_and(|map| !map.is_empty()))
+            ["data", "stringData"]
+                .iter()
+                .any(|key| secret[key].as_object().is_some_and(|map| map.values().any(is_value)))
         };
         let place = |secret: &Value| {
             let name = secret["metadata"]["name"].as_str().unwrap_or_default();
@@ -184,6 +199,28 @@ impl<'a> PodTemplate<'a> {
         self.containers()
             .filter(|(is_init, container)| !*is_init || is_sidecar(container))
             .map(|(_, container)| container)
+    }
+
+    /// The keys of ConfigMaps that are mounted as files.
+    pub(crate) fn mounted_config_keys(&self, objects: &Objects<'_>) -> Vec<(String, String)> {
+        let projected = list(&self.pod["volumes"]).flat_map(|volume| list(&volume["projected"]["sources"]));
+        let mounts = list(&self.pod["volumes"]).chain(projected).map(|one| &one["configMap"]);
+        mounts
+            .filter(|map| map.is_object())
+            .flat_map(|map| {
+                let name = map["name"].as_str().unwrap_or_default();
+                let listed = map["items"].as_array();
+                let all = objects.get_beside("ConfigMap", name, self.namespace).map_or(&NOTHING, |map| &map["data"]);
+                let all = all.as_object().into_iter().flatten().map(|(key, _)| key.clone());
+                let keys: Vec<String> = match listed {
+                    Some(items) => {
+                        items.iter().filter_map(|item| item["key"].as_str().map(ToOwned::to_owned)).collect()
+                    }
+                    None => all.collect(),
+                };
+                keys.into_iter().map(|key| (name.to_owned(), key))
+            })
+            .collect()
     }
 
     pub(crate) fn volume(&self, name: &str) -> &'a Value {

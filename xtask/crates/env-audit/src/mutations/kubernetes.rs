@@ -7,9 +7,15 @@ use super::{Mutants, other_values};
 /// Kubernetes takes `optional` for the object as a whole, and that is in the same manifests.
 const OPTIONAL: &str = "an optional ConfigMap that is there is taken like any other";
 
+/// Whoever asks for it gets the address of the pod, and asks on the pod's own port.
+const HEADLESS: &str = "the port of a Service without an address is asked for by nobody";
+
 /// What no rule can find, by the end of its description, and why.
-pub(super) const SURVIVORS: [(&str, &str); 12] = [
+pub(super) const SURVIVORS: [(&str, &str); 15] = [
     ("change the port of the Service gateway", "the Ingress takes the port by its name, and nobody else asks for it"),
+    ("change the port of the Service order-db", HEADLESS),
+    ("change the port of the Service product-db", HEADLESS),
+    ("change the port of the Service user-db", HEADLESS),
     ("make optional envFrom 0 of gateway", OPTIONAL),
     ("make optional envFrom 0 of order", OPTIONAL),
     ("make optional envFrom 0 of order-db", OPTIONAL),

@@ -161,7 +161,8 @@ type StageVariables<'a> = BTreeMap<&'a str, BTreeMap<&'a str, (u32, String)>>;
 fn stage_variables(dockerfile: &Dockerfile) -> StageVariables<'_> {
     let mut stages: StageVariables<'_> = BTreeMap::new();
     let is_variable = |one: &&Instruction| matches!(one.keyword.as_str(), "ARG" | "ENV");
-    for instruction in &dockerfile.instructions {
+    let is_named = |one: &&Instruction| one.stage.is_none() || !dockerfile.stage_name(one.stage).is_empty();
+    for instruction in dockerfile.instructions.iter().filter(is_named) {
         // A stage without variables has none of them, which is for comparison as well.
         let stage = stages.entry(dockerfile.stage_name(instruction.stage)).or_default();
         if !is_variable(&instruction) {

@@ -13,7 +13,8 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         if let Some(instruction) = dockerfile.healthcheck() {
             let place = Place { name: (*file).to_owned(), line: Some(instruction.line) };
             let about = About { place: &place, service, variable: "HEALTHCHECK" };
-            if instruction.is_shell_healthcheck() {
+            // What another base has in it, nobody knows here.
+            if instruction.is_shell_healthcheck() && dockerfile.is_from_nothing() {
                 let message = format!("the healthcheck of {service} needs a shell, which the image does not have");
                 findings.add("shell-healthcheck", &about, message, NEXT);
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::addresses::listening;
+use super::texts::is_written_out;
 use crate::kubernetes::{Cluster, Container, exec_words, is_link};
 use crate::places::{Deployment, ImagePlace};
 use crate::policy::Interface;
@@ -67,6 +68,30 @@ fn users_of_images(view: &View<'_>, findings: &mut Findings) {
     }
 }
 
+/// Built-in kinds that live in a namespace. What else there is may belong to the whole cluster.
+const NAMESPACED: [&str; 20] = [
+    "ConfigMap",
+    "CronJob",
+    "DaemonSet",
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "Ingress",
+    "Job",
+    "LimitRange",
+    "NetworkPolicy",
+    "PersistentVolumeClaim",
+    "Pod",
+    "PodDisruptionBudget",
+    "ReplicaSet",
+    "ResourceQuota",
+    "Role",
+    "RoleBinding",
+    "Secret",
+    "Service",
+    "ServiceAccount",
+    "StatefulSet",
+];
+
 /// A namespace is made before everything else, so its file is applied by itself, without the kustomization that gives the others
 /// their namespace.
 fn files(view: &View<'_>, findings: &mut Findings) {
@@ -82,7 +107,7 @@ fn files(view: &View<'_>, findings: &mut Findings) {
         if !documents.iter().any(|document| kind(document) == "Namespace") {
             continue;
         }
-        for document in documents.iter().filter(|document| kind(document) != "Namespace") {
+        for document in documents.iter().filter(|document| NAMESPACED.contains(&kind(document).as_str())) {
             let metadata = document.get("metadata");
             if metadata.and_then(|metadata| metadata.get("namespace")).is_some() {
                 continue;
@@ -102,7 +127,8 @@ fn config_maps(view: &View<'_>, cluster: &Cluster, findings: &mut Findings) {
     for one in &cluster.config_keys {
         let (map, key) = (&one.map, &one.key);
         let about = About { place: &one.place, service: map, variable: key };
-        if view.is_secret(key) {
+        // A document of several lines is no secret because of its name.
+        if view.is_secret(key) && is_written_out(&one.value) && !one.value.trim().contains('\n') {
             let message = format!("{key} is a secret and stands in the ConfigMap {map}");
             findings.add(
                 "secret-in-config-map",
@@ -111,10 +137,23 @@ fn config_maps(view: &View<'_>, cluster: &Cluster, findings: &mut Findings) {
                 "delete it, replace the secret, and take it from a Secret",
             );
         }
-        if !one.is_taken && !cluster.misses("ConfigMap") {
-            let message = format!("no container takes {key} of the ConfigMap {map}");
+        if !one.is_taken && one.is_map_taken && !cluster.misses("ConfigMap") {
+            let message = format!("no container takes {key} of the ConfigMap {map} as a variable or a file");
             findings.add("unused-key", &about, message, "take it, or delete it");
         }
+    }
+    let unused = cluster.config_keys.iter().filter(|one| !one.is_map_taken && !cluster.misses("ConfigMap"));
+    let unused: BTreeMap<_, _> = unused.map(|one| (one.map.as_str(), &one.place.name)).collect();
+    for (map, file) in unused {
+        let place = Place::new(file);
+        let about = About { place: &place, service: map, variable: "" };
+        let message = format!("no container takes the ConfigMap {map} as variables or files");
+        findings.add(
+            "unused-key",
+            &about,
+            message,
+            "take it, or delete it, unless a program reads it from the API server",
+        );
     }
 }
 
@@ -140,7 +179,8 @@ fn services(view: &View<'_>, cluster: &Cluster, findings: &mut Findings) {
         for port in &service.ports {
             let number = port.port;
             let Some(container) = port.container else {
-                let message = format!("port {number} of the Service {} leads to no container", service.name);
+                let message =
+                    format!("port {number} of the Service {} leads to no container of the manifests", service.name);
                 findings.add("unreachable-address", &about, message, "correct its selector or its targetPort");
                 continue;
             };
@@ -188,7 +228,7 @@ impl Subject<'_> {
             Some(0) => findings.add("root-user", &about, format!("{name} runs as user 0"), "set another runAsUser"),
             Some(_) => {}
             // Without it the image decides; ours do, of others nobody knows.
-            None if self.image.is_some() => {}
+            None if self.image.is_some() || !self.container.run_as_non_root => {}
             None => {
                 let message =
                     format!("{name} leaves its user to an image that may name it, which runAsNonRoot refuses");

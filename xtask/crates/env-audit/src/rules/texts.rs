@@ -118,10 +118,16 @@ fn assignments(text: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// Something that is a value itself, and no reference to one.
-fn is_written_out(value: &str) -> bool {
-    let refers = value.starts_with(['$', '<', '…', '/', '*']) || value.contains("${") || value.contains("$(");
-    !value.is_empty() && !refers && value.chars().any(char::is_alphanumeric)
+/// What nobody takes for a value.
+const STAND_INS: [&str; 11] =
+    ["dummy", "example", "false", "no", "none", "null", "placeholder", "todo", "true", "xxx", "yes"];
+
+/// Something that is a value itself: no reference to one, no part of a template, no switch, no stand-in.
+pub(super) fn is_written_out(value: &str) -> bool {
+    let refers = value.starts_with(['$', '<', '…', '/', '*', '{', '%'])
+        || ["${", "$(", "{{"].iter().any(|one| value.contains(one));
+    let is_stand_in = STAND_INS.iter().any(|one| value.trim().eq_ignore_ascii_case(one));
+    !refers && !is_stand_in && value.chars().any(char::is_alphanumeric)
 }
 
 /// `scheme://user:password@host` with a password in it that is no reference and no word in capitals that stands for one.
@@ -167,7 +173,7 @@ fn workflow_variable(view: &View<'_>, file: &str, name: &str, value: &Node, find
     let text = value.text().unwrap_or_default();
     let is_reference = text.contains("${{");
     if view.is_secret(name) {
-        if !is_reference && !text.trim().is_empty() {
+        if !is_reference && is_written_out(text) {
             let message = format!("{name} is a secret and stands there in clear");
             findings.add("secret-literal", &about, message, "take it from the secrets of the repository");
         }
@@ -210,6 +216,8 @@ mod tests {
             is_written_out("abc")
                 && !is_written_out("$ABC")
                 && !is_written_out("/run/secrets/x")
+                && !is_written_out("{{.Values.token}}")
+                && !is_written_out("True")
                 && !is_written_out("")
         );
     }

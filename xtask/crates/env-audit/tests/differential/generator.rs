@@ -36,21 +36,87 @@ impl Generator {
 
     pub(crate) fn env_file(&mut self) -> String {
         const PIECES: &[&str] = &[
-            "a", "b c", "=", ":", "#", " #", "'", "\"", "\\", "\\n", "\\\"", "\\'", "\\$", "\\0101", "\\044", "\\a\\v",
-            "$", "$$", "$A", "${A}", "${A:-d}", "${B-}", "${A:+x}", "\t", " ", "\u{a0}", "\u{85}", "\r", "é", "{", "}",
-            "$1", "$(x)", "\n", "x y", "\u{2003}", "[", ".", "-", "~",
+            "a",
+            "b c",
+            "=",
+            ":",
+            "#",
+            " #",
+            "'",
+            "\"",
+            "\\",
+            "\\n",
+            "\\\"",
+            "\\'",
+            "\\$",
+            "\\0101",
+            "\\044",
+            "\\a\\v",
+            "$",
+            "$$",
+            "$A",
+            "${A}",
+            "${A:-d}",
+            "${B-}",
+            "${A:+x}",
+            "\t",
+            " ",
+            "\u{a0}",
+            "\u{85}",
+            "\r",
+            "é",
+            "{",
+            "}",
+            "$1",
+            "$(x)",
+            "\n",
+            "x y",
+            "\u{2003}",
+            "[",
+            ".",
+            "-",
+            "~",
+            "${",
+            "${A:",
+            "${A!b}",
+            "${C:?gone}",
+            "${C?}",
+            "${A:-${B:-x}}",
+            "\\\n",
+            "\u{feff}",
+            ",",
         ];
-        let mut text = String::new();
+        let mut text = if self.often(3) { "\u{feff}".to_owned() } else { String::new() };
         for _ in 0..=self.below(4) {
             if self.often(10) {
                 text += self.one_of(&["# c\n", "\n", "  \n", "\t# x\n"]);
             }
-            text += self.one_of(&["", "", "", "", "export ", "export\t", " "]);
-            text += self.one_of(&["A", "B", "C", "A.b", "D-e", "_F", "G[0]"]);
-            text += self.one_of(&["=", "=", "=", "=", "=", " = ", "=\t", ": ", "=\u{a0}", "\n", " "]);
+            text += self.one_of(&["", "", "", "", "export ", "export\t", " ", "export", "export\n"]);
+            text += self.one_of(&[
+                "A",
+                "B",
+                "C",
+                "A",
+                "B",
+                "C",
+                "A.b",
+                "D-e",
+                "_F",
+                "G[0]",
+                "1",
+                "é",
+                "A B",
+                "A*",
+                "A\"",
+                "",
+                "A/b",
+                "\u{2003}A",
+            ]);
+            text += self.one_of(&["=", "=", "=", "=", "=", " = ", "=\t", ": ", "=\u{a0}", "\n", " ", "==", "+="]);
             let quote = self.one_of(&["", "", "\"", "'"]);
             let value = self.some(5, PIECES);
-            text += &format!("{quote}{value}{quote}");
+            let end = if self.often(90) { quote } else { self.one_of(&["", "\"", "'"]) };
+            text += &format!("{quote}{value}{end}");
             text += self.one_of(&["\n", "\n", "\n", "\n", "\r\n", " # c\n", " B=y\n", ""]);
         }
         text
@@ -110,13 +176,24 @@ impl Generator {
     }
 
     pub(crate) fn service(&mut self) -> Value {
+        self.made += 1;
         let mut service = json!({ "image": "x" });
-        let forms: [(&str, Vec<Value>); 11] = [
+        let forms: [(&str, Vec<Value>); 15] = [
             (
                 "tmpfs",
-                vec![json!("/run"), json!(["/run", "/tmp:size=1m"]), json!(["/a:ro"]), json!("/b:mode=1777,size=1m")],
+                vec![
+                    json!("/run"),
+                    json!(["/run", "/tmp:size=1m"]),
+                    json!(["/a:ro"]),
+                    json!("/b:mode=1777,size=1m"),
+                    json!(["/t:mode=755,ro,size=1m", "/u:rw"]),
+                    json!(["${TM:-/k:ro}", "${TN:-/l}:size=1m"]),
+                ],
             ),
-            ("networks", vec![json!(["n"]), json!({ "n": null, "m": { "aliases": ["x", "y"] } }), json!(["n", "m"])]),
+            (
+                "networks",
+                vec![json!(["n"]), json!({ "n": null, "m": { "aliases": ["x", "${AL:-y}"] } }), json!(["n", "m"])],
+            ),
             (
                 "environment",
                 vec![
@@ -135,6 +212,11 @@ impl Generator {
                     json!(["/anonymous"]),
                     json!(["${S:-vol}:/x"]),
                     json!([{ "type": "tmpfs", "target": "/t" }]),
+                    json!(["./x:/y", "/abs:/z:ro,z", "~/h:/i:ro"]),
+                    json!(["vol:/v:rw", "vol:/u:rw,nocopy", "vol:/r:ro,volume-nocopy"]),
+                    json!(["${S:-vol}:${T:-/q}", "${ALL:-vol:/p:ro}", "${BOTH:-./a:/b}"]),
+                    json!([{ "type": "bind", "source": "/a", "target": "${T:-/o}", "read_only": "${RO:-true}" }]),
+                    json!(["C:\\x:/w:ro"]),
                 ],
             ),
             ("read_only", vec![json!(true), json!(false), json!("${RO:-true}"), json!("${RO:-false}")]),
@@ -146,11 +228,27 @@ impl Generator {
                     json!({ "test": ["CMD-SHELL", "a b"] }),
                     json!({ "test": ["NONE"] }),
                     json!({ "disable": true }),
+                    json!({ "test": "a ${X:-b} $$c" }),
+                    json!({ "test": ["CMD", "${X:-a}", "$$b"] }),
+                    json!({ "test": "NONE" }),
+                    json!({ "disable": "${OFF:-true}" }),
+                    json!({ "interval": "5s" }),
                 ],
             ),
-            ("profiles", vec![json!(["local"]), json!(["a", "b"])]),
+            ("profiles", vec![json!(["local"]), json!(["a", "b"]), json!(["${P:-local}"])]),
+            ("container_name", vec![json!(format!("${{CN:-c{}}}", self.made))]),
+            ("secrets", vec![json!(["sec"]), json!([{ "source": "sec", "target": "/abs/s", "mode": "0400" }])]),
+            ("configs", vec![json!(["con"]), json!([{ "source": "con", "target": "/etc/c", "mode": "0440" }])]),
+            ("ports", vec![json!(["8080:80", "53:53/udp"]), json!([90, "${PORT:-1}:2"]), json!(["127.0.0.1::7"])]),
             ("user", vec![json!("1"), json!("a:b"), json!("${U:-7}")]),
-            ("extra_hosts", vec![json!(["h:10.0.0.1"]), json!({ "h": "10.0.0.1", "i": "::1" }), json!(["j=10.0.0.2"])]),
+            (
+                "extra_hosts",
+                vec![
+                    json!(["h:10.0.0.1"]),
+                    json!({ "h": "10.0.0.1", "i": "::1" }),
+                    json!(["j=10.0.0.2", "${H:-k}:10.0.0.3"]),
+                ],
+            ),
             ("shm_size", vec![json!("1m"), json!(1024)]),
             (
                 "build",
@@ -243,6 +341,20 @@ impl Generator {
             "{",
             "}",
             "\\  \n",
+            "${V_?gone}",
+            "${V_:?}",
+            "${V_",
+            "${V_!x}",
+            "${V_:-${V_:-e}}",
+            "${V_-'x y'}",
+            "${V_+\"}\"}",
+            "${}",
+            "$1",
+            "$@",
+            "`",
+            "\\\\\n",
+            "<",
+            "[",
         ];
         self.made += 1;
         let own = format!("V_{}_", self.made);
@@ -260,6 +372,101 @@ impl Generator {
         }
         // A continuation that is still open takes this line, and not the next snippet's.
         text + &format!("ENV {own}8=end\n")
+    }
+
+    /// A file from its first line: directives, arguments before the first stage, stages upon each other.
+    pub(crate) fn whole_dockerfile(&mut self) -> String {
+        const DIRECTIVES: &[&str] = &[
+            "# escape=`\n",
+            "#escape = \\\n",
+            "# Escape=`\n",
+            "# escape=\n",
+            "# escape=x\n",
+            "# c\n# escape=`\n",
+            "\n# escape=`\n",
+            "# check=skip=all\n",
+            "# escape=`\n# escape=`\n",
+            "# check=skip=all\n# escape=`\n",
+            "  # escape=`\n",
+            "# a=b\n# escape=`\n",
+        ];
+        const OTHERS: &[&str] = &[
+            "USER 1\n",
+            "user 1\n",
+            "WORKDIR /x\n",
+            "EXPOSE 1\n",
+            "CMD x\n",
+            "ENTRYPOINT [\"x\"]\n",
+            "SHELL [\"x\"]\n",
+            "HEALTHCHECK NONE\n",
+            "STOPSIGNAL SIGINT\n",
+            "ONBUILD RUN x\n",
+            "ONBUILD ENV V_b=${\n",
+            "ONBUILD env V_b\n",
+            "ONBUILD NOPE x\n",
+            "ONBUILD FROM x\n",
+            "ONBUILD ONBUILD RUN x\n",
+            "NOPE x\n",
+            "ENV\u{a0}V_a=1\n",
+            "ENV\u{b}V_a=1\n",
+            "\\\n",
+            "\\\nENV V_a=1\n",
+            "`\n",
+            "ENV --x V_a=1\n",
+            "ENV -- V_a=1\n",
+            "ARG --x=1 V_a=1\n",
+            "LABEL --x=\"a b\" V_a=1\n",
+            "ENV \\--x V_a=1\n",
+            "ENV\n",
+            "LABEL\n",
+            "ARG V_a=1 V_b V_c=$V_a\n",
+            "ARG\n",
+            "ENV \"V_a b\n",
+            "ENV ${V_a} b\n",
+            "ENV $V_ac=1\n",
+            "ENV \"V_a\"=1\n",
+            "LABEL \"V_a b\"=1\n",
+            "ENV V_a b=c\n",
+            "ENV 'V_a'x b\n",
+            "LABEL V_a=1 \"V_b\"=\"x y\"\n",
+            "# c\n",
+            "\n",
+            "\t\n",
+        ];
+        let mut text = self.one_of(&["", "", "", "", "", "", "", "", "", "\u{feff}"]).to_owned();
+        if self.often(40) {
+            text += self.one_of(DIRECTIVES);
+        }
+        if self.often(40) {
+            text += self.one_of(&[
+                "ARG V_a=g\n",
+                "arg V_a\n",
+                "ARG V_a=g V_b=$V_a\n",
+                "ARG V_c=\"x\"\n",
+                "ENV V_a=1\n",
+                "ARG V_a=scratch\n",
+            ]);
+        }
+        let mut base = "scratch".to_owned();
+        let last = self.below(2);
+        for stage in 0..=last {
+            let from = self.one_of(&["FROM", "FROM", "from", " FROM", "FROM --platform=linux/amd64"]);
+            text += &format!("{from} {base} {} stage{stage}\n", self.one_of(&["AS", "as"]));
+            base = format!("stage{stage}");
+            for _ in 0..self.below(4) {
+                if self.often(30) {
+                    // What is left for later is carried out in the next stage.
+                    let other = self.one_of(OTHERS);
+                    text += if other.starts_with("ONBUILD") && stage < last { "ONBUILD ENV V_b=$V_a\n" } else { other };
+                    continue;
+                }
+                let snippet = self.dockerfile();
+                let own = format!("V_{}_", self.made);
+                let name = self.one_of(&["V_a", "V_b", "V_c"]);
+                text += &snippet.replace(&own, name).replace("\\", self.one_of(&["\\", "\\", "`"]));
+            }
+        }
+        if self.often(10) { text.replace('\n', "\r\n") } else { text }
     }
 
     /// Instructions with here-documents whose lines would be instructions if they were read as such. `ONBUILD` so that nothing is run:

@@ -155,6 +155,40 @@ pub(crate) fn several_at_once<I: Sync, T: Send>(
     })
 }
 
+/// The variables and labels of an image.
+pub(crate) type Image = (BTreeMap<String, String>, BTreeMap<String, String>);
+
+/// The programs' own code without the programs: something that reads texts from stdin, each as JSON, and answers each with a line
+/// `{"values": {"A": "1"}, "labels": {}}` or `{"error": "…"}`. Its argument is `dockerfile`, `env-file` or `reference`. It judges thousands in
+/// the time in which an engine builds one image. `XTASK_DIFFERENTIAL_JUDGE` names it.
+pub(crate) struct Judge {
+    program: PathBuf,
+}
+
+impl Judge {
+    pub(crate) fn find() -> Option<Self> {
+        variable("XTASK_DIFFERENTIAL_JUDGE").map(|program| Self { program: program.into() })
+    }
+
+    /// What each text comes to; `None` for one that is refused.
+    pub(crate) fn ask(&self, what: &str, texts: &[String]) -> Vec<Option<Image>> {
+        let folder = Folder::new();
+        let asked: String = texts.iter().map(|text| Value::from(text.as_str()).to_string() + "\n").collect();
+        let asked = std::fs::File::open(folder.write("asked", &asked)).expect("a file");
+        let printed = Command::new(&self.program).arg(what).stdin(asked).output().expect("start the judge");
+        let answers: Vec<Value> =
+            serde_json::Deserializer::from_slice(&printed.stdout).into_iter().collect::<Result<_, _>>().expect("JSON");
+        assert_eq!(answers.len(), texts.len(), "{}", String::from_utf8_lossy(&printed.stderr));
+        let image = |answer: &Value| (named(&answer["values"]), named(&answer["labels"]));
+        answers.iter().map(|answer| answer["error"].is_null().then(|| image(answer))).collect()
+    }
+}
+
+fn named(map: &Value) -> BTreeMap<String, String> {
+    let entries = map.as_object().into_iter().flatten();
+    entries.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+}
+
 /// BuildKit, by the engine that is there. Every image is removed again.
 pub(crate) struct Buildx {
     docker: PathBuf,
@@ -183,7 +217,7 @@ impl Buildx {
     }
 
     /// The variables and labels of the image; `None` when it cannot be built.
-    pub(crate) fn image(&self, text: &str) -> Option<(BTreeMap<String, String>, BTreeMap<String, String>)> {
+    pub(crate) fn image(&self, text: &str) -> Option<Image> {
         let folder = Folder::new();
         let file = folder.write("Dockerfile", text);
         // A containerd image store knows no image without a name.
@@ -203,8 +237,6 @@ impl Buildx {
             Some((name.to_owned(), value.to_owned()))
         };
         let variables = config["Env"].as_array().into_iter().flatten().filter_map(pair).collect();
-        let labels = config["Labels"].as_object().into_iter().flatten();
-        let labels = labels.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
-        Some((variables, labels))
+        Some((variables, named(&config["Labels"])))
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 use xtask_env_audit::kubernetes::kustomize;
-use xtask_env_audit::places::ComposePlace;
+use xtask_env_audit::places::{ComposePlace, NamedFile};
 use xtask_env_audit::{Audit, Places, Policy, Selection, readers, variables_without_default};
 use xtask_outcome::Outcome;
 
@@ -16,9 +16,6 @@ use crate::{is_same, is_strict, values};
 
 /// Files that are given to kubectl at once.
 const BATCH: usize = 200;
-/// Nothing is known of these projects: no contract, no exception.
-const POLICY: &str = "engine-variables = []\n[kubernetes]\noverlays = []\nbase = \"-\"\nleast-drain = \"5s\"\n[kubernetes.secrets]\n[live.samples]\n[live.nonsense]\n";
-
 struct File {
     path: PathBuf,
     text: String,
@@ -188,9 +185,26 @@ fn whole_projects_are_audited_without_a_panic() {
                 places.kubernetes.push(kustomize::place(&root, folder.as_str(), &text));
             }
         }
-        let policy = Policy::parse("env.toml", POLICY).expect("a policy");
+        let policy = Policy::parse("env.toml", readers::EMPTY_POLICY).expect("a policy");
+        // What Compose starts here and Kubernetes there need not be the same thing, and neither need two stacks or renderings.
         let mut outcome = Outcome::default();
-        Audit::of_places(&places, &policy).report(&Selection::default(), false, &mut outcome);
+        let mut alone = |part: &dyn Fn(&mut Places)| {
+            let mut one = Places::default();
+            part(&mut one);
+            Audit::of_places(&one, &policy).report(&Selection::default(), false, &mut outcome);
+        };
+        alone(&|one| {
+            one.compose.clone_from(&places.compose);
+            one.env.clone_from(&places.env);
+            one.files.clone_from(&places.files);
+        });
+        places.kubernetes.iter().for_each(|folder| alone(&|one| one.kubernetes = vec![folder.clone()]));
+        alone(&|one| {
+            places.clone_into(one);
+            one.compose.clear();
+            one.kubernetes.clear();
+            one.env = None;
+        });
         let counts = format!(
             "{}: {} Dockerfiles, {} workflows, {} Compose files, {} kustomizations, {} findings",
             root.file_name().unwrap_or_default(),
@@ -207,9 +221,26 @@ fn whole_projects_are_audited_without_a_panic() {
         told.extend(by_rule.into_values().flatten());
         (counts, told)
     };
+    let mut by_rule: BTreeMap<String, usize> = BTreeMap::new();
     for (counts, told) in several_at_once(&projects, &|| false, &audit) {
         println!("{counts}\n{}", told.join("\n"));
+        for rule in told.iter().filter_map(|line| line.split_once(" [")?.1.split(']').next().map(ToOwned::to_owned)) {
+            *by_rule.entry(rule).or_default() += 1;
+        }
     }
+    println!("{by_rule:#?}");
+}
+
+/// The env files of a stack that are there.
+fn env_files(rendered: &Value) -> Vec<(String, NamedFile)> {
+    let services = rendered["services"].as_object().into_iter().flatten();
+    let entries = services.flat_map(|(_, service)| service["env_file"].as_array().into_iter().flatten());
+    let read = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+        let bytes = std::fs::read(path).ok()?;
+        Some((path.to_owned(), NamedFile { name, bytes, mode: 0o644, user: 0, group: 0, is_committed: true }))
+    };
+    entries.filter_map(|entry| read(entry["path"].as_str()?)).collect()
 }
 
 /// Adds a stack as Compose renders it. What we call unreadable in it, Compose has to refuse, and nothing else.
@@ -222,6 +253,7 @@ fn composed(compose: &Program, file: &File, name: &str, places: &mut Places) -> 
     let (is_good, _, told) = compose.ask(&[&["--env-file", "/dev/null"], &config[..]].concat(), &environment);
     let is_refused = !is_good && (told.contains("invalid interpolation") || told.contains("Invalid template"));
     drop(readers::stack(&rendered));
+    places.files.extend(env_files(&rendered));
     places.compose.push(ComposePlace {
         file: name.to_owned(),
         rendered,

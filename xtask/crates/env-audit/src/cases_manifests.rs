@@ -1,0 +1,173 @@
+//! What whole manifest sets of others have and this repository has not, planted into it: nothing untrue is said of it.
+
+use serde_json::{Value, json};
+
+use super::cases_kubernetes::{assert_found, found, object, pod};
+use super::places::Places;
+use super::yaml::Node;
+
+fn add(places: &mut Places, document: Value) {
+    places.kubernetes[0].documents.push(document);
+}
+
+fn has(found: &[String], rule: &str) -> bool {
+    found.iter().any(|line| line.contains(&format!("[{rule}]")))
+}
+
+#[test]
+fn a_key_of_a_config_map_that_is_mounted_as_a_file_is_taken() {
+    let plant = |volume: Option<Value>| {
+        found(|places| {
+            add(
+                places,
+                json!({ "kind": "ConfigMap", "metadata": { "name": "files" }, "data": { "a": "x", "b": "y" } }),
+            );
+            pod(places, "user")["volumes"] = volume.map_or(json!([]), |volume| json!([volume]));
+        })
+    };
+    let map = json!({ "name": "files" });
+    for volume in [
+        json!({ "name": "v", "configMap": map }),
+        json!({ "name": "v", "projected": { "sources": [{ "configMap": map }] } }),
+        json!({ "name": "v", "configMap": { "name": "files", "items": [{ "key": "a" }, { "key": "b" }] } }),
+    ] {
+        assert_eq!(plant(Some(volume)), Vec::<String>::new());
+    }
+    let one = plant(Some(json!({ "name": "v", "configMap": { "name": "files", "items": [{ "key": "a" }] } })));
+    assert_eq!(one.len(), 1, "{one:#?}");
+    assert_found(&one, "k8s/base", "unused-key", "no container takes b of the ConfigMap files");
+    // Nobody takes any of it: one finding, since a program may read it from the API server.
+    let whole = plant(None);
+    assert_eq!(whole.len(), 1, "{whole:#?}");
+    assert_found(&whole, "k8s/base", "unused-key", "no container takes the ConfigMap files");
+}
+
+#[test]
+fn a_secret_that_an_operator_makes_is_there_and_its_keys_are_not_known() {
+    let plant = |maker: Value| {
+        found(|places| {
+            add(places, maker);
+            let container = &mut pod(places, "user")["containers"][0];
+            let reference =
+                json!({ "name": "ADMIN_PASSWORD", "valueFrom": { "secretKeyRef": { "name": "made", "key": "x" } } });
+            container["env"].as_array_mut().unwrap().retain(|one| one["name"] != "ADMIN_PASSWORD");
+            container["env"].as_array_mut().unwrap().push(reference);
+            container["envFrom"].as_array_mut().unwrap().push(json!({ "secretRef": { "name": "made" } }));
+        })
+    };
+    for (version, metadata, spec) in [
+        ("bitnami.com/v1alpha1", json!({ "name": "made" }), json!({})),
+        ("cert-manager.io/v1", json!({ "name": "c" }), json!({ "secretName": "made" })),
+        ("external-secrets.io/v1", json!({ "name": "e" }), json!({ "target": { "name": "made" } })),
+    ] {
+        let maker = json!({ "apiVersion": version, "kind": "Maker", "metadata": metadata, "spec": spec });
+        assert!(!has(&plant(maker.clone()), "missing-source"), "{:#?}", plant(maker));
+    }
+    let other = plant(json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": { "name": "made" } }));
+    assert_found(&other, "k8s/base/user.yaml:", "missing-source", "the Secret made is not in the manifests");
+}
+
+#[test]
+fn a_secret_without_a_value_gives_nothing_away() {
+    let plant = |data: Value| {
+        found(|places| add(places, json!({ "kind": "Secret", "metadata": { "name": "hook" }, "data": data })))
+    };
+    for data in [json!(null), json!({}), json!({ "a": "", "b": null })] {
+        assert_eq!(plant(data), Vec::<String>::new());
+    }
+    assert!(has(&plant(json!({ "a": "eA==" })), "secret-literal"));
+}
+
+#[test]
+fn a_key_with_the_name_of_a_secret_and_no_secret_in_it_is_none() {
+    let plant = |key: &str, value: &str| {
+        let found = found(|places| object(places, "ConfigMap", "user")["data"][key] = value.into());
+        has(&found, "secret-in-config-map")
+    };
+    for (key, value) in [
+        ("ADMIN_PASSWORD", ""),
+        ("ADMIN_PASSWORD", "$(FROM_ABOVE)"),
+        ("MYSQL_ALLOW_EMPTY_PASSWORD", "true"),
+        ("password_rotation_retention", "180"),
+        ("secret_name_template", "x.{username}"),
+        ("credentials", "{\n  \"gcs\": {}\n}\n"),
+    ] {
+        assert!(!plant(key, value), "{key}");
+    }
+    assert!(plant("ADMIN_PASSWORD", "hunter2"));
+}
+
+#[test]
+fn a_named_port_is_one_of_the_same_protocol() {
+    let plant = |protocol: &str| {
+        found(|places| object(places, "Service", "user")["spec"]["ports"][0]["protocol"] = protocol.into())
+    };
+    assert_eq!(plant("TCP"), Vec::<String>::new());
+    assert_found(&plant("UDP"), "k8s/base/user.yaml:", "unreachable-address", "leads to no container");
+}
+
+/// Its name gives the addresses of the pods themselves.
+#[test]
+fn whoever_asks_a_service_without_an_address_uses_the_ports_of_the_pods() {
+    let plant = |port: u16, url: &str| {
+        found(|places| {
+            let spec = &mut object(places, "Service", "user")["spec"];
+            spec["clusterIP"] = "None".into();
+            spec["ports"][0]["port"] = port.into();
+            object(places, "ConfigMap", "gateway")["data"]["USER_URL"] = url.into();
+            places.compose[0].rendered["services"]["gateway"]["environment"]["USER_URL"] = "${U:?x}".into();
+        })
+    };
+    let of = |found: Vec<String>| has(&found, "unreachable-address");
+    assert!(!of(plant(80, "http://user:8080")));
+    assert!(of(plant(80, "http://user:80")));
+}
+
+#[test]
+fn a_policy_of_another_namespace_selects_no_pod_here() {
+    let plant = |namespace: &str| {
+        found(|places| {
+            let documents = &mut places.kubernetes[0].documents;
+            documents.iter_mut().for_each(|document| document["metadata"]["namespace"] = "mini".into());
+            let policies = documents.iter_mut().filter(|one| one["kind"] == "NetworkPolicy");
+            policies.for_each(|policy| policy["metadata"]["namespace"] = namespace.into());
+            // Nobody may ask a name server.
+            let spec = json!({ "podSelector": {}, "policyTypes": ["Egress"], "egress": [] });
+            let metadata = json!({ "name": "nothing", "namespace": namespace });
+            documents.retain(|one| one["kind"] != "NetworkPolicy");
+            add(places, json!({ "kind": "NetworkPolicy", "metadata": metadata, "spec": spec }));
+        })
+    };
+    assert!(!has(&plant("elsewhere"), "unreachable-address"), "{:#?}", plant("elsewhere"));
+    assert!(has(&plant("mini"), "unreachable-address"));
+}
+
+#[test]
+fn an_ingress_to_a_service_that_is_not_there_says_so() {
+    let gone = found(|places| {
+        places.kubernetes[0].documents.retain(|one| one["kind"] != "Service" || one["metadata"]["name"] != "gateway");
+    });
+    let words = "leads to the Service gateway, which the manifests do not have";
+    assert_found(&gone, "k8s/base/ingress.yaml:", "unreachable-address", words);
+    // A Service that leads nowhere is told once, of the Service.
+    let nowhere = found(|places| object(places, "Service", "gateway")["spec"]["selector"] = json!({ "a": "b" }));
+    let told = nowhere.iter().filter(|line| line.contains("[unreachable-address]")).count();
+    assert_eq!(told, 1, "{nowhere:#?}");
+}
+
+#[test]
+fn what_belongs_to_the_whole_cluster_may_stand_beside_its_namespace() {
+    let plant = |kind: &str| {
+        found(|places| {
+            let mut sources = places.kubernetes[0].sources.to_vec();
+            let file = sources.iter_mut().find(|source| source.file == "k8s/base/namespace.yaml").unwrap();
+            file.text = format!("{}---\napiVersion: v1\nkind: {kind}\nmetadata: {{ name: x }}\n", file.text);
+            file.documents = Node::parse_all(&file.text).unwrap();
+            places.kubernetes[0].sources = sources.into();
+        })
+    };
+    for kind in ["ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "PriorityClass", "SomethingNew"] {
+        assert_eq!(plant(kind), Vec::<String>::new(), "{kind}");
+    }
+    assert!(has(&plant("ServiceAccount"), "loose-object"));
+}
