@@ -121,7 +121,7 @@ impl EnvFile {
                 Some((name, value)) => (name, Some(value)),
                 None => (trimmed, None),
             };
-            if name.is_empty() || name.contains(char::is_whitespace) {
+            if name.is_empty() || name.contains([' ', '\t']) {
                 let what = if name.is_empty() { "a value without a name" } else { "a name with a blank in it" };
                 self.refuse(line_number, format!("has {what}"));
                 continue;
@@ -610,6 +610,9 @@ mod tests {
         assert_eq!(file.value("A").as_deref(), Some("\"x$HOME\" #c"));
         assert!(!file.get("A").unwrap().is_changed_by_interpolation());
         // One carriage return belongs to the end of a line, and of the last line, which has no other end.
+        // Of the blanks two alone make a name none.
+        assert!(!EnvFile::parse("\u{a0}B\u{a0}=1\n".as_bytes(), true).is_refused);
+        assert!(EnvFile::parse(b"B\t=1\n", true).is_refused);
         for (text, value) in [("A=1\r", "1"), ("A=1\r\n", "1"), ("A=1\r\r\n", "1\r"), ("A=1\rB\n", "1\rB")] {
             assert_eq!(EnvFile::parse(text.as_bytes(), true).value("A").as_deref(), Some(value), "{text:?}");
         }

@@ -24,6 +24,29 @@ const PLAIN_TAGS: [&str; 4] =
 /// A scalar with this tag is written in base64.
 const BINARY_TAG: &str = "tag:yaml.org,2002:binary";
 
+/// libyaml-safer 0.3.0 panics where a tag ends at a comma, as in `[!x, y]`. With a blank in between it does not, and what that does to
+/// scalars is undone.
+const TAG_END: (&str, &str) = (",", " ,");
+
+/// The text with `to` in place of `from` behind everything that looks like a tag.
+fn behind_tags(text: &str, (from, to): (&str, &str)) -> String {
+    let (mut changed, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find('!') {
+        let tag = &rest[at..];
+        let end = match tag.strip_prefix("!<").and_then(|inner| inner.find('>')) {
+            Some(end) => end + "!<>".len(),
+            None => tag.find(|c: char| c.is_whitespace() || ",[]{}".contains(c)).unwrap_or(tag.len()),
+        };
+        changed.push_str(&rest[..at + end]);
+        rest = &rest[at + end..];
+        if let Some(after) = rest.strip_prefix(from) {
+            changed.push_str(to);
+            rest = after;
+        }
+    }
+    changed + rest
+}
+
 /// The text of a YAML file, also of one in UTF-16, which begins with a byte order mark.
 pub(crate) fn decoded(bytes: &[u8]) -> String {
     let units = |of: fn([u8; 2]) -> u16| bytes[2..].chunks_exact(2).map(move |two| of([two[0], two[1]]));
@@ -233,16 +256,23 @@ impl Reader {
             return Err(format!("has more than {TEXT_LIMIT_BYTES} bytes"));
         }
         let mut parser = Parser::new();
+        let text = behind_tags(text, TAG_END);
         // The parser panics where a block of text ends without the end of a line.
         parser.set_input(Cursor::new(format!("{text}\n").into_bytes()));
         Ok(Self { parser, anchors: BTreeMap::new(), nodes: 0 })
     }
 
     fn next(&mut self) -> Result<Event, String> {
-        self.parser.parse().map_err(|error| {
+        let mut event = self.parser.parse().map_err(|error| {
             let told = error.to_string();
             format!("is not valid YAML: {}", told.split_once("error: ").map_or(told.as_str(), |(_, what)| what))
-        })
+        })?;
+        if let EventData::Scalar { value, .. } = &mut event.data
+            && value.contains('!')
+        {
+            *value = behind_tags(value, (TAG_END.1, TAG_END.0));
+        }
+        Ok(event)
     }
 
     fn count(&mut self, nodes: usize) -> Result<(), String> {
@@ -397,6 +427,16 @@ mod tests {
         }
         assert_eq!(Node::parse("a: !!binary aGk=\n").unwrap().to_json()["a"], "hi");
         assert!(Node::parse("a: !!binary a b!\n").unwrap_err().contains("not base64"));
+    }
+
+    #[test]
+    fn a_tag_may_end_at_a_comma() {
+        let read = |text: &str| Node::parse(text).unwrap().to_json()["a"].clone();
+        assert_eq!(read("a: [!x, !<tag:b>, !!str, 5]\n"), json!(["", "", "", 5]));
+        assert_eq!(read("a: { b: !x, c: 1 }\n"), json!({ "b": "", "c": 1 }));
+        assert_eq!(read("a: [x !y, \"p !q,r\", 's!,t']\n"), json!(["x !y", "p !q,r", "s!,t"]));
+        assert_eq!(read("a: p !q,r\n"), "p !q,r");
+        assert_eq!(read("a: |\n  p !q,r!\n"), "p !q,r!\n");
     }
 
     /// Case Q06.

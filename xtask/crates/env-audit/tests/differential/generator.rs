@@ -310,6 +310,31 @@ impl Generator {
     }
 
     pub(crate) fn dockerfile(&mut self) -> String {
+        self.dockerfile_of(&[])
+    }
+
+    /// With what builders of before 2023 refuse.
+    pub(crate) fn modern_dockerfile(&mut self) -> String {
+        const MORE: &[&str] = &[
+            "${V_?gone}",
+            "${V_:?}",
+            "${V_",
+            "${V_!x}",
+            "${V_:-${V_:-e}}",
+            "${V_-'x y'}",
+            "${V_+\"}\"}",
+            "${}",
+            "$1",
+            "$@",
+            "`",
+            "\\\\\n",
+            "<",
+            "[",
+        ];
+        self.dockerfile_of(MORE)
+    }
+
+    fn dockerfile_of(&mut self, more: &[&str]) -> String {
         const PIECES: &[&str] = &[
             "a",
             "b",
@@ -341,20 +366,6 @@ impl Generator {
             "{",
             "}",
             "\\  \n",
-            "${V_?gone}",
-            "${V_:?}",
-            "${V_",
-            "${V_!x}",
-            "${V_:-${V_:-e}}",
-            "${V_-'x y'}",
-            "${V_+\"}\"}",
-            "${}",
-            "$1",
-            "$@",
-            "`",
-            "\\\\\n",
-            "<",
-            "[",
         ];
         self.made += 1;
         let own = format!("V_{}_", self.made);
@@ -363,9 +374,9 @@ impl Generator {
             let keyword = self.one_of(&["ENV", "ENV", "env", "Env", "LABEL", "label", "ARG"]);
             let separator = self.one_of(&["=", "=", "=", "=", " ", "\t"]);
             let separator = if keyword == "ARG" { "=" } else { separator };
-            let value = self.some(5, PIECES).replace("V_", &format!("{own}0"));
-            let more = if self.often(25) { format!(" {own}9=z") } else { String::new() };
-            text += &format!("{}{keyword} {own}{at}{separator}{value}{more}\n", self.one_of(&["", "", " ", "\t"]));
+            let value = self.some(5, &[PIECES, more].concat()).replace("V_", &format!("{own}0"));
+            let next = if self.often(25) { format!(" {own}9=z") } else { String::new() };
+            text += &format!("{}{keyword} {own}{at}{separator}{value}{next}\n", self.one_of(&["", "", " ", "\t"]));
             if self.often(15) {
                 text += self.one_of(&["# c\n", "\n", "  # d\n", "\r\n"]);
             }
@@ -460,7 +471,7 @@ impl Generator {
                     text += if other.starts_with("ONBUILD") && stage < last { "ONBUILD ENV V_b=$V_a\n" } else { other };
                     continue;
                 }
-                let snippet = self.dockerfile();
+                let snippet = self.modern_dockerfile();
                 let own = format!("V_{}_", self.made);
                 let name = self.one_of(&["V_a", "V_b", "V_c"]);
                 text += &snippet.replace(&own, name).replace("\\", self.one_of(&["\\", "\\", "`"]));
