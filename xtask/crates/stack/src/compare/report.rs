@@ -123,9 +123,9 @@ fn percent(share: f64) -> f64 {
     rounded(share * 100.0)
 }
 
-/// Two digits behind the point are more than any of these figures has.
+/// Two digits behind the point are more than any of these figures has. JSON knows no infinity.
 fn rounded(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
+    (value.clamp(-1e15, 1e15) * 100.0).round() / 100.0
 }
 
 #[cfg(test)]
