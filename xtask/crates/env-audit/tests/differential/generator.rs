@@ -375,6 +375,10 @@ impl Generator {
             let separator = self.one_of(&["=", "=", "=", "=", " ", "\t"]);
             let separator = if keyword == "ARG" { "=" } else { separator };
             let value = self.some(5, &[PIECES, more].concat()).replace("V_", &format!("{own}0"));
+            // A further word is a name to ARG, which builders of before 2023 took for text with quotes and references.
+            let is_cut = keyword == "ARG" && more.is_empty();
+            let first = value.split(char::is_whitespace).next().unwrap_or_default().trim_end_matches('\\');
+            let value = if is_cut { first } else { &value };
             let next = if self.often(25) { format!(" {own}9=z") } else { String::new() };
             text += &format!("{}{keyword} {own}{at}{separator}{value}{next}\n", self.one_of(&["", "", " ", "\t"]));
             if self.often(15) {
