@@ -24,7 +24,7 @@ pub(crate) struct Bench {
 enum What {
     /// The sizes of the images, beside a naive single-stage build of the same program on the same base.
     Images,
-    /// From an edit of one service to the answer of the running stack, with each profile; about 10 minutes.
+    /// How long an edit of one service takes to show in the running stack, with each profile; about 10 minutes.
     Loop,
     /// The times of builds, beside plain cargo, a cached bake, cargo-chef Dockerfiles and a naive one; about 25 minutes.
     Build {

@@ -20,6 +20,8 @@ pub(crate) struct Completions {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  cargo xtask man ~/.local/share/man/man1      # then: man cargo-xtask-verify")]
 pub(crate) struct Man {
+    /// The folder to write the man pages to.
+    #[arg(value_name = "DIR")]
     folder: Utf8PathBuf,
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(&self, context: &Context, outcome: &mut Outcome) -> Result<()> {
         let suite = if self.all { ", then the engine suite, 25 minutes" } else { "" };
-        context.runner.progress().detail(&format!("format, lints, tests; 3 to 6 minutes the first time{suite}"));
+        context.runner.progress().detail(&format!("format, lints, tests; about 10 minutes the first time{suite}"));
         let folder = self.database_folder()?;
         let ready = ready(context)?;
         outcome.evidence.extend(ready.evidence());

@@ -10,7 +10,7 @@ use xtask_workspace::Context;
 
 use crate::build_images::Strategy;
 
-/// Build what changed and start the stack on http://127.0.0.1:8080; secrets are made into .env on first use.
+/// Build what changed and start the stack on http://127.0.0.1:8080; secrets are written to .env on first use.
 ///
 /// Without --strategy and --profile each image is built as it was built last, the first time by the container.
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ pub(crate) struct Up {
     /// Compile with this profile of your own cargo; implies --strategy host.
     #[arg(long, value_enum)]
     profile: Option<Profile>,
-    /// Then wait for edits, and answer each with the running stack, until Ctrl-C.
+    /// Then wait for edits, and show each in the running stack, until Ctrl-C.
     #[arg(long)]
     watch: bool,
 }
@@ -47,7 +47,7 @@ pub(crate) struct Down {
     volumes: bool,
 }
 
-/// List the containers of this checkout's stack, how each is, and by which strategy its image was built.
+/// Show the state of each container of this checkout's stack, and the strategy that built its image.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  cargo xtask ps")]
 pub(crate) struct Ps {}

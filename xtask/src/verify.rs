@@ -37,7 +37,7 @@ impl Verify {
         if self.compare.is_asked_for() {
             self.compare.needs_own(context)?;
         }
-        let text = "setup, build-images, scan, audit-env, compose-e2e; about 5 minutes the first time, 15 seconds when nothing changed";
+        let text = "setup, build-images, scan, audit-env, compose-e2e; 5 to 10 minutes the first time, 15 seconds when nothing changed";
         context.runner.progress().detail(text);
         // Outside a git repository everything can be verified, and nothing shipped.
         let tree = Tree::read(context).ok();

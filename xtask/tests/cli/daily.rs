@@ -252,7 +252,7 @@ fn what_one_strategy_built_is_what_the_next_commands_take_and_name() {
         assert_eq!(ended.code, 0, "{arguments:?}: {}", ended.all());
         ended.stdout
     };
-    assert!(taken(&["up"]).contains("images: user by container"));
+    assert!(taken(&["up"]).contains("images: user (compiled in the builder container)"));
     // As an earlier build by the host left it. The host's compiler tells that it was called, and goes no further.
     workspace.write("target/xtask/built/user.strategy", "host");
     let auditable =
@@ -265,7 +265,7 @@ fn what_one_strategy_built_is_what_the_next_commands_take_and_name() {
     // Said outright, the container has it back, for later commands as well.
     taken(&["build-images", "--strategy", "container"]);
     assert_eq!(workspace.read("target/xtask/built/user.strategy"), "container");
-    assert!(taken(&["up"]).contains("images: user by container"));
+    assert!(taken(&["up"]).contains("images: user (compiled in the builder container)"));
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn what_the_dev_profile_built_is_for_up_alone() {
     workspace.stub(&cases(&one_container("", 0, RUNNING)));
     workspace.write("target/xtask/built/user.strategy", "dev");
     let ended = workspace.xtask(&["audit-env"]);
-    assert!(ended.stdout.contains("images: user by container"), "{}", ended.all());
+    assert!(ended.stdout.contains("images: user (compiled in the builder container)"), "{}", ended.all());
     assert_eq!(workspace.read("target/xtask/built/user.strategy"), "dev", "the next `up` still knows");
 }
 
@@ -329,6 +329,23 @@ fn followed_logs_go_on_with_the_container_that_replaces_another_and_end_with_the
 }
 
 #[test]
+fn followed_logs_end_with_ctrl_c_and_no_word_about_cleaning_up() {
+    let workspace = workspace();
+    let script = r#"  "docker ps --all --quiet --no-trunc"*) echo c1 ;;
+  "docker inspect c"*) echo "[{\"Id\":\"$2\",\"State\":{\"Status\":\"running\"},\"Config\":{\"Labels\":{\"com.docker.compose.service\":\"user\"}}}]" ;;
+  "docker logs --follow "*) exec sleep 60 ;;
+"#;
+    workspace.stub(&cases(script));
+    let mut follow = workspace.start(&["--verbose", "logs", "--follow"]);
+    // The first look is for the names on the command line, the second for what to follow.
+    follow.until("docker inspect c1");
+    follow.until("docker inspect c1");
+    let (code, said) = follow.interrupt();
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("PASS logs") && !said.contains("interrupted"), "{said}");
+}
+
+#[test]
 fn restart_restarts_what_is_named_and_waits_until_it_is_ready() {
     let workspace = workspace();
     workspace.write(".env", "");
@@ -359,10 +376,10 @@ fn a_watch_answers_an_edit_survives_one_that_does_not_compile_and_ends_cleanly()
     workspace.write("services/user/src/main.rs", "fn main() { nonsense }\n");
     let said = watch.until(idle);
     assert!(
-        said.contains("watch: services/user/src/main.rs changed") && said.contains("the stack goes on as it was"),
+        said.contains("watch: services/user/src/main.rs changed") && said.contains("the stack keeps running as it was"),
         "{said}"
     );
     let (code, said) = watch.interrupt();
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("the watch is over, and the stack goes on; `cargo xtask down` stops it"), "{said}");
+    assert!(said.contains("the watch is over, and the stack keeps running; `cargo xtask down` stops it"), "{said}");
 }

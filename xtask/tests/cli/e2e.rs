@@ -34,7 +34,7 @@ fn a_crash_loop_fails_with_its_evidence_and_is_torn_down() {
     assert_eq!(ended.code, 1, "{}", ended.all());
     assert!(
         ended.stdout.contains(
-            "failed: up: user crashes and restarts (3 restarts, last exit code 78: its configuration is refused"
+            "FAILED compose-e2e: up: user crashes and restarts (3 restarts, last exit code 78: its configuration is refused"
         ),
         "{}",
         ended.all()

@@ -110,7 +110,7 @@ fn u02_without_a_terminal_every_step_has_timed_lines_and_a_wait_says_for_whom() 
     for words in [
         " s] up: begins",
         "up: creates and starts the containers",
-        "up: waits: user does not pass its healthcheck yet",
+        "up: waiting for the healthcheck of user",
         "up: pass, 1 containers started",
         "down: ends the containers and removes them with their volumes",
     ] {

@@ -182,7 +182,7 @@ fn an_edit_is_answered_by_the_running_stack_and_a_watch_ends_with_ctrl_c() {
     // One that does not compile changes nothing, and the next one is answered.
     until("watch: waiting for edits");
     checkout.edit(source, "\"a first edit\"", "nonsense");
-    let broken = until("the stack goes on as it was");
+    let broken = until("the stack keeps running as it was");
     assert!(checkout.get(PATH).contains("a first edit"), "{broken}");
     until("watch: waiting for edits");
     checkout.edit(source, "nonsense", "\"a second edit\"");

@@ -1,4 +1,4 @@
-//! `cargo xtask bench loop`: from an edit to the answer of the running stack.
+//! `cargo xtask bench loop`: how long an edit takes to show in the running stack.
 
 use std::fmt::Write as _;
 
@@ -40,7 +40,7 @@ pub fn measure(context: &Context, write: bool, outcome: &mut Outcome) -> Result<
     outcome.checked("edits answered", rows.iter().map(|(_, seconds, _)| seconds.len()).sum());
     for (profile, seconds, reach) in &rows {
         outcome.evidence(*profile, json!({ "seconds": seconds, "reach": reach }));
-        outcome.note(format!("{profile}: {:.1} s from an edit to its answer", median(seconds.clone())));
+        outcome.note(format!("{profile}: {:.1} s until an edit shows in the running stack", median(seconds.clone())));
     }
     if write {
         document::write_part(context, document::LOOP, &document(&rows, &edit.service, &ready), outcome)?;

@@ -90,13 +90,13 @@ pub fn docker(context: &Context) -> Result<Tool> {
 /// As [`ready`].
 pub fn survey(context: &Context, change: bool) -> Result<Ready> {
     let progress = context.runner.progress();
-    progress.now("looks for the tools");
+    progress.now("finding tools");
     let toolbox = Toolbox::new(&context.project, &context.runner)?;
     let mut missing = Missing::default();
     let [docker, buildx, compose] =
         TOOLS.map(|name| missing.note(if change { toolbox.find_or_fetch(name) } else { toolbox.find(name) }));
     context.runner.interrupt().check()?;
-    progress.now("asks the engine for its version and the base images");
+    progress.now("checking the Docker engine and the base images");
     let engine = docker.as_ref().and_then(|docker| missing.note(engine(context, docker)));
     let policy = Bases::policy(&context.project)?;
     let (builder, _) = Bases::builder(&policy)?;

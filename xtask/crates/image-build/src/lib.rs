@@ -484,12 +484,12 @@ fn seen(images: &Images<'_>, image: &ImagePlan, id: &str, objections: &mut Vec<O
     Ok(facts)
 }
 
-/// By which strategy each image was built, in words: `user by host; gateway, order by container`.
+/// Where each image was compiled, in words: `user (compiled on this machine); order (compiled in the builder container)`.
 pub fn origins(images: &[BuiltImage]) -> String {
     let of = |strategy: Strategy| {
         let names: Vec<_> =
             images.iter().filter(|image| image.strategy == strategy).map(|image| image.name.as_str()).collect();
-        (!names.is_empty()).then(|| format!("{} by {}", names.join(", "), strategy.name()))
+        (!names.is_empty()).then(|| format!("{} ({})", names.join(", "), strategy.compiled_where()))
     };
     Strategy::all().into_iter().filter_map(of).collect::<Vec<_>>().join("; ")
 }

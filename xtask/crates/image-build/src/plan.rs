@@ -31,6 +31,15 @@ impl Strategy {
         }
     }
 
+    /// As people read it.
+    pub(crate) fn compiled_where(self) -> &'static str {
+        match self {
+            Self::Container => "compiled in the builder container",
+            Self::Host => "compiled on this machine",
+            Self::Dev => "compiled on this machine with the dev profile",
+        }
+    }
+
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|strategy| strategy.name() == name)
     }

@@ -1,6 +1,6 @@
 //! Ctrl-C, SIGTERM and SIGHUP: the first asks every command to stop and clean up, the second stops waiting.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ pub struct Interrupt {
     signal: Arc<AtomicI32>,
     /// What a person has to run when they did not wait for the clean-up.
     manual: Arc<Mutex<Option<String>>>,
+    /// An interrupt is how the command is meant to end.
+    expected: Arc<AtomicBool>,
 }
 
 impl Interrupt {
@@ -35,10 +37,17 @@ impl Interrupt {
                 if seen.signal.swap(signal, Ordering::SeqCst) != 0 {
                     seen.give_up(signal, &progress);
                 }
-                progress.say("interrupted: stopping and cleaning up; a second Ctrl-C stops at once");
+                if !seen.expected.load(Ordering::SeqCst) {
+                    progress.say("interrupted: stopping and cleaning up; a second Ctrl-C stops at once");
+                }
             }
         });
         Ok(interrupt)
+    }
+
+    /// From now on an interrupt is the way to end the command: nothing is to be cleaned up, and nothing is said.
+    pub fn expect(&self) {
+        self.expected.store(true, Ordering::SeqCst);
     }
 
     /// Behaves from now on as if the signal had come.

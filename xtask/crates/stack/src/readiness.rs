@@ -178,6 +178,7 @@ pub(crate) fn wait_until_ready(stack: &Stack<'_>, limit_seconds: u64) -> Result<
         stack.context.runner.interrupt().check()?;
         let containers = stack.state()?;
         let (mut waiting, mut failed, mut late) = (Vec::new(), Vec::new(), Vec::new());
+        let mut starting = Vec::new();
         let mut probed = probe_side_by_side(stack.prober(), &containers, &ready, started);
         for container in &containers {
             let passed = probed.remove(&container.service).transpose()?.flatten();
@@ -192,6 +193,7 @@ pub(crate) fn wait_until_ready(stack: &Stack<'_>, limit_seconds: u64) -> Result<
                 Verdict::Running => {
                     let since = *running_since.entry(container.service.clone()).or_insert_with(Instant::now);
                     waiting.push(format!("{} does not pass its healthcheck yet", container.service));
+                    starting.push(container.service.as_str());
                     late.extend(overdue(container, since.elapsed()));
                 }
             }
@@ -205,12 +207,22 @@ pub(crate) fn wait_until_ready(stack: &Stack<'_>, limit_seconds: u64) -> Result<
         if waiting.is_empty() && !containers.is_empty() {
             return Ok(ready);
         }
-        stack.context.runner.progress().now(&format!("waits: {}", waiting.join("; ")));
+        stack.context.runner.progress().now(&waits(&starting, &waiting));
         if started.elapsed() > Duration::from_secs(limit_seconds) {
             let text = format!("the stack was not ready after {limit_seconds} s: {}", waiting.join("; "));
             return Err(Stop::TimedOut(text).into());
         }
         thread::sleep(Duration::from_millis(POLL_MILLISECONDS));
+    }
+}
+
+/// What is waited for: the healthchecks of services, or everything with its reason where those differ.
+fn waits(starting: &[&str], waiting: &[String]) -> String {
+    match starting {
+        [] if waiting.is_empty() => "waiting for the containers".to_owned(),
+        [one] if waiting.len() == 1 => format!("waiting for the healthcheck of {one}"),
+        all if waiting.len() == all.len() => format!("waiting for the healthchecks of {}", all.join(", ")),
+        _ => format!("waiting: {}", waiting.join("; ")),
     }
 }
 
@@ -249,6 +261,19 @@ mod tests {
             health: "starting".into(),
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn a_wait_names_its_reason_once_where_it_is_the_same() {
+        let waiting = |names: &[&str]| -> Vec<_> {
+            names.iter().map(|name| format!("{name} does not pass its healthcheck yet")).collect()
+        };
+        assert_eq!(waits(&["user"], &waiting(&["user"])), "waiting for the healthcheck of user");
+        let both = ["product", "user"];
+        assert_eq!(waits(&both, &waiting(&both)), "waiting for the healthchecks of product, user");
+        let mixed = ["order-db is created".to_owned(), "user does not pass its healthcheck yet".to_owned()];
+        assert_eq!(waits(&["user"], &mixed), "waiting: order-db is created; user does not pass its healthcheck yet");
+        assert_eq!(waits(&[], &[]), "waiting for the containers");
     }
 
     #[test]

@@ -264,7 +264,7 @@ impl Board {
     fn going_on(&self, silence: Duration) -> Option<String> {
         let active = self.active.last().filter(|_| self.shown.elapsed() >= silence)?;
         let seconds = active.since.elapsed().as_secs();
-        let what = if active.now.is_empty() { "goes on" } else { &active.now };
+        let what = if active.now.is_empty() { "still running" } else { &active.now };
         Some(self.told(&format!("{what} ({seconds} s)")))
     }
 }

@@ -95,15 +95,23 @@ impl Report {
 
     fn failure_section(&self, screen: &Screen<'_>) -> Section {
         let label = if screen.marks { "✘ " } else { "failed: " };
-        // On a terminal the verdict says it; a log is searched for the word.
-        let is_said = screen.marks && self.failures.len() == 1 && !self.headline.contains('\n');
-        let failures = if is_said { &[][..] } else { &self.failures };
+        let failures = if self.is_said_by_the_verdict(screen) { &[][..] } else { &self.failures };
         let item = |failure: &crate::Failure| {
             let step = if failure.step.is_empty() { &self.command } else { &failure.step };
             let text = format!("{}: {}", paint(STRONG, step), failure.message.trim_end());
             (1, wrapped(&paint(BAD, label), &text, "  ", screen.width))
         };
         Section { what: "failures", items: failures.iter().map(item).collect() }
+    }
+
+    /// Whether the sentence of the verdict is all that the only failure has to say. A log with findings, too, is searched for it.
+    fn is_said_by_the_verdict(&self, screen: &Screen<'_>) -> bool {
+        self.failures.len() == 1 && !self.headline.contains('\n') && (screen.marks || self.findings.is_empty())
+    }
+
+    /// Whether nothing but one failure is wrong, and its message says what to do.
+    fn has_own_next_step(&self) -> bool {
+        matches!(self.failures.as_slice(), [only] if only.message.contains("next: ")) && self.findings.is_empty()
     }
 
     /// What was not checked, those with the same reason together.
@@ -140,7 +148,7 @@ impl Report {
         let is_well = matches!(self.verdict, Verdict::Pass | Verdict::Incomplete);
         match (&self.next, &self.rerun) {
             (Some(next), _) if is_well => lines.push(format!("next: {next}")),
-            (_, Some(rerun)) if !is_well => lines.push(format!("run it again: {rerun}")),
+            (_, Some(rerun)) if !is_well && !self.has_own_next_step() => lines.push(format!("run it again: {rerun}")),
             _ => {}
         }
         lines

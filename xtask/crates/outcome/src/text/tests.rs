@@ -283,6 +283,32 @@ fn a_command_without_steps_says_what_it_checked_in_its_verdict() {
     insta::assert_snapshot!(log(&report), @"PASS scan: 4 images in 1.0 s");
 }
 
+/// An `up` that came to nothing else than these failures.
+fn stopped(stops: impl IntoIterator<Item = Stop>) -> Report {
+    let mut outcome = Outcome::default();
+    for stop in stops {
+        outcome.fail(&stop.into());
+    }
+    Report::running("up", "cargo xtask up").ended(outcome, 1.0)
+}
+
+#[test]
+fn a_refusal_is_said_once_and_its_own_next_step_is_the_last_word() {
+    let text = "refused: there is no .env; next: put it back, or `cargo xtask down --volumes`";
+    insta::assert_snapshot!(log(&stopped([Stop::Absent(text.into())])), @"BROKEN up: refused: there is no .env; next: put it back, or `cargo xtask down --volumes`");
+    // Without one, and with a second failure, the command itself is what to run next.
+    insta::assert_snapshot!(log(&stopped([Stop::Absent("no engine".into())])), @r"
+    BROKEN up: no engine
+    run it again: cargo xtask up
+    ");
+    insta::assert_snapshot!(log(&stopped([Stop::Absent(text.into()), Stop::Broken("no engine".into())])), @r"
+    failed: up: refused: there is no .env; next: put it back, or `cargo xtask down --volumes`
+    failed: up: no engine
+    BROKEN up: refused: there is no .env; next: put it back, or `cargo xtask down --volumes`
+    run it again: cargo xtask up
+    ");
+}
+
 #[test]
 fn strict_is_seen_in_the_verdict() {
     let mut outcome = Outcome { strict: true, ..Outcome::default() };

@@ -91,6 +91,7 @@ impl Follow<'_> {
     /// Follows every container of the services, also those that are made meanwhile: an `up` beside it changes nothing. It ends
     /// with an interrupt, with its reader, or with the stack.
     fn run(&self) -> Result<()> {
+        self.context.runner.interrupt().expect();
         // The reader's end stops the programs as an interrupt does, and is none of this process.
         let reader_left = Interrupt::default();
         let runner = xtask_process::Runner::new(reader_left.clone(), Progress::default());

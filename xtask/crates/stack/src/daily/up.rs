@@ -101,7 +101,7 @@ fn make_secrets(context: &Context, ready: &Ready, images: &[BuiltImage], own: &O
         );
         return Err(Stop::Absent(text).into());
     }
-    context.runner.progress().now("makes secrets into .env");
+    context.runner.progress().now("writes secrets to .env");
     let name = format!(
         "# This checkout's own stack, also for `docker compose` by hand.\n{PROJECT_VARIABLE}={}\n",
         own.project

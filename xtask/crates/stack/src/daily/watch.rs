@@ -23,7 +23,7 @@ const POLL_MILLISECONDS: u64 = 50;
 const SKIPPED: [&str; 2] = ["target", ".git"];
 
 /// Waits for edits until somebody interrupts, which is its ordinary end. A build that fails, or a service that does not come
-/// up, is said, and the next edit is waited for; the stack goes on.
+/// up, is said, and the watch continues; the stack keeps running.
 ///
 /// # Errors
 /// When the folders cannot be watched; an interrupt in the middle of an answer.
@@ -32,7 +32,7 @@ pub fn watch(context: &Context, ready: &Ready, up: &Up, images: &[BuiltImage], o
     let mut context = context.clone();
     let mut edits = Edits::of(&context.project)?;
     let mut answered = 0;
-    context.runner.progress().say("watch: waiting for edits; Ctrl-C ends the watch, and the stack goes on");
+    context.runner.progress().say("watch: waiting for edits; Ctrl-C ends the watch, and the stack keeps running");
     while let Some((paths, since)) = edits.next(&context)? {
         context.runner.progress().say(&format!("watch: {} changed", described(&paths)));
         // A new member or dependency changes what is watched, and a policy what is done.
@@ -49,7 +49,7 @@ pub fn watch(context: &Context, ready: &Ready, up: &Up, images: &[BuiltImage], o
         context.runner.progress().say("watch: waiting for edits");
     }
     outcome.checked("edits answered", answered);
-    outcome.note("the watch is over, and the stack goes on; `cargo xtask down` stops it");
+    outcome.note("the watch is over, and the stack keeps running; `cargo xtask down` stops it");
     Ok(())
 }
 
@@ -67,7 +67,7 @@ fn answer(
         Ok(built) => built,
         Err(error) if Stop::is_interrupt(&error) => return Err(error),
         Err(error) => {
-            context.runner.progress().say(&format!("watch: {error:#}\nwatch: the stack goes on as it was"));
+            context.runner.progress().say(&format!("watch: {error:#}\nwatch: the stack keeps running as it was"));
             return Ok(false);
         }
     };
