@@ -80,7 +80,7 @@ impl Settings {
         let rate_limit = declare_rate_limit(contract);
         let trusted_proxies = contract.optional::<TrustedProxies>(
             "TRUSTED_PROXIES",
-            "Addresses and CIDR blocks, separated by commas, of the proxies whose word on the client's address counts.",
+            "Addresses and CIDR blocks, separated by commas, of the proxies that are trusted to report the client's address.",
         );
         let chain_field = contract.with_default::<ChainField>(
             "TRUSTED_PROXIES_HEADER",
@@ -94,7 +94,7 @@ impl Settings {
         let max_connections_per_client = contract.with_default::<Integer<1, 1_000_000>>(
             "MAX_CONNECTIONS_PER_CLIENT",
             "128",
-            "The most connections of one client (an IPv4 address or an IPv6 /64, but for trusted proxies); more are closed.",
+            "The most connections of one client (an IPv4 address or an IPv6 /64, trusted proxies excepted); more are closed.",
         );
         Box::new(move |values| Self {
             upstreams: upstreams(values),

@@ -60,7 +60,8 @@ impl Faults {
 
 impl fmt::Display for Faults {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "the environment does not meet the contract ({} to put right):", self.0.len())?;
+        let problems = if self.0.len() == 1 { "problem" } else { "problems" };
+        write!(out, "the environment does not meet the contract ({} {problems}):", self.0.len())?;
         for Fault { variable, kind, reason } in &self.0 {
             let word = match kind {
                 FaultKind::Missing => "missing",

@@ -72,7 +72,11 @@ impl Metrics {
         let help = "Time from the head of a request to the head of its answer";
         registry.register("http_request_duration_seconds", help, durations.clone());
         let connections = Gauge::default();
-        registry.register("http_connections", "Connections, and work that outlives them", connections.clone());
+        registry.register(
+            "http_connections",
+            "Connections, and requests still running after their connection closed",
+            connections.clone(),
+        );
         let closed = Family::default();
         registry.register("http_connections_closed", "Connections closed because of a limit", closed.clone());
         register(&mut registry);

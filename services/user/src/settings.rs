@@ -66,7 +66,7 @@ impl Settings {
         );
         let admin_password = contract.optional::<Password>(
             "ADMIN_PASSWORD",
-            "The password of that administrator; a changed one replaces the one before.",
+            "The password of that administrator; changing it replaces the old password.",
         );
         contract.together(&admin_username, &admin_password);
         Box::new(move |values| Self {

@@ -16,7 +16,7 @@ impl Audience {
     /// Declares `JWT_ISSUER` and `JWT_AUDIENCE`.
     pub fn declare(contract: &mut Contract) -> Loader<Self> {
         let issuer = contract.with_default("JWT_ISSUER", "mini-user", "Who issues tokens: the claim `iss`.");
-        let audience = contract.with_default("JWT_AUDIENCE", "mini-shop", "For whom tokens are: the claim `aud`.");
+        let audience = contract.with_default("JWT_AUDIENCE", "mini-shop", "Who tokens are for: the claim `aud`.");
         Box::new(move |values| Self { issuer: values.take(issuer), audience: values.take(audience) })
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Hall {
     seats: Mutex<Seats>,
     /// Connections without a request under way.
     waiting: AtomicUsize,
-    /// Connections, and work that outlives them.
+    /// Connections, and requests still running after their connection closed.
     places: AtomicUsize,
     emptied: Notify,
 }
@@ -145,7 +145,7 @@ impl Hall {
         }
     }
 
-    /// Connections, and work that outlives them.
+    /// Connections, and requests still running after their connection closed.
     pub(super) fn open(&self) -> usize {
         self.places.load(Ordering::Acquire)
     }

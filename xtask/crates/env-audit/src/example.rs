@@ -7,7 +7,8 @@ use super::compose::{Interpolation, Stack};
 use super::view::{View, interpolated};
 
 const HEAD: &str = "\
-# What the Compose file takes from its environment. Written by `cargo xtask audit-env --write`; change that file instead.
+# What the Compose file takes from its environment. Written by `cargo xtask audit-env --write`; change the Compose file
+# instead, then run it again.
 # `cargo xtask up` makes a .env with secrets of its own on first use. In a copy of this file, give every empty name a value.
 ";
 
