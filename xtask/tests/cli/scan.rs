@@ -323,7 +323,7 @@ fn a_report_of_yesterdays_image_is_no_answer_about_todays() {
     );
     let ended = scanned.scan(&[]);
     assert_eq!(ended.code, 3, "{}", ended.all());
-    assert!(ended.stdout.contains("failed: user (mini-user:local): trivy failed"), "{}", ended.all());
+    assert!(ended.stdout.contains("BROKEN scan: user (mini-user:local): trivy failed"), "{}", ended.all());
 }
 
 #[test]
@@ -714,11 +714,11 @@ fn a_misconfigured_image_or_dockerfile_fails_and_one_that_was_not_checked_is_no_
     assert!(ended.stdout.contains("3 configurations") && ended.stdout.contains("DS-0002"), "{}", ended.all());
     let ended = says(&["0", "2"], "exit 0");
     assert_eq!(ended.code, 3, "{}", ended.all());
-    assert!(ended.stdout.contains("failed: configuration of services/user/Dockerfile"), "{}", ended.all());
+    assert!(ended.stdout.contains("BROKEN scan: configuration of services/user/Dockerfile"), "{}", ended.all());
     let ended = says(&["0", "1", "2"], "echo 'FATAL no checks' >&2; exit 1");
     assert_eq!(ended.code, 3, "{}", ended.all());
     assert!(
-        ended.stdout.contains("failed: configuration of postgres, services/user/Dockerfile, user: trivy failed"),
+        ended.stdout.contains("BROKEN scan: configuration of postgres, services/user/Dockerfile, user: trivy failed"),
         "{}",
         ended.all()
     );
@@ -762,7 +762,7 @@ fn what_only_compiles_or_tests_is_judged_by_way_of_the_lock_file() {
     scanned.workspace.write("Cargo.lock", &before);
     let ended = says(&json!({ "SchemaVersion": 2 }), "echo 'FATAL broken' >&2; exit 1");
     assert_eq!(ended.code, 3, "{}", ended.all());
-    assert!(ended.stdout.contains("failed: Cargo.lock: trivy failed"), "{}", ended.all());
+    assert!(ended.stdout.contains("BROKEN scan: Cargo.lock: trivy failed"), "{}", ended.all());
 }
 
 #[test]

@@ -404,6 +404,11 @@ mod tests {
         let port = |line: &str| line.strip_prefix("port ").map(ToOwned::to_owned);
         let mut program = runner().start(shell("echo hello; echo port 7; exec sleep 60.106")).unwrap();
         assert_eq!(program.wait_for_line(port, 30).unwrap(), "7");
+        // The shell has yet to become the program that it started.
+        let started = Instant::now();
+        while !is_alive("60.106") && started.elapsed() < Duration::from_secs(30) {
+            thread::sleep(Duration::from_millis(10));
+        }
         assert!(is_alive("60.106"));
         drop(program);
         assert!(!is_alive("60.106"));
