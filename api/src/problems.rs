@@ -31,7 +31,7 @@ const ALWAYS: &[Kind] = &[
 ];
 const OF_BODIES: &[Kind] = &[Kind::UnsupportedMediaType, Kind::UnsupportedContentCoding, Kind::InvalidBody];
 const OF_TOKENS: &[Kind] = &[Kind::Unauthorized];
-const OF_CONDITIONS: &[Kind] = &[Kind::InvalidCondition];
+const OF_CONDITIONS: &[Kind] = &[Kind::InvalidCondition, Kind::PreconditionFailed];
 const OF_QUERIES: &[Kind] = &[Kind::InvalidQuery];
 
 /// Gives every operation its errors, each as a reference to one of the responses that the operations share.

@@ -2,9 +2,9 @@
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
-use http::{Method, StatusCode};
 
 use crate::problem::{Kind, Problem};
 
@@ -106,68 +106,55 @@ impl Condition {
     }
 }
 
-/// The `If-Match` of a request. As an argument of a handler it refuses one that cannot be read with 400.
+/// What a request asks of the state of its resource. As an argument of a handler it refuses conditions that cannot be read with 400.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IfMatch(pub Option<Condition>);
+pub struct Conditions {
+    /// `If-Match`: only in a state that it names.
+    pub if_match: Option<Condition>,
+    /// `If-None-Match`: only in a state that it does not name.
+    pub if_none_match: Option<Condition>,
+}
 
-impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+impl<S: Send + Sync> FromRequestParts<S> for Conditions {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Condition::from_headers(&parts.headers, &IF_MATCH).map(Self)
+        let read = |name| Condition::from_headers(&parts.headers, name);
+        Ok(Self { if_match: read(&IF_MATCH)?, if_none_match: read(&IF_NONE_MATCH)? })
     }
 }
 
-/// `If-Match` as the description of the API has it.
-#[cfg(feature = "openapi")]
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Header)]
-#[allow(dead_code, reason = "it stands for `IfMatch`")]
-pub struct IfMatchHeader {
-    /// Change only a state that one of these tags names: `*`, or tags in double quotes, as an `ETag` gave them.
-    #[param(rename = "If-Match", nullable = false, pattern = r#"^(\*|"[!#-~]*"(, *"[!#-~]*"){0,49})$"#)]
-    if_match: Option<String>,
+impl Conditions {
+    /// The answer to a read, in the order of RFC 9110 section 13.2.2: 412 when the state is none that the reader wants, 304 when
+    /// it is one that the reader has, else `body` with its tag.
+    pub fn answer(&self, tag: &EntityTag, body: impl IntoResponse) -> Response {
+        if self.if_match.as_ref().is_some_and(|wanted| !wanted.is_met_by(tag)) {
+            return precondition_failed().into_response();
+        }
+        let is_known = self.if_none_match.as_ref().is_some_and(|known| known.names(tag));
+        tagged(tag, if is_known { StatusCode::NOT_MODIFIED.into_response() } else { body.into_response() })
+    }
 }
 
-/// `If-None-Match` as the description of the API has it.
+/// The two headers as the description of the API has them.
 #[cfg(feature = "openapi")]
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Header)]
-#[allow(dead_code, reason = "it stands for `Copy`")]
-pub struct IfNoneMatch {
-    /// Answer with 304 when one of these tags names the present state: `*`, or tags in double quotes, as an `ETag` gave them.
+#[allow(dead_code, reason = "it stands for `Conditions`")]
+pub struct ConditionHeaders {
+    /// Only a state that one of these tags names, or else 412: `*`, or tags in double quotes, as an `ETag` gave them.
+    #[param(rename = "If-Match", nullable = false, pattern = r#"^(\*|"[!#-~]*"(, *"[!#-~]*"){0,49})$"#)]
+    if_match: Option<String>,
+    /// Only a state that none of these tags names, or else 304 for a read and 412 for a change: `*`, or tags in double quotes.
     #[param(rename = "If-None-Match", nullable = false, pattern = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*"){0,49})$"#)]
     if_none_match: Option<String>,
 }
 
-/// The answer to a change whose condition is not met.
+/// The answer to a request whose condition is not met.
 #[must_use]
 pub fn precondition_failed() -> Problem {
-    Problem::new(Kind::PreconditionFailed).detail("read it again, and repeat the change with the ETag of what was read")
-}
-
-/// A reader's copy: what the request says of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copy(Option<Condition>);
-
-impl<S: Send + Sync> FromRequestParts<S> for Copy {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        if !matches!(parts.method, Method::GET | Method::HEAD) {
-            return Ok(Self(None));
-        }
-        Condition::from_headers(&parts.headers, &IF_NONE_MATCH).map(Self)
-    }
-}
-
-impl Copy {
-    /// The answer: `body` with its tag, or 304 when the reader has it already.
-    pub fn answer(&self, tag: &EntityTag, body: impl IntoResponse) -> Response {
-        let is_known = self.0.as_ref().is_some_and(|condition| condition.names(tag));
-        let response = if is_known { StatusCode::NOT_MODIFIED.into_response() } else { body.into_response() };
-        tagged(tag, response)
-    }
+    Problem::new(Kind::PreconditionFailed)
+        .detail("read it again, and repeat the request with the ETag of what was read")
 }
 
 /// A response with its tag.

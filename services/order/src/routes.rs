@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use mini_kit::request_id::RequestId;
 use mini_kit::trace_context::TraceContext;
 use mini_kit_api::caller::Caller;
-use mini_kit_api::conditional::{Copy, tagged};
+use mini_kit_api::conditional::{Conditions, tagged};
 use mini_kit_api::extract::{Json, Path};
 use mini_kit_api::page::{Cursor, Limit};
 use mini_kit_api::query::Parameters;
@@ -19,7 +19,7 @@ use mini_kit_api::{Problem, id};
 #[cfg(feature = "openapi")]
 use {
     mini_kit::problem::{Kind, listed},
-    mini_kit_api::conditional::IfNoneMatch,
+    mini_kit_api::conditional::ConditionHeaders,
     mini_kit_api::page::{Page, PageQuery},
 };
 
@@ -102,7 +102,7 @@ fn created(order: Order) -> Result<Response, Problem> {
 
 #[cfg_attr(feature = "openapi", utoipa::path(
     get, path = "/orders", tag = "orders", summary = "List one's own orders, newest first", description = "",
-    params(PageQuery, IfNoneMatch), security(("bearer" = [])),
+    params(PageQuery, ConditionHeaders), security(("bearer" = [])),
     responses(
         (status = OK, description = "A page of orders", body = Page<Order>, headers(("ETag" = String, description = "The tag of this state"))),
         (status = NOT_MODIFIED, description = "The reader has this state already", headers(("ETag" = String, description = "The tag of this state"))),
@@ -112,11 +112,11 @@ async fn list(
     State(app): State<App>,
     caller: Caller,
     RawQuery(query): RawQuery,
-    copy: Copy,
+    conditions: Conditions,
 ) -> Result<Response, Problem> {
     let (cursor, limit) = parse_query(query.as_deref()).map_err(Problem::invalid_query)?;
     let page = store::list(&app.pool, caller.id, cursor, limit).await?;
-    Ok(copy.answer(&page.tag(|order| (order.id, order.tag())), Json(page)))
+    Ok(conditions.answer(&page.tag(|order| (order.id, order.tag())), Json(page)))
 }
 
 fn parse_query(query: Option<&str>) -> Result<(Cursor, Limit), String> {
@@ -128,15 +128,20 @@ fn parse_query(query: Option<&str>) -> Result<(Cursor, Limit), String> {
 /// Another user's order is answered like one that does not exist: the difference would tell which ids exist.
 #[cfg_attr(feature = "openapi", utoipa::path(
     get, path = "/orders/{id}", tag = "orders", summary = "Read an order of one's own", description = "",
-    params(("id" = uuid::Uuid, Path), IfNoneMatch), security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path), ConditionHeaders), security(("bearer" = [])),
     responses(
         (status = OK, description = "The order", body = Order, headers(("ETag" = String, description = "The tag of this state"))),
         (status = NOT_MODIFIED, description = "The reader has this state already", headers(("ETag" = String, description = "The tag of this state"))),
         (status = NOT_FOUND, description = listed(&[Kind::NotFound])),
     ),
 ))]
-async fn find(State(app): State<App>, caller: Caller, Path(id): Path<String>, copy: Copy) -> Result<Response, Problem> {
+async fn find(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    conditions: Conditions,
+) -> Result<Response, Problem> {
     let id = id::parse(&id).ok_or_else(refusal::of_unknown_order)?;
     let order = store::find(&app.pool, caller.id, id).await?.ok_or_else(refusal::of_unknown_order)?;
-    Ok(copy.answer(&order.tag(), Json(order)))
+    Ok(conditions.answer(&order.tag(), Json(order)))
 }

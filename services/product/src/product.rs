@@ -1,6 +1,6 @@
 //! Products, and what a request must say to create or change one.
 
-use mini_kit_api::conditional::{Condition, EntityTag};
+use mini_kit_api::conditional::{Condition, Conditions, EntityTag};
 use mini_kit_api::currency::Currency;
 use mini_kit_api::problem::FieldError;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -41,17 +41,45 @@ impl Product {
     }
 }
 
-/// The states, each by its `updated_at`, that a condition allows; none when it allows every state. A tag that no product
-/// can have allows nothing.
-pub fn states(condition: &Condition) -> Option<Vec<OffsetDateTime>> {
-    let Condition::Tags { strong, .. } = condition else { return None };
+/// The states that a change may start from, each by its `updated_at`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct States {
+    /// One of these, where they are given.
+    pub only: Option<Vec<OffsetDateTime>>,
+    /// None of these.
+    pub never: Vec<OffsetDateTime>,
+}
+
+impl States {
+    /// Whether every state will do.
+    pub fn is_any(&self) -> bool {
+        self.only.is_none() && self.never.is_empty()
+    }
+}
+
+impl From<&Conditions> for States {
+    /// A tag that no product can have allows nothing and forbids nothing. Each product has a state, so `If-None-Match: *` allows none.
+    fn from(conditions: &Conditions) -> Self {
+        let only = match &conditions.if_match {
+            Some(Condition::Tags { strong, .. }) => Some(named_by(strong)),
+            Some(Condition::Any) | None => None,
+        };
+        match &conditions.if_none_match {
+            Some(Condition::Any) => Self { only: Some(Vec::new()), never: Vec::new() },
+            Some(Condition::Tags { strong, weak }) => Self { only, never: [named_by(strong), named_by(weak)].concat() },
+            None => Self { only, never: Vec::new() },
+        }
+    }
+}
+
+fn named_by(tags: &[String]) -> Vec<OffsetDateTime> {
     let state = |tag: &String| {
         let microseconds = i128::from_str_radix(tag, 16).ok()?;
         let state = OffsetDateTime::from_unix_timestamp_nanos(microseconds.checked_mul(NANOSECONDS)?).ok()?;
         // Other spellings of the same number are other tags.
         (format!("{microseconds:x}") == *tag).then_some(state)
     };
-    Some(strong.iter().filter_map(state).collect())
+    tags.iter().filter_map(state).collect()
 }
 
 /// In a microsecond, which is what Postgres keeps.

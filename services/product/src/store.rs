@@ -6,11 +6,10 @@ use mini_kit_api::page::{Cursor, Limit, Page};
 use sqlx::PgPool;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::price::{Amount, Price};
-use crate::product::{Change, Description, Name, NewProduct, Product};
+use crate::product::{Change, Description, Name, NewProduct, Product, States};
 
 /// Stores a new product under a new id.
 pub async fn create(pool: &PgPool, product: &NewProduct) -> sqlx::Result<Product> {
@@ -28,19 +27,14 @@ pub async fn create(pool: &PgPool, product: &NewProduct) -> sqlx::Result<Product
     .await
 }
 
-/// Changes the named fields of one product, if it is in one of the given `states` (its `updated_at`), where they are given;
-/// `None` when there is no such product or it is in another state.
+/// Changes the named fields of one product, if it is in one of `states`; `None` when there is no such product or it is in another
+/// state.
 ///
 /// One statement, so that changes of different fields at the same time all last: the row's lock puts them in order and
 /// each sees what the one before it wrote. `clock_timestamp()` and not `now()`: a change that waited for the lock is the
 /// later one, although its transaction may have begun first. Postgres looks at the condition again once it has the lock. Each
 /// change moves `updated_at`, even when the clock stands still or goes back.
-pub async fn change(
-    pool: &PgPool,
-    id: Uuid,
-    change: &Change,
-    states: Option<&[OffsetDateTime]>,
-) -> sqlx::Result<Option<Product>> {
+pub async fn change(pool: &PgPool, id: Uuid, change: &Change, states: &States) -> sqlx::Result<Option<Product>> {
     sqlx::query_as(
         "UPDATE products
          SET name = coalesce($2, name),
@@ -48,7 +42,7 @@ pub async fn change(
              price_amount = coalesce($4, price_amount),
              price_currency = coalesce($5, price_currency),
              updated_at = greatest(updated_at + interval '1 microsecond', clock_timestamp())
-         WHERE id = $1 AND ($6::timestamptz[] IS NULL OR updated_at = ANY($6))
+         WHERE id = $1 AND ($6::timestamptz[] IS NULL OR updated_at = ANY($6)) AND updated_at <> ALL($7)
          RETURNING id, name, description, price_amount, price_currency, created_at, updated_at",
     )
     .bind(id)
@@ -56,7 +50,8 @@ pub async fn change(
     .bind(change.description.as_ref().map(Description::as_str))
     .bind(change.price.map(|price| price.amount.minor_units()))
     .bind(change.price.as_ref().map(|price| price.currency.code()))
-    .bind(states)
+    .bind(states.only.as_deref())
+    .bind(&*states.never)
     .fetch_optional(pool)
     .await
 }

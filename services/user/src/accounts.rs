@@ -15,14 +15,14 @@ use mini_kit::secret::SecretString;
 use mini_kit::server::Peer;
 use mini_kit_api::Problem;
 use mini_kit_api::caller::{CHALLENGE, Caller};
-use mini_kit_api::conditional::{Copy, EntityTag};
+use mini_kit_api::conditional::{Conditions, EntityTag};
 use mini_kit_api::extract::Json;
 use mini_kit_api::problem::{FieldError, Kind};
 use mini_kit_api::token::{Role, now_unix_seconds};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 #[cfg(feature = "openapi")]
-use {mini_kit::problem::listed, mini_kit_api::conditional::IfNoneMatch};
+use {mini_kit::problem::listed, mini_kit_api::conditional::ConditionHeaders};
 
 use crate::State;
 use crate::attempts::RetryAfter;
@@ -152,19 +152,19 @@ async fn login(
 
 #[cfg_attr(feature = "openapi", utoipa::path(
     get, path = "/users/me", tag = "users", summary = "Read one's own account", description = "",
-    params(IfNoneMatch), security(("bearer" = [])),
+    params(ConditionHeaders), security(("bearer" = [])),
     responses(
         (status = OK, description = "The account", body = AccountBody, headers(("ETag" = String, description = "The tag of this state"))),
         (status = NOT_MODIFIED, description = "The reader has this state already", headers(("ETag" = String, description = "The tag of this state"))),
         (status = NOT_FOUND, description = listed(&[Kind::NotFound])),
     ),
 ))]
-async fn me(Shared(state): Shared<State>, caller: Caller, copy: Copy) -> Result<Response, Problem> {
+async fn me(Shared(state): Shared<State>, caller: Caller, conditions: Conditions) -> Result<Response, Problem> {
     match store::find_by_id(&state.pool, caller.id).await? {
         Some(user) => {
             let role = state.role_of(&user);
             let tag = EntityTag::new(format!("{}-{}", user.id, role.as_str()));
-            Ok(copy.answer(&tag, Json(AccountBody { id: user.id, username: user.username, role })))
+            Ok(conditions.answer(&tag, Json(AccountBody { id: user.id, username: user.username, role })))
         }
         // The token outlived its user.
         None => Err(Problem::from_status(StatusCode::NOT_FOUND)),

@@ -59,9 +59,12 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// `application/json` and its relatives such as `application/merge-patch+json`, with any parameters.
+/// One media type: `application/json` and its relatives such as `application/merge-patch+json`, with any parameters.
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    // Of two, each reader of the message might believe another one.
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let Ok(value) = value.to_str() else { return false };
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }

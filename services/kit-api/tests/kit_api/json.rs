@@ -64,6 +64,12 @@ async fn the_status_tells_what_kind_of_mistake_it_is() {
         assert_eq!(send(content_type, body).await.0, expected, "{content_type} {body}");
     }
     assert_eq!(send("application/json", " ".repeat(201)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let types = ["application/json", "text/plain"].map(|value| ("content-type", value));
+    for types in [types, [types[0]; 2]] {
+        let request = types.iter().fold(Request::post("/"), |request, (name, value)| request.header(*name, *value));
+        let (parts, _) = ask(router(), request.body(Body::from(good)).unwrap()).await;
+        assert_eq!(parts.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{types:?}");
+    }
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ kinds! {
     UsernameTaken = CONFLICT "username-taken" "The username is taken"
         "An account with this username exists already. Choose another one."
     PreconditionFailed = PRECONDITION_FAILED "precondition-failed" "The state is not the one the request is for"
-        "What If-Match names is not the present state: somebody else changed it, and nothing was written. Read it again, and repeat the change with the ETag of what was read."
+        "The present state is not one that If-Match names, or one that If-None-Match names. Nothing was written. Read it again, and repeat the request with the ETag of what was read."
     PayloadTooLarge = PAYLOAD_TOO_LARGE "payload-too-large" "The request body is too large"
         "The body exceeds what this server accepts."
     RequestTargetTooLong = URI_TOO_LONG "request-target-too-long" "The request target is too long"

@@ -98,10 +98,16 @@ async fn changes_at_the_same_time_lose_nothing_and_mix_no_price(pool: PgPool) {
 }
 
 async fn change_if(catalogue: &Catalogue, product: &Value, condition: &str, body: Value) -> Answer {
-    let request = Request::patch(path(product))
+    change_with(catalogue, product, &[("if-match", condition)], body).await
+}
+
+async fn change_with(catalogue: &Catalogue, product: &Value, headers: &[(&str, &str)], body: Value) -> Answer {
+    let mut request = Request::patch(path(product))
         .header("authorization", format!("Bearer {}", catalogue.token(Role::Admin)))
-        .header("content-type", "application/json")
-        .header("if-match", condition);
+        .header("content-type", "application/json");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
     catalogue.send(request.body(Body::from(body.to_string())).unwrap()).await
 }
 
@@ -167,14 +173,18 @@ async fn a_reader_with_the_present_state_is_told_so(pool: PgPool) {
     let catalogue = Catalogue::new(pool);
     let product = catalogue.create("Pen", 100).await;
     let tag = catalogue.get(&path(&product)).await.headers["etag"].clone();
-    let ask = async |condition: &str| {
-        let request = Request::get(path(&product)).header("if-none-match", condition);
+    let ask = async |header: &str, condition: &str| {
+        let request = Request::get(path(&product)).header("if-none-match", "\"y\"").header(header, condition);
         catalogue.status(request.body(Body::empty()).unwrap()).await
     };
     let tag = tag.to_str().unwrap();
-    assert_eq!(ask(tag).await, (StatusCode::NOT_MODIFIED, Some(tag.to_owned())));
-    assert_eq!(ask(&format!("W/{tag}, \"x\"")).await.0, StatusCode::NOT_MODIFIED);
-    assert_eq!(ask("\"x\"").await.0, StatusCode::OK);
+    assert_eq!(ask("if-none-match", tag).await, (StatusCode::NOT_MODIFIED, Some(tag.to_owned())));
+    assert_eq!(ask("if-none-match", &format!("W/{tag}, \"x\"")).await.0, StatusCode::NOT_MODIFIED);
+    assert_eq!(ask("if-none-match", "\"x\"").await.0, StatusCode::OK);
+    assert_eq!(ask("if-match", tag).await.0, StatusCode::OK);
+    for other in ["\"x\"", &format!("W/{tag}")] {
+        assert_eq!(ask("if-match", other).await, (StatusCode::PRECONDITION_FAILED, None), "{other}");
+    }
 }
 
 #[sqlx::test(migrator = "mini_product::MIGRATOR")]
@@ -193,4 +203,33 @@ async fn a_list_has_a_tag_that_changes_with_what_it_shows(pool: PgPool) {
     let before = tag("/products?limit=1").await;
     catalogue.create("Ink", 600).await;
     assert_ne!(tag("/products?limit=1").await, before);
+}
+
+#[sqlx::test(migrator = "mini_product::MIGRATOR")]
+async fn a_change_that_excludes_the_present_state_is_refused(pool: PgPool) {
+    let catalogue = Catalogue::new(pool);
+    let product = catalogue.create("Pen", 100).await;
+    let tag = catalogue.get(&path(&product)).await.headers["etag"].to_str().unwrap().to_owned();
+    let change =
+        async |headers: &[(&str, &str)]| change_with(&catalogue, &product, headers, json!({ "name": "Never" })).await;
+    let weak = format!("W/{tag}");
+    let both = format!("\"x\", {tag}");
+    for excluding in ["*", &tag, &weak, &both] {
+        for headers in [&[("if-none-match", excluding)][..], &[("if-none-match", excluding), ("if-match", &tag)]] {
+            let refused = change(headers).await;
+            let said = (refused.status, refused.problem());
+            assert_eq!(said, (StatusCode::PRECONDITION_FAILED, "precondition-failed"), "{headers:?}");
+        }
+    }
+    assert_eq!(change(&[("if-none-match", "x")]).await.problem(), "invalid-condition");
+    assert_eq!(change(&[("if-none-match", "\"x\""), ("if-match", "\"y\"")]).await.problem(), "precondition-failed");
+    assert_eq!(catalogue.get(&path(&product)).await.body, product);
+
+    let nobody = json!({ "id": "01930000-0000-7000-8000-000000000000" });
+    let answer = change_with(&catalogue, &nobody, &[("if-none-match", "*")], json!({ "name": "Any" })).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    let changed =
+        change_with(&catalogue, &product, &[("if-none-match", "\"x\""), ("if-match", &tag)], json!({ "name": "Now" }))
+            .await;
+    assert_eq!((changed.status, &changed.body["name"]), (StatusCode::OK, &json!("Now")));
 }
