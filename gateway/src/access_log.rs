@@ -64,7 +64,7 @@ impl Drop for AccessLog {
             line.milliseconds("duration_ms", self.begin.elapsed());
             line.text("request_id", self.request_id.as_str());
             line.text("trace_id", self.trace.trace_id());
-            line.plain("client", self.client);
+            line.address("client", self.client);
             if let Some(upstream) = self.upstream {
                 line.text("upstream", upstream);
             }

@@ -5,11 +5,11 @@
 //! address is itself a trusted proxy. The first that is not is the client; whatever stands left of it is its invention
 //! and goes no further.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
+use mini_kit::client::push_address;
 use mini_kit::contract::{Reason, Value};
 
 use crate::forwarded::{self, Hop};
@@ -114,35 +114,45 @@ impl Origin {
     pub fn write(&self, headers: &mut HeaderMap, known_host: Option<&HeaderValue>) {
         let scheme = if self.https { "https" } else { "http" };
         let host = self.host.as_ref().or(known_host);
-        let mut list = String::with_capacity(16);
-        let mut elements = String::with_capacity(48);
-        for (index, address) in std::iter::once(&self.client).chain(&self.proxies).enumerate() {
-            let comma = if index == 0 { "" } else { ", " };
-            // Writing to a string cannot fail.
-            let _ = write!(list, "{comma}{address}");
-            let _ = match address {
-                IpAddr::V4(v4) => write!(elements, "{comma}for={v4}"),
-                IpAddr::V6(v6) => write!(elements, "{comma}for=\"[{v6}]\""),
-            };
-            if index == 0 {
-                let _ = write!(elements, ";proto={scheme}");
-                if let Some(host) = host.and_then(|host| host.to_str().ok()) {
-                    let _ = write!(elements, ";host=\"{host}\"");
-                }
-            }
+        let mut list = String::with_capacity(64);
+        let mut elements = String::with_capacity(128);
+        push_address(&mut list, self.client);
+        let real_ip = text_value(&list);
+        push_element(&mut elements, self.client);
+        elements.push_str(";proto=");
+        elements.push_str(scheme);
+        if let Some(host) = host.and_then(|host| host.to_str().ok()) {
+            elements.push_str(";host=\"");
+            elements.push_str(host);
+            elements.push('"');
         }
-        let real_ip = if self.proxies.is_empty() { list.clone() } else { self.client.to_string() };
-        for (name, text) in [(X_FORWARDED_FOR, list), (X_REAL_IP, real_ip), (header::FORWARDED, elements)] {
-            // Addresses and checked hosts are visible ASCII, so this always holds.
-            if let Ok(value) = HeaderValue::try_from(text) {
-                headers.insert(name, value);
-            }
+        for proxy in &self.proxies {
+            list.push_str(", ");
+            push_address(&mut list, *proxy);
+            elements.push_str(", ");
+            push_element(&mut elements, *proxy);
         }
+        let list = if self.proxies.is_empty() { real_ip.clone() } else { text_value(&list) };
+        headers.insert(X_FORWARDED_FOR, list);
+        headers.insert(X_REAL_IP, real_ip);
+        headers.insert(header::FORWARDED, text_value(&elements));
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
         if let Some(host) = host {
             headers.insert(X_FORWARDED_HOST, host.clone());
         }
     }
+}
+
+/// One hop as `Forwarded` writes it (RFC 7239 section 6).
+fn push_element(elements: &mut String, address: IpAddr) {
+    let (before, after) = if address.is_ipv6() { ("for=\"[", "]\"") } else { ("for=", "") };
+    elements.push_str(before);
+    push_address(elements, address);
+    elements.push_str(after);
+}
+
+fn text_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("addresses and checked hosts are visible ASCII")
 }
 
 fn chain(headers: &HeaderMap, field: ChainField) -> Vec<Hop> {

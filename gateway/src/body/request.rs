@@ -22,7 +22,10 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How far the client's body has come. Whoever sends the request reads it to tell whose fault a failure is.
 #[derive(Clone, Debug)]
-pub struct Upload(Arc<Progress>);
+pub struct Upload(
+    /// None when there is no body, so that everything has come.
+    Option<Arc<Progress>>,
+);
 
 #[derive(Debug)]
 struct Progress {
@@ -48,12 +51,21 @@ pub enum UploadState {
 }
 
 impl Upload {
-    fn new(state: UploadState, ends_plainly: bool) -> Self {
-        Self(Arc::new(Progress { state: AtomicU8::new(state as u8), ends_plainly: AtomicBool::new(ends_plainly) }))
+    fn new(ends_plainly: bool) -> Self {
+        let state = AtomicU8::new(UploadState::Arriving as u8);
+        Self(Some(Arc::new(Progress { state, ends_plainly: AtomicBool::new(ends_plainly) })))
     }
 
     fn set(&self, state: UploadState) {
-        self.0.state.store(state as u8, Ordering::Relaxed);
+        if let Some(progress) = &self.0 {
+            progress.state.store(state as u8, Ordering::Relaxed);
+        }
+    }
+
+    fn set_end(&self, is_plain: bool) {
+        if let Some(progress) = &self.0 {
+            progress.ends_plainly.store(is_plain, Ordering::Relaxed);
+        }
     }
 
     /// Whether the connection can take another request after this one.
@@ -61,12 +73,13 @@ impl Upload {
     /// After a chunked body only one without trailers tells where it ends: hyper looks for the end of trailers in a way of
     /// its own, and takes what follows a bare LF for trailers too.
     pub fn ends_plainly(&self) -> bool {
-        self.0.ends_plainly.load(Ordering::Relaxed)
+        self.0.as_ref().is_none_or(|progress| progress.ends_plainly.load(Ordering::Relaxed))
     }
 
     /// How far it has come.
     pub fn state(&self) -> UploadState {
-        match self.0.state.load(Ordering::Relaxed) {
+        let Some(progress) = &self.0 else { return UploadState::Complete };
+        match progress.state.load(Ordering::Relaxed) {
             0 => UploadState::Arriving,
             1 => UploadState::Waiting,
             2 => UploadState::Complete,
@@ -114,7 +127,7 @@ impl RequestBody {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
-        let upload = Upload::new(UploadState::Arriving, incoming.size_hint().exact().is_some());
+        let upload = Upload::new(incoming.size_hint().exact().is_some());
         Self::Streamed(Streamed {
             incoming: Some(incoming),
             remaining_bytes: limit_bytes,
@@ -131,7 +144,7 @@ impl RequestBody {
     /// Where the progress of the body is noted.
     pub fn upload(&self) -> Upload {
         match self {
-            Self::Empty => Upload::new(UploadState::Complete, true),
+            Self::Empty => Upload(None),
             Self::Streamed(streamed) => streamed.upload.clone(),
         }
     }
@@ -196,7 +209,7 @@ impl Streamed {
                 }
                 Poll::Ready(None) => {
                     self.upload.set(UploadState::Complete);
-                    self.upload.0.ends_plainly.store(!self.has_trailers, Ordering::Relaxed);
+                    self.upload.set_end(!self.has_trailers);
                     self.incoming = None;
                     return Poll::Ready(None);
                 }

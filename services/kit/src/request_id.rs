@@ -4,6 +4,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Builder;
+use uuid::fmt::Hyphenated;
 
 use crate::trace_context::random;
 
@@ -31,8 +32,9 @@ impl RequestId {
     #[must_use]
     pub fn random() -> Self {
         let bits = u128::from(random()) << 64 | u128::from(random());
-        let text = Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().to_string();
-        Self(HeaderValue::try_from(text).expect("a UUID consists of letters, digits and hyphens"))
+        let mut text = [0; Hyphenated::LENGTH];
+        let text = Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().hyphenated().encode_lower(&mut text);
+        Self(HeaderValue::from_str(text).expect("a UUID consists of letters, digits and hyphens"))
     }
 
     /// The id as the value of [`REQUEST_ID`].

@@ -68,11 +68,15 @@ impl HttpOrigin {
 /// Reads a host with an optional port and nothing else, as `Host` may have it (RFC 9112 section 3.2).
 #[must_use]
 pub fn parse_host(host: &str) -> Option<Authority> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
+    let allowed =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']');
     if !host.bytes().all(allowed) {
         return None;
     }
     let authority = host.parse::<Authority>().ok()?;
-    let port_is_number = authority.as_str() == authority.host() || authority.port_u16().is_some();
-    (!authority.host().is_empty() && port_is_number).then_some(authority)
+    // It has no user information, so its host comes first.
+    let host = authority.host();
+    let port = authority.as_str().get(host.len()..)?;
+    let port_is_number = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    (!host.is_empty() && port_is_number).then_some(authority)
 }
