@@ -156,10 +156,8 @@ fn n04_letters_beyond_ascii_and_odd_reports_end_in_a_verdict() {
 fn n05_an_image_that_cannot_be_started_is_a_finding_and_is_not_run() {
     let workspace = workspace("\n  \"docker run \"*\" --version\") echo 'unable to find user root' >&2; exit 125 ;;");
     std::fs::remove_file(workspace.root.join("target/xtask/images/user.json")).unwrap();
-    workspace
-        .write("../../state/config.json", r#"{"config":{"User":"root","Entrypoint":["/mini-user"]},"history":[]}"#);
+    workspace.write_image_config(r#"{"config":{"User":"root","Entrypoint":["/mini-user"]},"history":[]}"#);
     workspace.write("services/user/Dockerfile", "FROM scratch\n# the user\nUSER root\n");
-    workspace.save_image();
     let ended = workspace.xtask(&["verify"]);
     assert_eq!(ended.code, 1, "{}", ended.all());
     assert!(
@@ -198,11 +196,7 @@ fn n06_a_failed_journey_is_called_by_its_last_line() {
 fn n07_a_program_that_does_not_end_is_a_finding_and_its_container_is_removed() {
     let workspace = workspace("\n  \"docker run \"*\" --version\") sleep 60; exit 0 ;;");
     std::fs::remove_file(workspace.root.join("target/xtask/images/user.json")).unwrap();
-    workspace.write(
-        "../../state/config.json",
-        r#"{"config":{"User":"65532:65532","Entrypoint":["/mini-user"]},"history":[]}"#,
-    );
-    workspace.save_image();
+    workspace.write_image_config(r#"{"config":{"User":"65532:65532","Entrypoint":["/mini-user"]},"history":[]}"#);
     let ended = workspace.xtask(&["build-images"]);
     assert_eq!(ended.code, 1, "{}", ended.all());
     assert!(
@@ -286,11 +280,7 @@ fn n13_an_engine_that_starts_no_container_is_broken_and_no_fault_of_the_image() 
         "\n  \"docker run \"*\" --version\") echo 'docker: Error response from daemon: failed to start shim' >&2; exit 125 ;;",
     );
     std::fs::remove_file(workspace.root.join("target/xtask/images/user.json")).unwrap();
-    workspace.write(
-        "../../state/config.json",
-        r#"{"config":{"User":"65532:65532","Entrypoint":["/mini-user"]},"history":[]}"#,
-    );
-    workspace.save_image();
+    workspace.write_image_config(r#"{"config":{"User":"65532:65532","Entrypoint":["/mini-user"]},"history":[]}"#);
     let ended = workspace.xtask(&["build-images"]);
     assert_eq!(ended.code, 3, "{}", ended.all());
     let report = report(&workspace, "build-images");

@@ -361,9 +361,8 @@ fn what_cannot_be_signed_is_refused_before_anything_is_pushed() {
     git(&shipping.workspace, &["commit", "--quiet", "--all", "--message", "two"]);
     let shipping = Shipping { head: git(&shipping.workspace, &["rev-parse", "HEAD"]), ..shipping };
     shipping.verified(json!({}));
-    shipping
-        .workspace
-        .stub(&format!("{HEALTHY}\ncase \"$call\" in cosign*) echo 'Error: wrong password' >&2; exit 1 ;; esac"));
+    let cosign = "#!/bin/sh\ncase $1 in version) echo v3.0.2 ;; *) echo 'Error: wrong password' >&2; exit 1 ;; esac\n";
+    shipping.workspace.stub_program("cosign", cosign);
     let ended = shipping.workspace.xtask(&[&PUSH[..], &["--sign", "cosign.key"]].concat());
     assert_eq!(ended.code, 3, "{}", ended.all());
     assert_eq!(shipping.workspace.read(LOCK), "");

@@ -2,8 +2,9 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
@@ -28,7 +29,7 @@ case "$call" in
       *) echo '{"Id":"sha256:user","RepoTags":["mini-user:local"],"Architecture":"amd64","Config":{"User":"65532:65532"}}' ;;
     esac; done
     exit ${failed:-0} ;;
-  "docker image save "*) cp "$STATE/image.tar" "$(value_of --output "$@")" ;;
+  "docker image save "*) tar -cf "$(value_of --output "$@")" -C "$STATE" manifest.json config.json -C "$LAYER" layer.tar ;;
   "docker run "*" --version") echo "mini-user 0.1.0 (unversioned)" ;;
   "docker run "*" env --format json") echo '{"schema":1,"service":"mini-user","variables":[]}' ;;
   "docker run "*" keygen") printf 'JWT_SIGNING_KEY=S3CR3T-c4n4ry\nJWT_PUBLIC_KEY=cHVibGlj\n' ;;
@@ -145,23 +146,16 @@ impl Workspace {
         self.write_image_policy();
     }
 
-    /// An image as `docker image save` gives it. The program is this test's own, which no image could hold: it is not
-    /// static. Tests that go so far bring a better one.
+    /// An image as `docker image save` gives it, but for its layer.
     fn write_image(&self) {
-        let program = std::env::current_exe().unwrap();
-        std::fs::copy(program, self.state.join("mini-user")).unwrap();
         std::fs::write(self.state.join("manifest.json"), r#"[{"Config":"config.json","Layers":["layer.tar"]}]"#)
             .unwrap();
-        std::fs::write(self.state.join("config.json"), r#"{"config":{"User":"65532:65532"},"history":[]}"#).unwrap();
-        self.save_image();
+        self.write_image_config(r#"{"config":{"User":"65532:65532"},"history":[]}"#);
     }
 
-    /// Packs the image again, after a change of `config.json`.
-    pub(crate) fn save_image(&self) {
-        for files in [&["layer.tar", "mini-user"][..], &["image.tar", "manifest.json", "config.json", "layer.tar"]] {
-            let status = stub_command("tar").arg("-cf").args(files).current_dir(&self.state).status().unwrap();
-            assert!(status.success());
-        }
+    /// Another configuration of that image.
+    pub(crate) fn write_image_config(&self, config: &str) {
+        std::fs::write(self.state.join("config.json"), config).unwrap();
     }
 
     /// Facts of the image that an earlier build read, and a policy for it, so that a stub's image need not be one.
@@ -220,7 +214,7 @@ impl Workspace {
         let (log, state) = (self.log_path(), &self.state);
         let script = format!(
             r#"#!/bin/sh
-LOG='{log}'; STATE='{state}'
+LOG='{log}'; STATE='{state}'; LAYER='{layer}'
 call="$(basename "$0") $*"
 printf '%s\n' "$call" >>"$LOG"
 gone=mini-base/*
@@ -229,6 +223,7 @@ value_of() {{ wanted=$1; shift; while [ $# -gt 0 ]; do [ "$1" = "$wanted" ] && {
 {DEFAULTS}"#,
             log = log.display(),
             state = state.display(),
+            layer = layer_folder().display(),
         );
         for program in ["docker", "trivy"] {
             self.stub_program(program, &script);
@@ -240,6 +235,14 @@ value_of() {{ wanted=$1; shift; while [ $# -gt 0 ]; do [ "$1" = "$wanted" ] && {
         let path = self.stubs.join(program);
         std::fs::write(&path, script).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Logs the calls of a program of this machine, beside those of the stubs.
+    pub(crate) fn log_calls_of(&self, program: &str) {
+        let log = self.log_path().display().to_string();
+        let script =
+            format!("#!/bin/sh\nprintf '%s\\n' \"{program} $*\" >>'{log}'\nPATH=${{PATH#*:}} exec {program} \"$@\"\n");
+        self.stub_program(program, &script);
     }
 
     pub(crate) fn set(&mut self, name: &str, value: &str) {
@@ -308,9 +311,27 @@ value_of() {{ wanted=$1; shift; while [ $# -gt 0 ]; do [ "$1" = "$wanted" ] && {
     }
 }
 
+/// The folder with the layer of the stub image, packed once for all tests. The program in it is this test's own, which no image could
+/// hold: it is not static, and takes tens of megabytes. Tests that go so far bring a better one.
+fn layer_folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stub-image");
+        std::fs::create_dir_all(&folder).unwrap();
+        let packing = tempfile::tempdir_in(&folder).unwrap();
+        std::os::unix::fs::symlink(std::env::current_exe().unwrap(), packing.path().join("mini-user")).unwrap();
+        let mut tar = stub_command("tar");
+        tar.args(["-chf", "layer.tar", "mini-user"]).current_dir(packing.path());
+        assert!(tar.status().unwrap().success());
+        // Another run of the tests may be reading the one that is there.
+        std::fs::rename(packing.path().join("layer.tar"), folder.join("layer.tar")).unwrap();
+        folder
+    })
+}
+
 /// `docs/report.schema.json`, compiled once for all tests.
 fn schema() -> &'static jsonschema::Validator {
-    static SCHEMA: std::sync::OnceLock<jsonschema::Validator> = std::sync::OnceLock::new();
+    static SCHEMA: OnceLock<jsonschema::Validator> = OnceLock::new();
     SCHEMA.get_or_init(|| {
         let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.schema.json")).unwrap();
         jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap()
