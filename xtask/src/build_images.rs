@@ -1,6 +1,8 @@
 //! `cargo xtask build-images`: plan, build with one bake, and prove what came out.
 
-use anyhow::Result;
+use std::thread;
+
+use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
 use xtask_engine::ready;
 use xtask_image_build::{Build, Cache, Choice, check_layout};
@@ -84,6 +86,13 @@ impl BuildImages {
             explain: self.explain,
             dry_run: self.dry_run,
         };
-        build.run(context, &ready(context)?, outcome).map(drop)
+        // Git answers while the engine does.
+        let (sources, ready) = thread::scope(|scope| {
+            let sources = scope.spawn(|| build.sources(context));
+            let ready = ready(context);
+            (sources.join(), ready)
+        });
+        let (ready, sources) = (ready?, sources.map_err(|_| anyhow!("the thread that asked git panicked"))??);
+        build.run_from(&sources, context, &ready, outcome).map(drop)
     }
 }

@@ -302,6 +302,42 @@ fn a_dependency_that_only_this_machine_has_is_named_before_docker_is_called() {
     assert!(!workspace.calls().contains("bake"), "{}", workspace.calls());
 }
 
+/// To start a program takes longer than its answer: with nothing changed these are the ones that are needed.
+#[test]
+fn with_nothing_changed_few_programs_are_started() {
+    let mut workspace = Workspace::new();
+    workspace.know_image(r#"{"service":"mini-user","variables":[]}"#);
+    for plugin in ["docker-buildx", "docker-compose"] {
+        workspace.write(&format!("target/docker/cli-plugins/{plugin}"), "");
+    }
+    let configuration = workspace.root.join("target/docker").display().to_string();
+    workspace.set("DOCKER_CONFIG", &configuration);
+    ["git", "rustc"].into_iter().for_each(|program| workspace.log_calls_of(program));
+    let first = workspace.xtask(&["build-images"]);
+    assert!(first.code == 0 && workspace.calls().contains("docker buildx bake"), "{}", first.all());
+    let before = workspace.calls().lines().count();
+    let ended = workspace.xtask(&["build-images"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    let calls = workspace.calls();
+    let mut calls: Vec<_> = calls.lines().skip(before).collect();
+    calls.sort_unstable();
+    let begin = [
+        "docker image inspect --format {{json .}} postgres:17-trixie mini-base/postgres:local rust:",
+        "docker image inspect --format {{json .}} sha256:user mini-user:local",
+        "docker version --format {{.Server.Version}}",
+        "git log -1 ",
+        "git ls-files -z --cached",
+        "git ls-files -z --exclude-standard --others --ignored -- services/user",
+        "git remote get-url origin",
+        "git rev-parse --is-shallow-repository --show-prefix",
+        "git status --porcelain -z --no-renames --untracked-files=all -- .",
+    ];
+    assert!(
+        calls.len() == begin.len() && calls.iter().zip(begin).all(|(call, begin)| call.starts_with(begin)),
+        "{calls:#?}"
+    );
+}
+
 /// The builder gets the inputs and nothing else, so no list of what to leave out keeps anything from it.
 #[test]
 fn a_dockerignore_that_lists_what_to_leave_out_changes_nothing_and_is_not_complained_about() {

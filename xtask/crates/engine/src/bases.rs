@@ -66,7 +66,6 @@ pub struct Bases<'a> {
     runner: &'a Runner,
     toolbox: &'a Toolbox<'a>,
     docker: Tool,
-    shell: Shell,
     policy: BTreeMap<String, BasePolicy>,
     /// What the engine has of the policy's references.
     here: BTreeMap<String, Option<Inspected>>,
@@ -79,7 +78,7 @@ impl<'a> Bases<'a> {
         let (docker, policy) = (toolbox.find("docker")?, Self::policy(project)?);
         let references: Vec<_> = policy.values().flat_map(|base| [base.remote.clone(), base.local.clone()]).collect();
         let here = inspect(runner, &docker, &references)?;
-        Ok(Self { project, runner, toolbox, docker, shell: Shell::new()?, policy, here })
+        Ok(Self { project, runner, toolbox, docker, policy, here })
     }
 
     /// `policy/bases.toml`, by name.
@@ -136,9 +135,9 @@ impl<'a> Bases<'a> {
             return Ok(base);
         }
         let policy = self.known(name)?;
-        let (docker, remote) = (&self.docker.program, &policy.remote);
+        let (shell, docker, remote) = (Shell::new()?, &self.docker.program, &policy.remote);
         self.runner.progress().now(&format!("base {name}: asks the registry for {remote}"));
-        let pulled = self.runner.capture(cmd!(self.shell, "{docker} pull --quiet {remote}"), PULL_LIMIT_SECONDS)?;
+        let pulled = self.runner.capture(cmd!(shell, "{docker} pull --quiet {remote}"), PULL_LIMIT_SECONDS)?;
         if !pulled.status.success() {
             let (why, local) = (pulled.tail(), &policy.local);
             let text = format!("base {name}: no registry ({why}); makes {local} from packages, about 40 s");
@@ -151,26 +150,26 @@ impl<'a> Bases<'a> {
 
     /// Everything that decides what a home-made base is: the recipe's files, and the host's compiler where it goes in.
     fn recipe(&self, policy: &BasePolicy) -> Result<String> {
+        let shell = Shell::new()?;
         let mut text = format!("{policy:?}\n");
-        for script in self.scripts(policy)? {
-            text += &self.shell.read_file(script)?;
+        for script in self.scripts(&shell, policy)? {
+            text += &shell.read_file(script)?;
         }
         text.extend(policy.programs.iter().map(|name| self.toolbox.pin(name)));
         if policy.build_argument.is_some() {
-            text += &self.runner.read(cmd!(self.shell, "rustc -vV"), QUERY_LIMIT_SECONDS)?;
+            text += &self.runner.read(cmd!(shell, "rustc -vV"), QUERY_LIMIT_SECONDS)?;
         }
-        let file = self.project.out().join(format!("recipe-{}.txt", std::process::id()));
-        self.shell.write_file(&file, text)?;
-        let hash = self.runner.read(cmd!(self.shell, "git hash-object --no-filters {file}"), QUERY_LIMIT_SECONDS);
-        self.shell.remove_path(&file)?;
+        let file = self.project.out().join(format!("recipe-{}-{}.txt", policy.hook, std::process::id()));
+        shell.write_file(&file, text)?;
+        let hash = self.runner.read(cmd!(shell, "git hash-object --no-filters {file}"), QUERY_LIMIT_SECONDS);
+        shell.remove_path(&file)?;
         hash
     }
 
-    fn scripts(&self, policy: &BasePolicy) -> Result<Vec<Utf8PathBuf>> {
+    fn scripts(&self, shell: &Shell, policy: &BasePolicy) -> Result<Vec<Utf8PathBuf>> {
         let folder = self.project.root.join(&self.project.automation).join("bases");
         let stem = policy.hook.trim_end_matches(".sh");
-        let mut scripts: Vec<Utf8PathBuf> = self
-            .shell
+        let mut scripts: Vec<Utf8PathBuf> = shell
             .read_dir(&folder)?
             .into_iter()
             .filter_map(|path| Utf8PathBuf::from_path_buf(path).ok())
@@ -181,24 +180,25 @@ impl<'a> Bases<'a> {
     }
 
     fn make(&self, policy: &BasePolicy) -> Result<()> {
+        let shell = Shell::new()?;
         let mmdebstrap = self.toolbox.find_or_fetch("mmdebstrap")?.program;
         let scripts = self.project.root.join(&self.project.automation).join("bases");
         let work = self.project.out().join(format!("bases-{}", std::process::id()));
-        self.shell.create_dir(&work)?;
+        shell.create_dir(&work)?;
         let archive = work.join("base.tar");
         let programs = work.join("programs");
-        self.shell.create_dir(&programs)?;
+        shell.create_dir(&programs)?;
         for name in &policy.programs {
             self.runner.progress().now(&format!("compiles {name} for the base, about 40 s"));
-            self.shell.copy_file(self.toolbox.fetch_pinned(name)?, &programs)?;
+            shell.copy_file(self.toolbox.fetch_pinned(name)?, &programs)?;
         }
-        let mirror = Archive::of_this_machine(&self.shell, &policy.suite)?.one_line();
+        let mirror = Archive::of_this_machine(&shell, &policy.suite)?.one_line();
         let (suite, packages) = (&policy.suite, policy.packages.join(","));
         let mut hooks = vec![format!("--customize-hook={}", scripts.join(&policy.hook))];
         hooks.extend(policy.early_hook.iter().map(|hook| format!("--essential-hook={}", scripts.join(hook))));
-        let sysroot = self.runner.read(cmd!(self.shell, "rustc --print sysroot"), QUERY_LIMIT_SECONDS)?;
+        let sysroot = self.runner.read(cmd!(shell, "rustc --print sysroot"), QUERY_LIMIT_SECONDS)?;
         let bootstrap = cmd!(
-            self.shell,
+            shell,
             "{mmdebstrap} --quiet --variant=minbase --include={packages} {hooks...} {suite} {archive} {mirror}"
         )
         .env("RUST_SYSROOT", sysroot)
@@ -211,9 +211,9 @@ impl<'a> Bases<'a> {
         })?;
         let changes = self.changes(policy)?;
         let (docker, tag) = (&self.docker.program, &policy.local);
-        let import = cmd!(self.shell, "{docker} import {changes...} {archive} {tag}");
+        let import = cmd!(shell, "{docker} import {changes...} {archive} {tag}");
         self.runner.read(import, MAKE_LIMIT_SECONDS)?;
-        self.shell.remove_path(&work)?;
+        shell.remove_path(&work)?;
         Ok(())
     }
 

@@ -1,9 +1,9 @@
 //! What programs said of their versions, kept as long as their files stay the same: some need a third of a second to say it.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -33,36 +33,45 @@ impl Identity {
     }
 }
 
+/// The state of each file that decides about an answer, those that are not there included.
+pub(super) type Files = Vec<Option<Identity>>;
+
+/// A version, or why the program gave none.
+pub(super) type Answer = Result<String, String>;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Known {
-    file: Identity,
-    version: String,
+    files: Files,
+    answer: Answer,
 }
 
 #[derive(Debug)]
 pub(super) struct KnownVersions {
     store: Utf8PathBuf,
-    programs: RefCell<BTreeMap<String, Known>>,
+    commands: Mutex<BTreeMap<String, Known>>,
 }
 
 impl KnownVersions {
     /// What earlier runs kept in a folder; nothing when that cannot be read.
     pub(super) fn read(folder: &Utf8Path) -> Self {
         let store = folder.join("versions.json");
-        let programs = std::fs::read(&store).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Self { store, programs: RefCell::new(programs.unwrap_or_default()) }
+        let commands = std::fs::read(&store).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Self { store, commands: Mutex::new(commands.unwrap_or_default()) }
     }
 
-    pub(super) fn version(&self, program: &Path, file: &Identity) -> Option<String> {
-        let programs = self.programs.borrow();
-        programs.get(&*program.to_string_lossy()).filter(|known| known.file == *file).map(|known| known.version.clone())
+    pub(super) fn answer(&self, command: &str, files: &Files) -> Option<Answer> {
+        self.commands().get(command).filter(|known| known.files == *files).map(|known| known.answer.clone())
     }
 
-    /// A version that cannot be kept, on a full disk, is asked for again: that is no reason to stop.
-    pub(super) fn keep(&self, program: &Path, file: Identity, version: String) {
-        let mut programs = self.programs.borrow_mut();
-        programs.insert(program.to_string_lossy().into_owned(), Known { file, version });
-        let _ = serde_json::to_vec(&*programs).map(|bytes| put(&self.store, bytes));
+    /// An answer that cannot be kept, on a full disk, is asked for again: that is no reason to stop.
+    pub(super) fn keep(&self, command: &str, files: Files, answer: Answer) {
+        let mut commands = self.commands();
+        commands.insert(command.to_owned(), Known { files, answer });
+        let _ = serde_json::to_vec(&*commands).map(|bytes| put(&self.store, bytes));
+    }
+
+    fn commands(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -71,19 +80,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_holds_until_the_file_changes_and_is_known_to_the_next_run() {
+    fn an_answer_holds_until_a_file_changes_comes_or_goes_and_is_known_to_the_next_run() {
         let folder = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(folder.path()).unwrap();
-        let program = folder.join("tool");
+        let (program, plugin) = (folder.join("tool"), folder.join("plugin"));
+        let files = || vec![Identity::of(program.as_std_path()), Identity::of(plugin.as_std_path())];
+        let known = || KnownVersions::read(folder).answer("tool plugin", &files());
         std::fs::write(&program, "one").unwrap();
-        let program = program.as_std_path();
-        let file = Identity::of(program).unwrap();
-        let known = KnownVersions::read(folder);
-        assert_eq!(known.version(program, &file), None);
-        known.keep(program, file.clone(), "1.0".to_owned());
-        assert_eq!(KnownVersions::read(folder).version(program, &file), Some("1.0".to_owned()));
-        std::fs::write(program, "two!").unwrap();
-        let changed = Identity::of(program).unwrap();
-        assert_eq!(KnownVersions::read(folder).version(program, &changed), None);
+        assert_eq!(known(), None);
+        KnownVersions::read(folder).keep("tool plugin", files(), Err("no such plugin".to_owned()));
+        assert_eq!(known(), Some(Err("no such plugin".to_owned())));
+        std::fs::write(&plugin, "one").unwrap();
+        assert_eq!(known(), None);
+        KnownVersions::read(folder).keep("tool plugin", files(), Ok("1.0".to_owned()));
+        assert_eq!(known(), Some(Ok("1.0".to_owned())));
+        std::fs::write(&program, "two!").unwrap();
+        assert_eq!(known(), None);
+        assert_eq!(KnownVersions::read(folder).answer("tool", &files()), None);
     }
 }

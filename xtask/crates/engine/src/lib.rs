@@ -8,6 +8,7 @@ mod fetch;
 mod inspect;
 mod known_versions;
 mod kubectl;
+mod plugins;
 mod ready;
 mod throw_away;
 mod tool_policy;

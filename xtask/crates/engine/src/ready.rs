@@ -1,6 +1,8 @@
 //! What every command that needs the engine works with, and everything that is missing for it, at once.
 
-use anyhow::Result;
+use std::thread::{self, ScopedJoinHandle};
+
+use anyhow::{Result, anyhow};
 use serde_json::{Map, Value, json};
 use xshell::{Shell, cmd};
 use xtask_outcome::Stop;
@@ -9,7 +11,8 @@ use xtask_workspace::Context;
 use crate::{Base, Bases, Tool, Toolbox};
 
 /// What the main job needs; cargo-auditable and mmdebstrap are fetched by whoever turns out to need them.
-const TOOLS: [&str; 3] = ["docker", "buildx", "compose"];
+const DOCKER: &str = "docker";
+const PLUGINS: [&str; 2] = ["buildx", "compose"];
 const ENGINE_LIMIT_SECONDS: u64 = 30;
 const SERVER_FORMAT: &str = "{{.Server.Version}}";
 
@@ -33,7 +36,7 @@ pub struct Ready {
 impl Ready {
     /// How many tools and bases there are, for a report.
     pub fn counts(&self) -> [(&'static str, usize); 2] {
-        [("tools", TOOLS.len()), ("bases", 1 + self.neighbours.len())]
+        [("tools", 1 + PLUGINS.len()), ("bases", 1 + self.neighbours.len())]
     }
 
     /// An image with a shell, bash and the usual small programs, in which what the shipped images cannot do is done.
@@ -93,30 +96,75 @@ pub fn survey(context: &Context, change: bool) -> Result<Ready> {
     progress.now("finding tools");
     let toolbox = Toolbox::new(&context.project, &context.runner)?;
     let mut missing = Missing::default();
-    let [docker, buildx, compose] =
-        TOOLS.map(|name| missing.note(if change { toolbox.find_or_fetch(name) } else { toolbox.find(name) }));
-    context.runner.interrupt().check()?;
+    let find = |name: &str| if change { toolbox.find_or_fetch(name) } else { toolbox.find(name) };
+    let docker = missing.note(find(DOCKER));
     progress.now("checking the Docker engine and the base images");
-    let engine = docker.as_ref().and_then(|docker| missing.note(engine(context, docker)));
-    let policy = Bases::policy(&context.project)?;
-    let (builder, _) = Bases::builder(&policy)?;
-    let beside = context.project.stack.neighbours.iter().map(|neighbour| neighbour.base.as_str());
-    let mut found: Vec<_> = std::iter::once(builder).chain(beside).map(|name| (name, None)).collect();
-    if engine.is_some() {
-        let mut bases = Bases::new(&context.project, &context.runner, &toolbox)?;
-        for (name, base) in &mut found {
-            *base = missing.note(if change { bases.find_or_make(name) } else { bases.find(name) });
+    let mut found = look(context, &toolbox, docker.as_ref())?;
+    if change {
+        // One download after the other, each with its own lines on the screen.
+        for (name, plugin) in PLUGINS.into_iter().zip(&mut found.plugins) {
             context.runner.interrupt().check()?;
+            if plugin.is_err() {
+                *plugin = toolbox.find_or_fetch(name);
+            }
         }
     }
-    let bases: Option<Vec<_>> = found.into_iter().map(|(name, base)| Some((name.to_owned(), base?))).collect();
-    match (docker, buildx, compose, engine, bases) {
-        (Some(docker), Some(buildx), Some(compose), Some(engine), Some(mut bases)) => {
-            let (_, builder) = bases.remove(0);
-            Ok(Ready { docker, buildx, compose, builder, neighbours: bases, engine })
+    let [buildx, compose] = found.plugins.map(|plugin| missing.note(plugin));
+    let engine = found.engine.and_then(|engine| missing.note(engine));
+    let mut all = Vec::new();
+    // Without an engine there is nothing to say about its images.
+    if let (Some(_), Some(bases)) = (&engine, found.bases) {
+        let (mut bases, looked_for) = bases?;
+        for (name, base) in looked_for {
+            context.runner.interrupt().check()?;
+            let base = if change && base.is_err() { bases.find_or_make(&name) } else { base };
+            all.extend(missing.note(base).map(|base| (name, base)));
+        }
+    }
+    match (docker, buildx, compose, engine, missing.texts.is_empty()) {
+        (Some(docker), Some(buildx), Some(compose), Some(engine), true) => {
+            let (_, builder) = all.remove(0);
+            Ok(Ready { docker, buildx, compose, builder, neighbours: all, engine })
         }
         _ => Err(missing.stop().into()),
     }
+}
+
+/// The bases that are wanted, each with what was found, and what finds and makes them.
+type LookedFor<'a> = (Bases<'a>, Vec<(String, Result<Base>)>);
+
+/// What is there of everything beside the client, without which there is nothing to ask of the engine.
+struct Looked<'a> {
+    plugins: [Result<Tool>; 2],
+    engine: Option<Result<String>>,
+    bases: Option<Result<LookedFor<'a>>>,
+}
+
+/// Looks for all of it at the same time: each question starts a program, and none needs another one's answer.
+fn look<'a>(context: &'a Context, toolbox: &'a Toolbox<'a>, docker: Option<&Tool>) -> Result<Looked<'a>> {
+    let policy = Bases::policy(&context.project)?;
+    let (builder, _) = Bases::builder(&policy)?;
+    let beside = context.project.stack.neighbours.iter().map(|neighbour| neighbour.base.as_str());
+    let names: Vec<_> = std::iter::once(builder).chain(beside).collect();
+    let bases = || -> Result<LookedFor<'a>> {
+        let bases = Bases::new(&context.project, &context.runner, toolbox)?;
+        let found = thread::scope(|scope| {
+            let threads: Vec<_> = names.iter().map(|name| scope.spawn(|| bases.find(name))).collect();
+            let found = threads.into_iter().map(joined);
+            names.iter().map(ToString::to_string).zip(found).collect()
+        });
+        Ok((bases, found))
+    };
+    Ok(thread::scope(|scope| {
+        let engine = docker.map(|docker| scope.spawn(move || engine(context, docker)));
+        let bases = docker.map(|_| scope.spawn(bases));
+        let plugins = PLUGINS.map(|name| scope.spawn(move || toolbox.find(name)));
+        Looked { plugins: plugins.map(joined), engine: engine.map(joined), bases: bases.map(joined) }
+    }))
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|_| Err(anyhow!("a thread that looked for tools panicked")))
 }
 
 /// Everything that is missing or does not work.

@@ -13,7 +13,8 @@ use xtask_process::Runner;
 use xtask_workspace::Project;
 
 use crate::fetch;
-use crate::known_versions::{Identity, KnownVersions};
+use crate::known_versions::{Answer, Identity, KnownVersions};
+use crate::plugins;
 use crate::tool_policy::{self, ToolPolicy};
 use crate::version::Version;
 
@@ -64,7 +65,7 @@ impl<'a> Toolbox<'a> {
         let floor = Version::find(&policy.floor).with_context(|| format!("[{name}] floor is no version"))?;
         let mut rejected = Vec::new();
         for (program, arguments, origin) in self.candidates(policy) {
-            let shown = [&[program.to_string_lossy().into_owned()], arguments.as_slice()].concat().join(" ");
+            let shown = shown(&program, &arguments);
             let version = match self.version(&program, &arguments, policy)? {
                 Ok(version) => version,
                 Err(why) => {
@@ -154,20 +155,28 @@ impl<'a> Toolbox<'a> {
 
     /// What the program says of itself, or why it says nothing: it does not run, or does not know the subcommand (a missing
     /// plugin).
-    fn version(&self, program: &Path, arguments: &[String], policy: &ToolPolicy) -> Result<Result<String, String>> {
-        // A plugin may come and go while the program that calls it stays the same.
-        let file = if arguments.is_empty() { Identity::of(program) } else { None };
-        if let Some(known) = file.as_ref().and_then(|file| self.known.version(program, file)) {
-            return Ok(Ok(known));
+    fn version(&self, program: &Path, arguments: &[String], policy: &ToolPolicy) -> Result<Answer> {
+        let plugins = arguments.first().map(|name| plugins::files(&self.project.environment, name)).unwrap_or_default();
+        let command = shown(program, arguments);
+        let states =
+            || std::iter::once(program).chain(plugins.iter().map(PathBuf::as_path)).map(Identity::of).collect();
+        let files: Vec<_> = states();
+        // That a plugin is not there is believed only while there is something else to call: somebody who has just put it where
+        // nobody looks would not get past it.
+        let is_of_use = |answer: &Answer| answer.is_ok() || self.fetched(policy).is_file();
+        if let Some(known) = self.known.answer(&command, &files).filter(is_of_use) {
+            return Ok(known);
         }
         let version = self.ask_version(program, arguments, policy)?;
-        if let (Some(file), Ok(version)) = (file, &version) {
-            self.known.keep(program, file, version.clone());
+        let has_plugin = plugins.iter().any(|file| plugins::is_plugin(file) && file.is_file());
+        let is_decided_by_files = if arguments.is_empty() { version.is_ok() } else { version.is_ok() == has_plugin };
+        if is_decided_by_files && files[0].is_some() && files == states() {
+            self.known.keep(&command, files, version.clone());
         }
         Ok(version)
     }
 
-    fn ask_version(&self, program: &Path, arguments: &[String], policy: &ToolPolicy) -> Result<Result<String, String>> {
+    fn ask_version(&self, program: &Path, arguments: &[String], policy: &ToolPolicy) -> Result<Answer> {
         let shell = Shell::new()?;
         let ask = &policy.version;
         // A file that is read and never started: its hash is all that it says.
@@ -189,6 +198,10 @@ impl<'a> Toolbox<'a> {
             Err(error) => Ok(Err(format!("{error:#}"))),
         }
     }
+}
+
+fn shown(program: &Path, arguments: &[String]) -> String {
+    [&[program.to_string_lossy().into_owned()], arguments].concat().join(" ")
 }
 
 /// The line that holds the version: programs print banners above it, and builds without a number say `devel` there.

@@ -34,11 +34,33 @@ impl Built {
     }
 }
 
+/// The hashes of files below a folder, each read once: most inputs are those of several images.
+#[derive(Debug)]
+pub(crate) struct Hashes<'a> {
+    root: &'a Utf8Path,
+    known: BTreeMap<Utf8PathBuf, String>,
+}
+
+impl<'a> Hashes<'a> {
+    pub(crate) fn below(root: &'a Utf8Path) -> Self {
+        Self { root, known: BTreeMap::new() }
+    }
+
+    fn of(&mut self, file: &Utf8Path) -> Result<String> {
+        if let Some(known) = self.known.get(file) {
+            return Ok(known.clone());
+        }
+        let hash = sha256(&std::fs::read(self.root.join(file)).with_context(|| format!("read {file}"))?);
+        self.known.insert(file.to_owned(), hash.clone());
+        Ok(hash)
+    }
+}
+
 impl Fingerprint {
-    /// Hashes every input of one planned image, files below `root`. `compiler` is what decides a program beside the sources: the
-    /// base's image id, and for a host build what `rustc -vV` says.
+    /// Hashes every input of one planned image. `compiler` is what decides a program beside the sources: the base's image id, and
+    /// for a host build what `rustc -vV` says.
     pub(crate) fn of(
-        root: &Utf8Path,
+        hashes: &mut Hashes<'_>,
         files: &BTreeSet<Utf8PathBuf>,
         plan: &BuildPlan,
         image: &ImagePlan,
@@ -46,8 +68,7 @@ impl Fingerprint {
     ) -> Result<Self> {
         let mut inputs = BTreeMap::new();
         for path in files {
-            let content = std::fs::read(root.join(path)).with_context(|| format!("read {path}"))?;
-            inputs.insert(path.to_string(), sha256(&content));
+            inputs.insert(path.to_string(), hashes.of(path)?);
         }
         let mut add = |name: &str, text: &str| inputs.insert(name.to_owned(), sha256(text.as_bytes()));
         add("strategy", plan.strategy.name());

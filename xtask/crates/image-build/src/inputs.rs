@@ -3,6 +3,7 @@
 
 mod copies;
 mod git;
+mod paths;
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hasher as _};
@@ -12,7 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use xtask_outcome::{Finding, Place, Stop};
 use xtask_workspace::{ImagePackage, Project};
 
-pub(crate) use self::git::{Git, Revision, origin};
+pub(crate) use self::git::{Git, Revision};
 
 /// What decides about every image, where it is there.
 const ROOT_FILES: [&str; 6] =
@@ -97,28 +98,13 @@ fn normal(path: &Utf8Path) -> Utf8PathBuf {
     parts.into_iter().collect()
 }
 
-/// Git's words for the same files, deleted ones included: the folders of the members without their other targets.
-pub(crate) fn pathspecs(project: &Project, image: &ImagePackage) -> Vec<String> {
-    let mut specs: Vec<_> = ROOT_FILES.iter().map(|file| (*file).to_owned()).collect();
-    specs.push(project.automation.join("docker").into_string());
-    specs.extend(project.members.keys().map(|folder| folder.join("Cargo.toml").into_string()));
-    for folder in &image.compiled_folders {
-        specs.push(folder.to_string());
-        specs.extend(OTHER_TARGETS.iter().map(|other| format!(":(exclude){folder}/{other}")));
-        // A member below another one is its own.
-        let below = project.members.keys().filter(|other| *other != folder && other.starts_with(folder));
-        specs.extend(
-            below
-                .filter(|other| !image.compiled_folders.contains(*other))
-                .map(|other| format!(":(exclude){other}/src")),
-        );
-    }
-    specs.extend(image.more_inputs.iter().map(|input| normal(&image.folder.join(input)).into_string()));
-    specs
-}
-
-/// What cargo reads on this machine and no image can be made from.
-pub(crate) fn judge(project: &Project, git: &Git, image: &ImagePackage) -> Vec<Finding> {
+/// What cargo reads on this machine and no image can be made from. `inputs` are those of all images.
+pub(crate) fn judge(
+    project: &Project,
+    git: &Git,
+    inputs: &BTreeSet<Utf8PathBuf>,
+    image: &ImagePackage,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut add = |rule, place: &Utf8Path, line, message: String, next_step: String| {
         findings.push(Finding { rule, place: Place { name: place.to_string(), line }, message, next_step });
@@ -137,7 +123,6 @@ pub(crate) fn judge(project: &Project, git: &Git, image: &ImagePackage) -> Vec<F
     }
     let dockerfile = image.folder.join("Dockerfile");
     let text = std::fs::read_to_string(project.root.join(&dockerfile)).unwrap_or_default();
-    let inputs = of_all(project, git);
     for (line, source) in copies::copies(&text) {
         let path = normal(Utf8Path::new(source.trim_start_matches('/')));
         // The program that `--strategy host` compiled lies in a context of its own.
@@ -241,7 +226,7 @@ mod tests {
     }
 
     fn git(project: &Project) -> Git {
-        Git::ask(project, &Runner::new(Interrupt::default(), xtask_outcome::Progress::default())).unwrap()
+        Git::ask(project, &Runner::new(Interrupt::default(), xtask_outcome::Progress::default()), &[]).unwrap()
     }
 
     #[test]
@@ -249,8 +234,9 @@ mod tests {
         let project = project();
         check_layout(&project).unwrap();
         let git = git(&project);
+        let inputs = of_all(&project, &git);
         for image in &project.images {
-            assert_eq!(judge(&project, &git, image), [], "{}", image.name());
+            assert_eq!(judge(&project, &git, &inputs, image), [], "{}", image.name());
         }
     }
 

@@ -36,7 +36,7 @@ use xtask_workspace::{Context, Project};
 
 use self::bake::bake;
 pub use self::cache::Cache;
-use self::fingerprint::{Built, Fingerprint, Records};
+use self::fingerprint::{Built, Fingerprint, Hashes, Records};
 pub use self::image::{ImageFacts, ProgramFacts, file_of_image};
 use self::image::{Images, other_program};
 use self::inputs::Git;
@@ -74,6 +74,10 @@ pub struct Build {
     /// Build nothing.
     pub dry_run: bool,
 }
+
+/// What images are made from, as git knows it.
+#[derive(Debug)]
+pub struct Sources(Git);
 
 /// What the engine has of each reference.
 type Here = BTreeMap<String, Option<Inspected>>;
@@ -121,22 +125,45 @@ impl Default for Build {
 }
 
 impl Build {
+    /// What git knows of the files that the images are made from. It needs no engine, so it can be asked meanwhile.
+    ///
+    /// # Errors
+    /// [`Stop::Repository`] for images that cannot be built side by side, [`Stop::Usage`] for an unknown image, [`Stop::Broken`] when
+    /// git refuses the checkout.
+    pub fn sources(&self, context: &Context) -> Result<Sources> {
+        check_layout(&context.project)?;
+        context.runner.progress().now("compares the inputs with those of the last build");
+        Git::ask(&context.project, &context.runner, &context.project.select(&self.names)?).map(Sources)
+    }
+
+    /// As [`Build::run_from`], with sources that are asked for here.
+    ///
+    /// # Errors
+    /// As [`Build::sources`] and [`Build::run_from`].
+    pub fn run(&self, context: &Context, ready: &Ready, outcome: &mut Outcome) -> Result<Vec<BuiltImage>> {
+        self.run_from(&self.sources(context)?, context, ready, outcome)
+    }
+
     /// Builds and proves the images; the ids in the result are what later steps use. What is wrong with an image is a finding,
     /// and the others are built and proved all the same.
     ///
     /// # Errors
     /// [`Stop::Repository`] when a program does not compile or a Dockerfile does not build, [`Stop::Usage`] for an unknown image,
     /// [`Stop::Absent`] and [`Stop::Broken`] when the builder or the engine cannot do its part.
-    pub fn run(&self, context: &Context, ready: &Ready, outcome: &mut Outcome) -> Result<Vec<BuiltImage>> {
-        check_layout(&context.project)?;
-        context.runner.progress().now("compares the inputs with those of the last build");
-        let git = Git::ask(&context.project, &context.runner)?;
+    pub fn run_from(
+        &self,
+        Sources(git): &Sources,
+        context: &Context,
+        ready: &Ready,
+        outcome: &mut Outcome,
+    ) -> Result<Vec<BuiltImage>> {
         if let Some(doubt) = &git.doubt {
             context.runner.progress().say(&format!("build: {doubt}"));
             outcome.evidence("revisions", doubt.as_str());
         }
+        let inputs = inputs::of_all(&context.project, git);
         for image in context.project.select(&self.names)? {
-            outcome.findings.extend(inputs::judge(&context.project, &git, image));
+            outcome.findings.extend(inputs::judge(&context.project, git, &inputs, image));
         }
         outcome.findings.extend(conformance::stale(&context.project)?);
         inputs::refuse(&outcome.findings)?;
@@ -144,7 +171,7 @@ impl Build {
         let (mut built, mut objections, mut new) = (Vec::new(), BTreeMap::new(), 0);
         for (strategy, names) in self.by_strategy(context)? {
             let part = Self { names, strategy: Choice::By(strategy), ..self.clone() };
-            for mut one in part.run_by(strategy, context, ready, &git, outcome)? {
+            for mut one in part.run_by(strategy, context, ready, git, outcome)? {
                 objections.insert(one.image.name.clone(), std::mem::take(&mut one.objections));
                 new += usize::from(one.is_new);
                 built.push(one.image);
@@ -309,7 +336,6 @@ impl Build {
         outcome: &mut Outcome,
     ) -> Result<BuildPlan> {
         let project = &context.project;
-        let origin = inputs::origin(project, &context.runner)?;
         let mut images = Vec::new();
         for image in project.select(&self.names)? {
             images.push(ImagePlan {
@@ -318,9 +344,9 @@ impl Build {
                 tag: self.tag.as_ref().map_or_else(|| image.tag(), |tag| format!("{}:{tag}", image.package)),
                 contract: image.contract.as_ref().map(|file| project.root.join(file)),
                 dockerfile: project.out().join("context").join(&image.folder).join("Dockerfile"),
-                revision: git.revision(project, &context.runner, image)?,
+                revision: git.revision(image)?,
                 version: image.version.clone(),
-                source: image.repository.clone().or_else(|| origin.clone()),
+                source: image.repository.clone().or_else(|| git.origin.clone()),
             });
         }
         let policy = Bases::policy(project)?;
@@ -384,11 +410,12 @@ fn fingerprints(
         Strategy::Container => ready.builder.id.clone(),
         Strategy::Host | Strategy::Dev => host::compiler(context)?,
     };
+    let mut hashes = Hashes::below(&context.project.root);
     let mut fingerprints = BTreeMap::new();
     for image in &plan.images {
         let package = context.project.select(std::slice::from_ref(&image.name))?[0];
         let files = inputs::files(&context.project, git, package);
-        let fingerprint = Fingerprint::of(&context.project.root, &files, plan, image, &compiler)?;
+        let fingerprint = Fingerprint::of(&mut hashes, &files, plan, image, &compiler)?;
         fingerprints.insert(image.name.clone(), fingerprint);
     }
     Ok(fingerprints)

@@ -2,6 +2,7 @@
 //! it, which the fingerprint does not know; files are then changed at random: where the builder sees a change, the fingerprint
 //! has to, and where it sees none, nothing but a manifest may have changed.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -10,7 +11,7 @@ use xshell::{Shell, cmd};
 use xtask_process::{Interrupt, Runner};
 use xtask_workspace::{ImagePackage, Project};
 
-use super::fingerprint::Fingerprint;
+use super::fingerprint::{Fingerprint, Hashes};
 use super::inputs::{self, Git};
 use super::plan::{BuildPlan, ImagePlan, Strategy, tests::plan};
 use super::staging;
@@ -33,8 +34,12 @@ struct Checkout {
     files: Vec<Utf8PathBuf>,
     shell: Shell,
     runner: Runner,
+    /// What was given to the builder last, and what it saw of it: what is not given to it changes nothing.
+    last: RefCell<Option<(Given, Option<Seen>)>>,
 }
 
+/// Mode and content of each file.
+type Given = BTreeMap<Utf8PathBuf, (u32, Vec<u8>)>;
 type Seen = BTreeMap<String, BTreeMap<Utf8PathBuf, Vec<u8>>>;
 
 impl Checkout {
@@ -61,11 +66,11 @@ impl Checkout {
         project.root = copy;
         shell.change_dir(&project.root);
         runner.read(cmd!(shell, "git init --quiet"), LIMIT_SECONDS).unwrap();
-        Self { _folder: folder, project, files, shell, runner }
+        Self { _folder: folder, project, files, shell, runner, last: RefCell::default() }
     }
 
     fn git(&self) -> Git {
-        Git::ask(&self.project, &self.runner).unwrap()
+        Git::ask(&self.project, &self.runner, &[]).unwrap()
     }
 
     /// The fingerprint of each image; `None` when an input cannot be read: such a build ends before anything is skipped.
@@ -73,8 +78,8 @@ impl Checkout {
         let git = self.git();
         let of = |image: &ImagePackage| {
             let (plan, planned) = planned(image);
-            Fingerprint::of(&self.project.root, &inputs::files(&self.project, &git, image), &plan, &planned, "compiler")
-                .ok()
+            let files = inputs::files(&self.project, &git, image);
+            Fingerprint::of(&mut Hashes::below(&self.project.root), &files, &plan, &planned, "compiler").ok()
         };
         images.iter().map(|image| (image.package.clone(), of(image))).collect()
     }
@@ -87,6 +92,16 @@ impl Checkout {
         let folder = Utf8Path::from_path(folder.path()).unwrap();
         let (context, split) = (folder.join("context"), folder.join("split"));
         staging::stage(&self.project, &inputs::of_all(&self.project, &git), &context).ok()?;
+        let given = given(&context);
+        if let Some((_, seen)) = self.last.borrow().as_ref().filter(|(last, _)| *last == given) {
+            return seen.clone();
+        }
+        let seen = self.split(&context, &split);
+        self.last.replace(Some((given, seen.clone())));
+        seen
+    }
+
+    fn split(&self, context: &Utf8Path, split: &Utf8Path) -> Option<Seen> {
         let script = context.join("xtask/docker/split-workspace.sh");
         let ended = self.runner.capture(cmd!(self.shell, "sh {script} {context} {split}"), LIMIT_SECONDS).unwrap();
         if !ended.status.success() {
@@ -95,7 +110,7 @@ impl Checkout {
         let of = |image: &ImagePackage| {
             let mut seen = BTreeMap::new();
             for part in ["dependencies".into(), "libraries".into(), format!("members/{}", image.package)] {
-                add(&mut seen, &split, Utf8Path::new(&part));
+                add(&mut seen, split, Utf8Path::new(&part));
             }
             // The stage compiles every library, and of those that a program does not link nothing gets into it but, by its
             // manifest, features.
@@ -106,11 +121,18 @@ impl Checkout {
                 }
                 Err(_) => true,
             });
-            add(&mut seen, &context, &image.folder.join("Dockerfile"));
+            add(&mut seen, context, &image.folder.join("Dockerfile"));
             (image.package.clone(), seen)
         };
         Some(self.project.images.iter().map(of).collect())
     }
+}
+
+fn given(context: &Utf8Path) -> Given {
+    let mut files = BTreeMap::new();
+    add(&mut files, context, Utf8Path::new(""));
+    let mode = |file: &Utf8PathBuf| std::fs::metadata(context.join(file)).unwrap().permissions().mode();
+    files.into_iter().map(|(file, content)| (file.clone(), (mode(&file), content))).collect()
 }
 
 fn add(seen: &mut BTreeMap<Utf8PathBuf, Vec<u8>>, root: &Utf8Path, path: &Utf8Path) {
@@ -237,7 +259,7 @@ fn a_build_script_and_what_it_reads_are_inputs_and_what_git_ignores_is_a_finding
         assert!(files.contains(Utf8Path::new(file)), "{file}");
     }
     assert!(!files.contains(Utf8Path::new("services/kit/src/ignored.rs")));
-    let found = inputs::judge(&checkout.project, &git, user);
+    let found = inputs::judge(&checkout.project, &git, &inputs::of_all(&checkout.project, &git), user);
     assert_eq!((found[0].rule, found[0].place.name.as_str()), ("input-ignored", "services/kit/src/ignored.rs"));
     let seen = &checkout.seen().unwrap()["mini-user"];
     assert!(seen.contains_key(Utf8Path::new("members/mini-user/services/user/build.rs")));
@@ -289,7 +311,7 @@ fn what_is_no_file_counts_too() {
     let files = inputs::files(&checkout.project, &checkout.git(), package);
     let (plan, image) = planned(package);
     let of = |plan: &BuildPlan, image: &ImagePlan, compiler: &str| {
-        Fingerprint::of(&checkout.project.root, &files, plan, image, compiler).unwrap()
+        Fingerprint::of(&mut Hashes::below(&checkout.project.root), &files, plan, image, compiler).unwrap()
     };
     let before = of(&plan, &image, "base one");
     let differs = |plan: &BuildPlan, image: &ImagePlan, compiler: &str| before.differences(&of(plan, image, compiler));
@@ -319,7 +341,7 @@ fn every_file_that_cargo_compiled_into_a_program_is_an_input_of_its_image() {
     let build = cmd!(shell, "cargo build --quiet --locked --bins --target-dir {target}");
     runner.run(build, COMPILE_LIMIT_SECONDS).unwrap();
     for image in &project.images {
-        let git = Git::ask(&project, &runner).unwrap();
+        let git = Git::ask(&project, &runner, &[]).unwrap();
         let inputs = inputs::files(&project, &git, image);
         let text = std::fs::read_to_string(target.join("debug").join(format!("{}.d", image.package))).unwrap();
         let (_, files) = text.split_once(": ").unwrap();
