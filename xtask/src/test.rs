@@ -79,7 +79,9 @@ impl Test {
             }
         };
         let features = features(context, self.all);
-        let mut tests = cmd!(shell, "cargo test --workspace --locked --no-fail-fast {features...}").envs(environment);
+        // All targets is what lints compile, too. Examples in comments are none of them: a test says that there are none.
+        let mut tests =
+            cmd!(shell, "cargo test --workspace --all-targets --locked --no-fail-fast {features...}").envs(environment);
         if let Some(folder) = folder {
             tests = tests.env("SCAN_TEST_DATABASE", folder);
         } else if self.all {

@@ -410,3 +410,23 @@ fn every_shell_block_of_the_documents_can_be_pasted_into_a_shell() {
     let broken = shell_blocks("a.md", "```sh\necho \"open\n```\n");
     assert!(broken[0].0 == "a.md:1" && syntax_error(&broken[0].1).is_some(), "{broken:?}");
 }
+
+/// `cargo xtask test` does not start rustdoc for each crate to find nothing in it.
+#[test]
+fn no_comment_holds_an_example_that_only_rustdoc_would_run() {
+    let holds_example = |text: &str| {
+        let is_fence = |line: &str| {
+            let line = line.trim_start();
+            ["///", "//!"]
+                .iter()
+                .any(|mark| line.strip_prefix(mark).is_some_and(|rest| rest.trim_start().starts_with("```")))
+        };
+        text.lines().any(is_fence)
+    };
+    let listed = git(&["ls-files", "-z", "*.rs"]);
+    let files: Vec<_> = listed.split('\0').filter(|file| !file.is_empty() && root().join(file).is_file()).collect();
+    assert!(files.len() > 100, "{}", files.len());
+    let found: Vec<_> = files.into_iter().filter(|file| holds_example(&read(file))).collect();
+    assert!(found.is_empty(), "next: make a test of it\n{}", found.join("\n"));
+    assert!(holds_example("    /// Adds.\n    /// ```\n    /// assert_eq!(1 + 1, 2);\n"));
+}

@@ -74,11 +74,10 @@ impl Checkout {
     }
 
     /// The fingerprint of each image; `None` when an input cannot be read: such a build ends before anything is skipped.
-    fn fingerprints(&self, images: &[ImagePackage]) -> BTreeMap<String, Option<Fingerprint>> {
-        let git = self.git();
+    fn fingerprints(&self, git: &Git, images: &[ImagePackage]) -> BTreeMap<String, Option<Fingerprint>> {
         let of = |image: &ImagePackage| {
             let (plan, planned) = planned(image);
-            let files = inputs::files(&self.project, &git, image);
+            let files = inputs::files(&self.project, git, image);
             Fingerprint::of(&mut Hashes::below(&self.project.root), &files, &plan, &planned, "compiler").ok()
         };
         images.iter().map(|image| (image.package.clone(), of(image))).collect()
@@ -86,12 +85,11 @@ impl Checkout {
 
     /// What the builder sees of each image: its Dockerfile, and what the script splits off for it from the staged inputs. `None`
     /// when the script fails: nothing is built from that.
-    fn seen(&self) -> Option<Seen> {
-        let git = self.git();
+    fn seen(&self, git: &Git) -> Option<Seen> {
         let folder = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(folder.path()).unwrap();
         let (context, split) = (folder.join("context"), folder.join("split"));
-        staging::stage(&self.project, &inputs::of_all(&self.project, &git), &context).ok()?;
+        staging::stage(&self.project, &inputs::of_all(&self.project, git), &context).ok()?;
         let given = given(&context);
         if let Some((_, seen)) = self.last.borrow().as_ref().filter(|(last, _)| *last == given) {
             return seen.clone();
@@ -202,7 +200,8 @@ fn with_a_change(checkout: &Checkout, random: &mut Random, look: impl FnOnce(&st
 
 /// The changes on which the fingerprints say something else than the builder's view.
 fn disagreements(checkout: &Checkout, images: &[ImagePackage], seed: u64, cases: u32) -> Vec<String> {
-    let (seen, fingerprints) = (checkout.seen().unwrap(), checkout.fingerprints(images));
+    let git = checkout.git();
+    let (seen, fingerprints) = (checkout.seen(&git).unwrap(), checkout.fingerprints(&git, images));
     let mut random = Random(seed);
     let mut found = Vec::new();
     for _ in 0..cases {
@@ -210,7 +209,8 @@ fn disagreements(checkout: &Checkout, images: &[ImagePackage], seed: u64, cases:
             // The part of a manifest that changes no dependency, another member's version: built again, from the cache.
             let may_be_superfluous =
                 ["Cargo.toml", "Cargo.lock", "split-workspace.sh"].iter().any(|file| what.contains(file));
-            let (Some(now), changed) = (checkout.seen(), checkout.fingerprints(images)) else { return };
+            let git = checkout.git();
+            let (Some(now), changed) = (checkout.seen(&git), checkout.fingerprints(&git, images)) else { return };
             for (package, before) in &seen {
                 let (sees, knows) = (now[package] != *before, changed[package] != fingerprints[package]);
                 if (sees && !knows) || (knows && !sees && !may_be_superfluous) {
@@ -243,10 +243,10 @@ fn a_fingerprint_that_forgets_one_folder_is_caught() {
         image.compiled_folders.retain(|folder| *folder == image.folder);
     }
     let source = checkout.project.root.join("services/kit/src/lib.rs");
-    let (seen, before) = (checkout.seen().unwrap(), checkout.fingerprints(&forgetful));
+    let (seen, before) = (checkout.seen(&checkout.git()).unwrap(), checkout.fingerprints(&checkout.git(), &forgetful));
     std::fs::write(&source, "// changed\n").unwrap();
-    assert_ne!(checkout.seen().unwrap(), seen);
-    assert_eq!(checkout.fingerprints(&forgetful), before, "the negative control forgets");
+    assert_ne!(checkout.seen(&checkout.git()).unwrap(), seen);
+    assert_eq!(checkout.fingerprints(&checkout.git(), &forgetful), before, "the negative control forgets");
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn a_build_script_and_what_it_reads_are_inputs_and_what_git_ignores_is_a_finding
     assert!(!files.contains(Utf8Path::new("services/kit/src/ignored.rs")));
     let found = inputs::judge(&checkout.project, &git, &inputs::of_all(&checkout.project, &git), user);
     assert_eq!((found[0].rule, found[0].place.name.as_str()), ("input-ignored", "services/kit/src/ignored.rs"));
-    let seen = &checkout.seen().unwrap()["mini-user"];
+    let seen = &checkout.seen(&checkout.git()).unwrap()["mini-user"];
     assert!(seen.contains_key(Utf8Path::new("members/mini-user/services/user/build.rs")));
     assert!(
         seen.contains_key(Utf8Path::new("dependencies/services/user/build.rs")),
@@ -280,7 +280,7 @@ fn a_members_version_and_what_its_manifest_says_of_it_change_no_dependency() {
             .map(|(p, c)| (p.clone(), c.clone()))
             .collect()
     };
-    let before = dependencies(&checkout.seen().unwrap());
+    let before = dependencies(&checkout.seen(&checkout.git()).unwrap());
     let manifest = checkout.project.root.join("gateway/Cargo.toml");
     let text = std::fs::read_to_string(&manifest).unwrap();
     let text = text
@@ -294,14 +294,14 @@ fn a_members_version_and_what_its_manifest_says_of_it_change_no_dependency() {
         locked.replace("name = \"mini-gateway\"\nversion = \"0.1.0\"", "name = \"mini-gateway\"\nversion = \"7.8.9\""),
     )
     .unwrap();
-    let seen = checkout.seen().unwrap();
+    let seen = checkout.seen(&checkout.git()).unwrap();
     assert_eq!(dependencies(&seen), before);
     let own = &seen["mini-gateway"][Utf8Path::new("members/mini-gateway/gateway/Cargo.toml")];
     assert!(String::from_utf8_lossy(own).contains("version = \"7.8.9\""));
     let own = &seen["mini-gateway"][Utf8Path::new("members/mini-gateway/Cargo.lock")];
     assert!(String::from_utf8_lossy(own).contains("name = \"mini-gateway\"\nversion = \"7.8.9\""));
     std::fs::write(&manifest, text + "\n[dependencies.extra]\nversion = \"1\"\n").unwrap();
-    assert_ne!(dependencies(&checkout.seen().unwrap()), before);
+    assert_ne!(dependencies(&checkout.seen(&checkout.git()).unwrap()), before);
 }
 
 #[test]
