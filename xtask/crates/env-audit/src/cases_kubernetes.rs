@@ -86,6 +86,15 @@ fn i03_a_user_that_is_root_or_cannot_be_proven_not_to_be_is_found() {
     }
     let root = found(|places| pod(places, "order")["securityContext"]["runAsUser"] = 0.into());
     assert_found(&root, "k8s/base/order.yaml", "root-user", "order runs as user 0");
+    for (user, words) in
+        [(Some(0), "order runs as user 0"), (Some(7), "only runAsUser, 7,"), (None, "order may run as root")]
+    {
+        let found = found(|places| {
+            pod(places, "order")["securityContext"] = user.map_or(json!({}), |user| json!({ "runAsUser": user }));
+        });
+        let told: Vec<_> = found.iter().filter(|line| line.contains("[root-user]")).collect();
+        assert!(told.len() == 1 && told[0].contains(words), "{told:#?}");
+    }
     let other = found(|places| places.images[0].config["User"] = "1000:1000".into());
     assert_found(&other, "k8s/base/gateway.yaml", "different-stack", "runs as another user than its image says");
     let named = found(|places| {

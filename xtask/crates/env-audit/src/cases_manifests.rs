@@ -42,6 +42,57 @@ fn a_key_of_a_config_map_that_is_mounted_as_a_file_is_taken() {
     assert_found(&whole, "k8s/base", "unused-key", "no container takes the ConfigMap files");
 }
 
+/// A program that is told the name of a ConfigMap reads it from the API server; kustomize copies from others.
+#[test]
+fn a_config_map_that_is_named_in_words_or_copied_from_is_taken() {
+    let plant = |change: &dyn Fn(&mut Places)| {
+        found(|places| {
+            let metadata = json!({ "name": "x-files-42m8gk5kg2" });
+            add(places, json!({ "kind": "ConfigMap", "metadata": metadata, "data": { "a": "x" } }));
+            change(places);
+        })
+    };
+    let arguments = |argument: &str| {
+        let argument = argument.to_owned();
+        plant(&|places| pod(places, "user")["containers"][0]["args"] = json!([argument]))
+    };
+    assert!(!has(&arguments("--configmap=$(NAMESPACE)/x-files-42m8gk5kg2"), "unused-key"));
+    assert!(has(&arguments("--configmap=x-files-42m8gk5kg2-more"), "unused-key"));
+    assert!(!has(&plant(&|places| places.kubernetes[0].copied.extend(["files".into()])), "unused-key"));
+}
+
+#[test]
+fn a_service_may_select_what_a_controller_sets_and_what_an_operator_makes() {
+    let plant = |selector: Value, more: Value| {
+        let found = found(|places| {
+            add(places, more);
+            let ports = json!([{ "port": 5432 }, { "port": 2, "targetPort": 5432 }]);
+            let spec = json!({ "selector": selector, "ports": ports });
+            add(places, json!({ "kind": "Service", "metadata": { "name": "s" }, "spec": spec }));
+        });
+        let told: Vec<_> = found.into_iter().filter(|line| line.contains("the Service s")).collect();
+        assert!(told.len() < 2, "{told:#?}");
+        told.first().cloned().unwrap_or_default()
+    };
+    let pod_name = |pod: &str| json!({ "statefulset.kubernetes.io/pod-name": pod });
+    assert_eq!(plant(pod_name("user-db-0"), json!({})), "");
+    assert!(plant(pod_name("user-db-x"), json!({})).contains("the Service s selects no pod of the manifests"));
+    let made = |version: &str, namespace: Option<&str>| {
+        let metadata = json!({ "name": "k", "namespace": namespace, "labels": { "part": "monitor", "x": "y" } });
+        plant(json!({ "part": "monitor" }), json!({ "apiVersion": version, "kind": "Maker", "metadata": metadata }))
+    };
+    assert_eq!(made("monitoring.coreos.com/v1", None), "");
+    assert!(made("monitoring.coreos.com/v1", Some("other")).contains("selects no pod"));
+    assert!(made("policy/v1", None).contains("selects no pod"));
+    let template = json!({ "metadata": { "labels": { "app": "far" } }, "spec": { "containers": [] } });
+    let metadata = json!({ "name": "far", "namespace": "away" });
+    let far = plant(
+        json!({ "app": "far" }),
+        json!({ "kind": "Job", "metadata": metadata, "spec": { "template": template } }),
+    );
+    assert!(far.contains("the Service s selects far, whose namespace is away; its own is whatever is"), "{far}");
+}
+
 #[test]
 fn a_secret_that_an_operator_makes_is_there_and_its_keys_are_not_known() {
     let plant = |maker: Value| {
@@ -74,6 +125,15 @@ fn a_secret_without_a_value_gives_nothing_away() {
     };
     for data in [json!(null), json!({}), json!({ "a": "", "b": null })] {
         assert_eq!(plant(data), Vec::<String>::new());
+    }
+    // Encrypted by SOPS, as it is and as a generator encodes it, and the mark of a tool that puts the value there.
+    for value in [
+        "ENC[AES256_GCM,data:x,iv:y]",
+        "eyJkYXRhIjoiRU5DW0FFUzI1Nl9HQ00sZGF0YTp4XSJ9",
+        "<path:secret/x#y>",
+        "${PASSWORD}",
+    ] {
+        assert_eq!(plant(json!({ "a": value })), Vec::<String>::new(), "{value}");
     }
     assert!(has(&plant(json!({ "a": "eA==" })), "secret-literal"));
 }

@@ -99,6 +99,8 @@ pub struct KubernetesPlace {
     pub(crate) sources: Arc<[SourceFile]>,
     /// Files among them that cannot be read.
     pub(crate) problems: Vec<Finding>,
+    /// Names of ConfigMaps, as they are before kustomize changes them, whose values it copies to other objects.
+    pub(crate) copied: BTreeSet<String>,
 }
 
 impl KubernetesPlace {

@@ -367,7 +367,7 @@ mod tests {
         let documents = nodes.iter().map(Node::to_json).collect();
         let sources = [SourceFile { file: "k8s/x.yaml".into(), text: source.to_owned(), documents: nodes }].into();
         let secrets = [("key".to_owned(), [("SEED".to_owned(), "SEED".to_owned())].into())].into();
-        Cluster::read(&KubernetesPlace { folder: "k8s".into(), documents, sources, problems: Vec::new() }, &secrets)
+        Cluster::read(&KubernetesPlace { folder: "k8s".into(), documents, sources, ..Default::default() }, &secrets)
     }
 
     fn environment(cluster: &Cluster, name: &str) -> Vec<String> {

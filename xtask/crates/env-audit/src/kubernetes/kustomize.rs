@@ -52,8 +52,9 @@ pub fn place(root: &Utf8Path, folder: &str, text: &str) -> KubernetesPlace {
         Vec::new()
     });
     let documents = nodes.iter().map(Node::to_json).collect();
-    let sources = sources(root, folder, &mut problems).into();
-    KubernetesPlace { folder: folder.to_owned(), documents, sources, problems }
+    let mut copied = BTreeSet::new();
+    let sources = sources(root, folder, &mut problems, &mut copied).into();
+    KubernetesPlace { folder: folder.to_owned(), documents, sources, problems, copied }
 }
 
 /// Without kubectl: only a folder that lists manifests and changes nothing in them.
@@ -68,13 +69,20 @@ pub fn read_plain(root: &Utf8Path, folder: &str) -> Result<KubernetesPlace> {
         return Err(Stop::Absent(format!("{folder} has `{field}`, which takes kubectl to carry out")).into());
     }
     problems.clear();
-    let sources = sources(root, folder, &mut problems);
+    // What would copy is one of the fields that only kustomize carries out.
+    let mut copied = BTreeSet::new();
+    let sources = sources(root, folder, &mut problems, &mut copied);
     let documents = sources.iter().flat_map(|source| &source.documents).map(Node::to_json).collect();
-    Ok(KubernetesPlace { folder: folder.to_owned(), documents, sources: sources.into(), problems })
+    Ok(KubernetesPlace { folder: folder.to_owned(), documents, sources: sources.into(), problems, copied })
 }
 
 /// The files of a folder and of the folders that it takes, its own first.
-fn sources(root: &Utf8Path, folder: &str, problems: &mut Vec<Finding>) -> Vec<SourceFile> {
+fn sources(
+    root: &Utf8Path,
+    folder: &str,
+    problems: &mut Vec<Finding>,
+    copied: &mut BTreeSet<String>,
+) -> Vec<SourceFile> {
     let mut files = Vec::new();
     let mut seen = BTreeSet::new();
     // First in, first out: a folder's own files are read before those of the folders that it takes.
@@ -84,6 +92,7 @@ fn sources(root: &Utf8Path, folder: &str, problems: &mut Vec<Finding>) -> Vec<So
             continue;
         }
         let Some(kustomization) = kustomization(root, &folder, problems) else { continue };
+        copied.extend(sources_of_copies(&kustomization));
         for entry in entries(&kustomization) {
             let path = normal(&folder.join(&entry));
             if root.join(&path).is_dir() {
@@ -107,6 +116,15 @@ pub(crate) fn entries(kustomization: &Value) -> Vec<String> {
     let patches = patches.filter_map(|entry| path(&entry)).filter(|entry| !entry.contains('\n'));
     let more = ["resources", "components", "bases"].into_iter().flat_map(listed);
     patches.chain(more.filter_map(|entry| path(&entry))).collect()
+}
+
+/// The ConfigMaps that `vars` and `replacements` take values from.
+fn sources_of_copies(kustomization: &Value) -> Vec<String> {
+    let listed = |key: &str| kustomization[key].as_array().cloned().unwrap_or_default();
+    let vars = listed("vars").into_iter().map(|one| one["objref"].clone());
+    let replacements = listed("replacements").into_iter().map(|one| one["source"].clone());
+    let maps = vars.chain(replacements).filter(|source| source["kind"] == "ConfigMap");
+    maps.filter_map(|source| source["name"].as_str().map(ToOwned::to_owned)).collect()
 }
 
 /// Fetched by kustomize, and not part of the repository.
@@ -161,8 +179,10 @@ mod tests {
 
     #[test]
     fn an_overlays_own_files_come_before_those_of_its_base() {
-        let files: Vec<_> =
-            sources(root(), "k8s/overlays/production", &mut Vec::new()).into_iter().map(|source| source.file).collect();
+        let files: Vec<_> = sources(root(), "k8s/overlays/production", &mut Vec::new(), &mut BTreeSet::new())
+            .into_iter()
+            .map(|source| source.file)
+            .collect();
         let at = |file: &str| files.iter().position(|one| one == file).unwrap_or_else(|| panic!("{file}: {files:?}"));
         assert!(at("k8s/overlays/production/gateway.yaml") < at("k8s/base/gateway.yaml"));
     }

@@ -78,8 +78,10 @@ pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) namespace: Option<String>,
     pub(crate) place: Place,
-    /// Somebody else makes what stands behind it: it has no selector.
+    /// Somebody else makes what stands behind it: it has no selector, or an operator makes its pods.
     pub(crate) is_outside: bool,
+    /// Why no pod stands behind it, where that is wrong, and what to do.
+    pub(crate) unselected: Option<(String, &'static str)>,
     pub(crate) ports: Vec<ServicePort>,
 }
 
@@ -131,12 +133,14 @@ impl Cluster {
         let stack = Stack { file: place.folder.clone(), ..Stack::default() };
         let mut cluster = Self { stack: Arc::new(stack), ..Self::default() };
         let mut taken = BTreeSet::new();
+        let mut words = BTreeSet::new();
         let templates = objects.pod_templates();
         for template in &templates {
             taken.extend(template.mounted_config_keys(&objects));
             for (is_init, container) in template.containers() {
                 let environment = Environment::of(&objects, template, (is_init, container), known_secrets);
                 taken.extend(environment.config_keys.iter().cloned());
+                words.extend(objects::words(container));
                 cluster.secret_keys.extend(environment.secret_keys.iter().cloned());
                 for problem in &environment.problems {
                     cluster.add(problem.clone());
@@ -156,8 +160,10 @@ impl Cluster {
         cluster.services = network::services(&objects, &templates);
         network::connect(&objects, &templates, &mut cluster);
         for (map, key) in objects.config_keys() {
+            // One that is named in words is read from the API server, and kustomize copies from others.
+            let is_read = words.contains(map.as_str()) || place.copied.iter().any(|copied| map.contains(copied));
+            let is_taken = is_read || taken.contains(&(map.clone(), key.clone()));
             let place = objects.place("ConfigMap", &map, &["data", &key]);
-            let is_taken = taken.contains(&(map.clone(), key.clone()));
             // Like the variables themselves (case Q02), and with the same words.
             let value = &objects.get("ConfigMap", &map).map_or(Value::Null, |map| map["data"][&key].clone());
             if !value.is_string() && !value.is_null() {
@@ -166,7 +172,8 @@ impl Cluster {
                 let (place, service, variable) = (place.clone(), map.clone(), key.clone());
                 cluster.problems.push(Problem { rule, place, service, variable, message, next_step, cause });
             }
-            let (value, is_map_taken) = (text(value).unwrap_or_default(), taken.iter().any(|(known, _)| *known == map));
+            let is_map_taken = is_read || taken.iter().any(|(known, _)| *known == map);
+            let value = text(value).unwrap_or_default();
             cluster.config_keys.push(ConfigKey { map, key, value, place, is_taken, is_map_taken });
         }
         for (name, place) in objects.written_secrets() {

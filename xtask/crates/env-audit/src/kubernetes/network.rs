@@ -25,11 +25,37 @@ pub(super) fn services(objects: &Objects<'_>, templates: &[PodTemplate<'_>]) -> 
             Some(ServicePort { port: number, reached, container: listener.container, unnamed: listener.unnamed })
         };
         let place = objects.place("Service", &name, &["spec"]);
-        let is_outside = !has_selector(object);
-        let ports = list(&object["spec"]["ports"]).filter(|_| !is_outside).filter_map(behind).collect();
-        Service { name, namespace, place, is_outside, ports }
+        let selector = &object["spec"]["selector"];
+        let is_empty = !templates.iter().any(|template| is_behind(template, object));
+        // The pods of an operator have the labels of what it makes them for.
+        let mut made = objects.of_operators(object["metadata"]["namespace"].as_str()).flat_map(|one| {
+            let spec = &one["spec"];
+            [&one["metadata"]["labels"], &spec["podMetadata"]["labels"], &spec["template"]["metadata"]["labels"]]
+        });
+        let is_outside = !has_selector(object) || (is_empty && made.any(|labels| has_labels(labels, selector)));
+        let unselected = (is_empty && !is_outside).then(|| unselected(templates, &name, object));
+        let is_left_out = is_outside || unselected.is_some();
+        let ports = list(&object["spec"]["ports"]).filter(|_| !is_left_out).filter_map(behind).collect();
+        Service { name, namespace, place, is_outside, unselected, ports }
     };
     objects.of_kind("Service").map(service).collect()
+}
+
+/// What is wrong with a Service that selects nothing, and what to do.
+fn unselected(templates: &[PodTemplate<'_>], name: &str, service: &Value) -> (String, &'static str) {
+    let namespace = |namespace: Option<&str>| namespace.unwrap_or("whatever is the current one").to_owned();
+    match templates.iter().find(|template| carries(template, &service["spec"]["selector"])) {
+        Some(elsewhere) => {
+            let (here, there) = (namespace(service["metadata"]["namespace"].as_str()), namespace(elsewhere.namespace));
+            let message =
+                format!("the Service {name} selects {}, whose namespace is {there}; its own is {here}", elsewhere.name);
+            (message, "give both the same namespace")
+        }
+        None => (
+            format!("the Service {name} selects no pod of the manifests"),
+            "correct its selector, or add what it selects",
+        ),
+    }
 }
 
 fn target_of(port: &Value) -> &Value {
@@ -44,9 +70,22 @@ fn has_selector(service: &Value) -> bool {
 
 fn is_behind(template: &PodTemplate<'_>, service: &Value) -> bool {
     let namespace = service["metadata"]["namespace"].as_str();
-    has_selector(service)
-        && namespace == template.namespace
-        && has_labels(template.labels, &service["spec"]["selector"])
+    has_selector(service) && namespace == template.namespace && carries(template, &service["spec"]["selector"])
+}
+
+/// Whether the pods of a workload have labels, those that its controller sets included.
+fn carries(template: &PodTemplate<'_>, wanted: &Value) -> bool {
+    let is_set = |key: &str, value: &Value| match key {
+        "statefulset.kubernetes.io/pod-name" => {
+            let ordinal = value.as_str().and_then(|pod| pod.strip_prefix(template.name.as_str())?.strip_prefix('-'));
+            template.kind == "StatefulSet" && ordinal.is_some_and(|text| text.parse::<u32>().is_ok())
+        }
+        "apps.kubernetes.io/pod-index" => template.kind == "StatefulSet",
+        "batch.kubernetes.io/job-name" | "job-name" => template.kind == "Job" && *value == template.name.as_str(),
+        _ => false,
+    };
+    let wanted = wanted.as_object().into_iter().flatten();
+    wanted.into_iter().all(|(key, value)| template.labels[key] == *value || is_set(key, value))
 }
 
 /// What a port of a Service leads to.
@@ -196,7 +235,7 @@ fn ingresses(
                     format!("no NetworkPolicy lets the Ingress {name} reach {service}"),
                     "allow it from the controller's namespace",
                 ),
-                // That the port leads to no container is told of the Service.
+                // That nothing stands behind the port is told of the Service.
                 None if port.is_some() => continue,
                 None if object.is_some() => (
                     format!("the Ingress {name} leads to {service}, which has no such port"),

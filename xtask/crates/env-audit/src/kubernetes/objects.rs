@@ -1,5 +1,7 @@
 //! The objects of a rendering: lists flattened, every kind that starts pods, and where each thing stands in its source.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use serde_json::Value;
 
 use super::list;
@@ -58,17 +60,22 @@ impl<'a> Objects<'a> {
     /// Whether an object of another kind is there for a Secret or a ConfigMap of this name to be made of: a sealed one, a certificate, one
     /// that an operator fetches from a store. Its keys are then not known.
     pub(crate) fn is_made_by_another(&self, name: &str, namespace: Option<&str>) -> bool {
-        const OWN_GROUP_ENDS: [&str; 2] = [".k8s.io", "apps"];
-        self.all.iter().filter(|one| one["metadata"]["namespace"].as_str() == namespace).any(|object| {
-            let group = object["apiVersion"]
-                .as_str()
-                .and_then(|version| version.split_once('/'))
-                .map_or("", |(group, _)| group);
-            let is_known = !group.contains('.') || OWN_GROUP_ENDS.iter().any(|end| group.ends_with(end));
+        self.of_operators(namespace).any(|object| {
             let spec = &object["spec"];
             let names = [&object["metadata"]["name"], &spec["secretName"], &spec["target"]["name"]];
-            !is_known && names.into_iter().any(|one| one == name)
+            names.into_iter().any(|one| one == name)
         })
+    }
+
+    /// The objects of a namespace that Kubernetes itself does not know.
+    pub(crate) fn of_operators(&self, namespace: Option<&str>) -> impl Iterator<Item = &'a Value> {
+        const OWN_GROUP_ENDS: [&str; 2] = [".k8s.io", "apps"];
+        let is_known = |object: &Value| {
+            let group = object["apiVersion"].as_str().and_then(|version| version.split_once('/'));
+            group.is_none_or(|(group, _)| !group.contains('.') || OWN_GROUP_ENDS.iter().any(|end| group.ends_with(end)))
+        };
+        let beside = self.all.iter().copied().filter(move |one| one["metadata"]["namespace"].as_str() == namespace);
+        beside.filter(move |object| !is_known(object))
     }
 
     /// Whether Kubernetes sets a variable of this name by itself: one for each Service of the namespace, where links are on, and those
@@ -149,11 +156,12 @@ impl<'a> Objects<'a> {
 
     /// Secrets with their values, which belong into no manifest.
     pub(crate) fn written_secrets(&self) -> Vec<(String, Place)> {
-        let is_value = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+        let plain = |value: &Value| value.as_str().map(|text| text.as_bytes().to_owned());
+        let encoded = |value: &Value| plain(value).map(|text| STANDARD.decode(&text).unwrap_or(text));
         let has_values = |secret: &&Value| {
-            ["data", "stringData"]
-                .iter()
-                .any(|key| secret[key].as_object().is_some_and(|map| map.values().any(is_value)))
+            let values = |key: &str| secret[key].as_object().into_iter().flatten().map(|(_, value)| value);
+            let mut all = values("data").filter_map(encoded).chain(values("stringData").filter_map(plain));
+            all.any(|value| is_in_clear(&String::from_utf8_lossy(&value)))
         };
         let place = |secret: &Value| {
             let name = secret["metadata"]["name"].as_str().unwrap_or_default();
@@ -161,6 +169,22 @@ impl<'a> Objects<'a> {
         };
         self.of_kind("Secret").filter(has_values).map(place).collect()
     }
+}
+
+/// A value of a Secret that somebody could use: something is there, it is not encrypted by SOPS, and it is more than a mark for where it
+/// has to go.
+fn is_in_clear(value: &str) -> bool {
+    let is_mark = ["<", "${", "$(", "{{"].iter().any(|start| value.trim().starts_with(start));
+    !value.is_empty() && !value.contains("ENC[AES256_GCM,") && !is_mark
+}
+
+/// The words of a container's arguments and variables, which may be the names of objects.
+pub(super) fn words(container: &Value) -> impl Iterator<Item = String> {
+    let values = list(&container["env"]).map(|entry| &entry["value"]);
+    let texts = list(&container["command"]).chain(list(&container["args"])).chain(values);
+    let is_in_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '.';
+    let words = texts.filter_map(Value::as_str).flat_map(move |text| text.split(move |letter| !is_in_name(letter)));
+    words.map(ToOwned::to_owned)
 }
 
 /// Whether a variable has the form of those that Kubernetes makes for a Service.

@@ -176,12 +176,15 @@ fn secrets(view: &View<'_>, cluster: &Cluster, findings: &mut Findings) {
 fn services(view: &View<'_>, cluster: &Cluster, findings: &mut Findings) {
     for service in &cluster.services {
         let about = About { place: &service.place, service: &service.name, variable: "" };
+        if let Some((message, next_step)) = &service.unselected {
+            findings.add("unreachable-address", &about, message, *next_step);
+        }
         for port in &service.ports {
             let number = port.port;
             let Some(container) = port.container else {
                 let message =
                     format!("port {number} of the Service {} leads to no container of the manifests", service.name);
-                findings.add("unreachable-address", &about, message, "correct its selector or its targetPort");
+                findings.add("unreachable-address", &about, message, "correct its targetPort");
                 continue;
             };
             // A number that no container names works where the program listens on it.
@@ -221,19 +224,23 @@ impl Subject<'_> {
 
     fn user(&self, findings: &mut Findings) {
         let (name, about) = (&self.deployment.name, self.about("securityContext"));
-        if !self.container.run_as_non_root {
-            findings.add("root-user", &about, format!("{name} may run as root"), "set runAsNonRoot: true");
-        }
+        let is_kept_from_root = self.container.run_as_non_root;
         match self.container.run_as_user {
             Some(0) => findings.add("root-user", &about, format!("{name} runs as user 0"), "set another runAsUser"),
-            Some(_) => {}
+            Some(user) if !is_kept_from_root => {
+                let message = format!("only runAsUser, {user}, keeps {name} from root");
+                findings.add("root-user", &about, message, "set runAsNonRoot: true");
+            }
+            None if !is_kept_from_root => {
+                findings.add("root-user", &about, format!("{name} may run as root"), "set runAsNonRoot: true");
+            }
             // Without it the image decides; ours do, of others nobody knows.
-            None if self.image.is_some() || !self.container.run_as_non_root => {}
-            None => {
+            None if self.image.is_none() => {
                 let message =
                     format!("{name} leaves its user to an image that may name it, which runAsNonRoot refuses");
                 findings.add("named-user", &about, message, "set runAsUser to a number");
             }
+            _ => {}
         }
         if !self.deployment.read_only {
             findings.add(
