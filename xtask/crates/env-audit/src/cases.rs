@@ -89,6 +89,10 @@ fn h06_a_secret_in_a_build_is_found_wherever_it_stands() {
         let found = found(|places| edit_dockerfile(places, &line));
         assert_found(&found, "", rule, words);
     }
+    for line in ["ENV CLOUD_CREDENTIALS=/run/secrets/x", "ENV CLOUD_SECRET=", "ENV EMPTY_PASSWORD=yes"] {
+        let found = found(|places| edit_dockerfile(places, line));
+        assert!(!found.iter().any(|line| line.contains("[secret-")), "{found:?}");
+    }
     let innocent = found(|places| edit_dockerfile(places, "ENV RUST_LOG=info"));
     assert!(!innocent.iter().any(|line| line.contains("secret")), "{innocent:?}");
     assert_found(&innocent, "", "unknown-variable", "RUST_LOG");
@@ -170,6 +174,35 @@ fn a_variable_that_another_line_or_a_service_takes_has_an_effect() {
     assert_eq!(unknown("HOST_PART=x\n", true), 0);
 }
 
+/// Compose takes a variable also by its bare name, and what an override takes is taken.
+#[test]
+fn a_variable_without_a_dollar_sign_or_of_an_override_has_an_effect() {
+    let found = found(|places| {
+        let names = ["HOST_ARG", "HOST_BARE", "HOST_CONTENT", "HOST_OTHER", "HOST_LOST"];
+        places.env = Some(names.map(|name| format!("{name}=x\n")).concat().into());
+        service(places, "user")["build"]["args"] = json!(["HOST_ARG"]);
+        let rendered = &mut places.compose[0].rendered;
+        rendered["services"]["user-db"]["environment"]["HOST_BARE"] = Value::Null;
+        rendered["configs"] = json!({ "c": { "environment": "HOST_CONTENT" } });
+        let mut other = places.compose[0].clone();
+        other.rendered["name"] = "${HOST_OTHER}".into();
+        places.compose.push(other);
+    });
+    let unknown: Vec<_> = found.iter().filter(|line| line.contains("has no effect")).collect();
+    assert_eq!(unknown.len(), 1, "{unknown:#?}");
+    assert!(unknown[0].contains("HOST_LOST"), "{unknown:#?}");
+}
+
+/// Compose starts `${COMPOSE_PROJECT_NAME:?}` without an env file.
+#[test]
+fn the_name_of_the_project_is_set_by_compose() {
+    let found = found(|places| {
+        places.env = Some("A=${B}\n".into());
+        places.compose[0].rendered["x"] = "${COMPOSE_PROJECT_NAME:?}".into();
+    });
+    assert!(!found.iter().any(|line| line.contains("COMPOSE_PROJECT_NAME")), "{found:#?}");
+}
+
 /// A stage without a name is nobody else's, and nothing in it stands before the first one.
 #[test]
 fn stages_without_a_name_are_not_compared() {
@@ -180,6 +213,38 @@ fn stages_without_a_name_are_not_compared() {
         }
     });
     assert_eq!(found, Vec::<String>::new());
+}
+
+/// Two stages of one name are only meant to be one when they begin alike.
+#[test]
+fn stages_that_begin_otherwise_are_not_compared() {
+    let found = |first: &str, second: &str| {
+        found(|places| {
+            for (file, text) in [("a/Dockerfile", first), ("b/Dockerfile", second)] {
+                let (service, file, text) = ("x".into(), file.into(), text.to_owned());
+                places.dockerfiles.push(DockerfilePlace { service, file, text });
+            }
+        })
+    };
+    let go = "ARG V=1\nFROM golang AS builder\nENV A=1\n";
+    assert_eq!(found(go, "ARG W=1\nFROM node AS builder\nENV B=1\n"), Vec::<String>::new());
+    let alike = found(go, "ARG V=2\nFROM golang AS builder\nENV A=1\nENV B=1\n");
+    assert_found(
+        &alike,
+        "a/Dockerfile",
+        "different-build",
+        "V is not before the first stage what it is in b/Dockerfile",
+    );
+    assert_found(&alike, "a/Dockerfile", "different-build", "B is missing in the stage builder; b/Dockerfile has it");
+    assert_eq!(alike.len(), 2, "{alike:#?}");
+}
+
+/// BuildKit stops at the first line that it does not know.
+#[test]
+fn a_dockerfile_that_cannot_be_read_is_one_finding() {
+    let found = found(|places| edit_dockerfile(places, "on: push\njobs: x\nENV"));
+    let told: Vec<_> = found.iter().filter(|line| line.contains("[unreadable-value]")).collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(crate) struct Stack {
     pub(crate) env_files: BTreeMap<String, EnvFile>,
     /// Names that lead out of the stack.
     pub(crate) outside: BTreeSet<String>,
+    /// Variables that secrets and configs are made of, named without a `$`.
+    pub(crate) sources: BTreeSet<String>,
 }
 
 /// One use of a variable by the file itself.
@@ -67,7 +69,19 @@ impl Stack {
             );
             reader.stack.problems.push((place, message, "create the file, correct its name, or add `required: false`"));
         }
+        let declared = ["secrets", "configs"].into_iter().filter_map(|key| place.rendered[key].as_object());
+        let named = declared.flatten().filter_map(|(_, one)| one["environment"].as_str());
+        reader.stack.sources = named.map(ToOwned::to_owned).collect();
         reader.stack
+    }
+
+    /// The names of all variables that it takes from outside, also those that are named without a value.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = &str> {
+        let settings = self.deployments.iter().flat_map(|one| one.settings.iter().chain(&one.build_arguments));
+        // That of a bare name is a reference to it.
+        let references = settings.flat_map(|setting| setting.value.references());
+        let interpolated = self.interpolations.iter().map(|one| &one.reference);
+        interpolated.chain(references).map(|one| one.name.as_str()).chain(self.sources.iter().map(String::as_str))
     }
 }
 

@@ -39,7 +39,8 @@ pub(crate) fn outside(view: &View<'_>) -> Vec<Outside> {
         purpose: purpose(view, stack, &uses),
         name,
     };
-    interpolated(stack).into_iter().map(one).collect()
+    // Compose itself sets the project's name.
+    interpolated(stack).into_iter().filter(|(name, _)| name != "COMPOSE_PROJECT_NAME").map(one).collect()
 }
 
 /// The whole file.

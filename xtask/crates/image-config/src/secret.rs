@@ -19,7 +19,7 @@ const NAME_WORDS: [&[&str]; 15] = [
     &["AUTHORIZATION"],
 ];
 /// A name that ends like this tells something about a secret, and not the secret: where it lies, how long it lives, what it has to be like.
-const ABOUT_ENDINGS: [&str; 46] = [
+const ABOUT_ENDINGS: [&str; 48] = [
     "AGE",
     "ALGORITHM",
     "AUDIENCE",
@@ -51,6 +51,7 @@ const ABOUT_ENDINGS: [&str; 46] = [
     "MINUTES",
     "MODE",
     "NAME",
+    "NAMES",
     "PATH",
     "POLICY",
     "PORT",
@@ -62,13 +63,16 @@ const ABOUT_ENDINGS: [&str; 46] = [
     "SIZE",
     "TEMPLATE",
     "TIMEOUT",
+    "TITLE",
     "TTL",
     "TYPE",
     "URI",
     "URL",
 ];
 /// A name that begins like this is a switch.
-const SWITCH_BEGINNINGS: [&str; 9] = ["ALLOW", "DISABLE", "ENABLE", "HAS", "NO", "REQUIRE", "SKIP", "USE", "WITH"];
+const SWITCH_BEGINNINGS: [&str; 4] = ["HAS", "NO", "USE", "WITH"];
+/// The same, also behind the name of a product: `MYSQL_ALLOW_EMPTY_PASSWORD`.
+const SWITCH_VERBS: [&str; 5] = ["ALLOW", "DISABLE", "ENABLE", "REQUIRE", "SKIP"];
 /// How the keys and tokens of well-known issuers begin.
 const VALUE_STARTS: [&str; 10] =
     ["ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "AKIA", "xoxb-", "xoxp-", "sk_live_", "npm_"];
@@ -80,7 +84,8 @@ pub fn name_is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let words: Vec<_> = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let is_about = words.last().is_some_and(|last| ABOUT_ENDINGS.contains(last));
-    let is_switch = words.first().is_some_and(|first| SWITCH_BEGINNINGS.contains(first));
+    let is_switch = words.first().is_some_and(|first| SWITCH_BEGINNINGS.contains(first))
+        || words.iter().any(|word| SWITCH_VERBS.contains(word));
     !is_about && !is_switch && NAME_WORDS.iter().any(|wanted| words.windows(wanted.len()).any(|part| part == *wanted))
 }
 
@@ -150,6 +155,9 @@ mod tests {
             "JWT_PUBLIC_KEY",
             "TOKEN_LIFETIME",
             "ALLOW_EMPTY_PASSWORD",
+            "MYSQL_ALLOW_EMPTY_PASSWORD",
+            "TOKEN_USAGE_TITLE",
+            "SECRET_NAMES",
             "PASSWORD_MIN_LENGTH",
             "SECRETS_DIR",
             "TOKEN_ENDPOINT",

@@ -8,13 +8,16 @@ use crate::nearest::hint;
 use crate::view::{About, Findings, View};
 use xtask_outcome::Place;
 
+use super::texts::is_stand_in;
+
 const SECRET_MOUNT: &str = "hand it over as a build secret: RUN --mount=type=secret";
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     for (service, file, dockerfile) in &view.dockerfiles {
         let contract = view.places.images.iter().find(|image| image.service == **service).map(|image| &image.contract);
         secrets_of_a_build(view, service, file, dockerfile, findings);
-        for (line, why) in &dockerfile.problems {
+        // BuildKit reads no further than the first.
+        if let Some((line, why)) = dockerfile.problems.iter().min() {
             let place = Place { name: (*file).to_owned(), line: Some(*line) };
             let about = About { place: &place, service, variable: "" };
             findings.add(
@@ -77,12 +80,21 @@ fn secrets_of_a_build(view: &View<'_>, service: &str, file: &str, dockerfile: &D
         };
         let place = Place { name: file.to_owned(), line: Some(instruction.line) };
         for assignment in instruction.assignments() {
-            if view.is_secret(&assignment.name) {
+            // A build argument and a label may be given more than what is written.
+            let value = assignment.value.as_deref().filter(|_| instruction.keyword == "ENV");
+            if holds_secret(view, &assignment.name, value) {
                 let about = About { place: &place, service, variable: &assignment.name };
                 findings.add(rule, &about, format!("{} is a secret and {what}", assignment.name), SECRET_MOUNT);
             }
         }
     }
+}
+
+/// Whether a variable of an image holds a secret. By the name alone a switch, a path or nothing would be one, too.
+fn holds_secret(view: &View<'_>, name: &str, value: Option<&str>) -> bool {
+    let is_known = view.contracts().any(|contract| contract.variable(name).is_some());
+    let is_innocent = |value: &str| value.is_empty() || value.starts_with('/') || is_stand_in(value);
+    view.is_secret(name) && (is_known || !value.is_some_and(is_innocent))
 }
 
 /// A variable that the image itself sets; only the builder may know to what.
@@ -97,7 +109,7 @@ fn image_variable(
     if view.policy.engine_variables.iter().any(|known| known == name) {
         return;
     }
-    if view.is_secret(name) {
+    if holds_secret(view, name, value) {
         let message = format!("the image of {service} sets the secret {name}");
         findings.add("secret-in-image", about, message, "delete the line; a secret is given when the container starts");
         return;
@@ -124,47 +136,60 @@ fn image_variable(
     }
 }
 
-/// Stages of one name are meant to be one stage: their variables are the same in every Dockerfile. So a build argument that
-/// was renamed or lost in one of them is found, which the builder would take without a word.
+/// Stages that begin with the same line and a name are meant to be one stage: their variables are the same in every Dockerfile. So a build
+/// argument that was renamed or lost in one of them is found, which the builder would take without a word. What stands before the first
+/// stage goes with that one.
 fn stages_agree(view: &View<'_>, findings: &mut Findings) {
-    let mut by_stage: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut by_stage: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     let variables: Vec<_> = view.dockerfiles.iter().map(|(_, _, dockerfile)| stage_variables(dockerfile)).collect();
     for (index, variables) in variables.iter().enumerate() {
         for stage in variables.keys() {
-            by_stage.entry(stage).or_default().push(index);
+            by_stage.entry(*stage).or_default().push(index);
         }
     }
     for (stage, files) in by_stage {
         let names: std::collections::BTreeSet<_> =
-            files.iter().flat_map(|file| variables[*file][stage].keys().copied()).collect();
+            files.iter().flat_map(|file| variables[*file][&stage].keys().copied()).collect();
         for name in names {
-            let values: Vec<_> = files.iter().map(|file| (*file, variables[*file][stage].get(name))).collect();
-            let Some(((odd, value), (usual, _))) = odd_one_out(&values) else { continue };
+            let values: Vec<_> = files.iter().map(|file| (*file, variables[*file][&stage].get(name))).collect();
+            let Some(((odd, value), (usual, usual_value))) = odd_one_out(&values) else { continue };
             let (service, file, _) = &view.dockerfiles[odd];
             let place = Place { name: (*file).to_owned(), line: value.map(|(line, _)| *line) };
             let about = About { place: &place, service, variable: name };
             let other = view.dockerfiles[usual].1;
-            let of =
-                if stage.is_empty() { "before the first stage".to_owned() } else { format!("in the stage {stage}") };
-            let message = match value {
-                Some(_) => format!("{name} is not {of} what it is in {other}"),
-                None => format!("{name} is missing {of}; {other} has it"),
+            let of = match stage {
+                ("", _) => "before the first stage".to_owned(),
+                (stage, _) => format!("in the stage {stage}"),
             };
-            findings.add("different-build", &about, message, "make the stages the same again");
+            let message = match (value, usual_value) {
+                (Some(_), Some(_)) => format!("{name} is not {of} what it is in {other}"),
+                (Some(_), None) => format!("{name} is set {of}; {other} does not have it there"),
+                (None, _) => format!("{name} is missing {of}; {other} has it"),
+            };
+            findings.add(
+                "different-build",
+                &about,
+                message,
+                "make the stages the same, or give one of them another name",
+            );
         }
     }
 }
 
-/// By stage and name: the line, and what is written there, as `ARG` or as `ENV`.
-type StageVariables<'a> = BTreeMap<&'a str, BTreeMap<&'a str, (u32, String)>>;
+/// By stage (its name and its first line) and name: the line, and what is written there, as `ARG` or as `ENV`.
+type StageVariables<'a> = BTreeMap<(&'a str, &'a str), BTreeMap<&'a str, (u32, String)>>;
 
 fn stage_variables(dockerfile: &Dockerfile) -> StageVariables<'_> {
     let mut stages: StageVariables<'_> = BTreeMap::new();
     let is_variable = |one: &&Instruction| matches!(one.keyword.as_str(), "ARG" | "ENV");
+    let is_first_line = |one: &&Instruction| one.keyword == "FROM" && !one.is_for_later;
+    let first_lines: Vec<_> =
+        dockerfile.instructions.iter().filter(is_first_line).map(|one| one.arguments.as_str()).collect();
     let is_named = |one: &&Instruction| one.stage.is_none() || !dockerfile.stage_name(one.stage).is_empty();
     for instruction in dockerfile.instructions.iter().filter(is_named) {
         // A stage without variables has none of them, which is for comparison as well.
-        let stage = stages.entry(dockerfile.stage_name(instruction.stage)).or_default();
+        let first_line = first_lines.get(instruction.stage.unwrap_or_default()).copied().unwrap_or_default();
+        let stage = stages.entry((dockerfile.stage_name(instruction.stage), first_line)).or_default();
         if !is_variable(&instruction) {
             continue;
         }

@@ -152,9 +152,11 @@ fn local(view: &View<'_>, outside: &[Outside], findings: &mut Findings) {
         return;
     }
     // A service may take the whole file, and one line another.
-    let is_taken_whole = view.stacks.iter().any(|stack| stack.env_files.contains_key(".env"));
+    let composed = &view.stacks[..view.places.compose.len()];
+    let is_taken_whole = composed.iter().any(|stack| stack.env_files.contains_key(".env"));
     let values = env.entries.iter().filter_map(|entry| entry.value.as_ref());
-    let parts: BTreeSet<_> = values.flat_map(|value| value.references()).map(|one| one.name.as_str()).collect();
+    let parts = values.flat_map(|value| value.references()).map(|one| one.name.as_str());
+    let taken: BTreeSet<_> = parts.chain(composed.iter().flat_map(|stack| stack.taken())).collect();
     // What stands behind a closing quote is a finding already, which does not tell it.
     for entry in env.entries.iter().filter(|entry| !entry.follows_quote) {
         let place = Place { name: ".env".to_owned(), line: Some(entry.line) };
@@ -164,8 +166,7 @@ fn local(view: &View<'_>, outside: &[Outside], findings: &mut Findings) {
             findings.add("dollar-in-value", &about, message, "put the value in single quotes");
         }
         let name = entry.name.as_str();
-        let is_taken = is_taken_whole || parts.contains(name) || outside.iter().any(|one| one.name == name);
-        if !is_taken && !is_composes_own(name) {
+        if !is_taken_whole && !taken.contains(name) && !is_composes_own(name) {
             let hint = hint(&entry.name, outside.iter().map(|one| one.name.as_str()));
             let message = format!("{} has no effect: no Compose file takes it{hint}", entry.name);
             findings.add("unknown-variable", &about, message, "correct the name or delete the line");

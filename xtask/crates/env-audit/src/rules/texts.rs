@@ -126,8 +126,11 @@ const STAND_INS: [&str; 11] =
 pub(super) fn is_written_out(value: &str) -> bool {
     let refers = value.starts_with(['$', '<', '…', '/', '*', '{', '%'])
         || ["${", "$(", "{{"].iter().any(|one| value.contains(one));
-    let is_stand_in = STAND_INS.iter().any(|one| value.trim().eq_ignore_ascii_case(one));
-    !refers && !is_stand_in && value.chars().any(char::is_alphanumeric)
+    !refers && !is_stand_in(value) && value.chars().any(char::is_alphanumeric)
+}
+
+pub(super) fn is_stand_in(value: &str) -> bool {
+    STAND_INS.iter().any(|one| value.trim().eq_ignore_ascii_case(one))
 }
 
 /// `scheme://user:password@host` with a password in it that is no reference and no word in capitals that stands for one.

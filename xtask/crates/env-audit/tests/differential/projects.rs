@@ -50,7 +50,7 @@ fn is_yaml(name: &str) -> bool {
 }
 
 fn is_dockerfile(name: &str) -> bool {
-    let ends = [".go", ".md", ".dockerignore", ".template", ".j2", ".tmpl", ".sh", ".py", ".patch"];
+    let ends = [".go", ".md", ".dockerignore", ".template", ".j2", ".tmpl", ".sh", ".py", ".patch", ".yaml", ".yml"];
     (name.starts_with("dockerfile") || name.ends_with(".dockerfile")) && !ends.iter().any(|end| name.ends_with(end))
 }
 
@@ -173,7 +173,16 @@ fn whole_projects_are_audited_without_a_panic() {
         let dockerfiles: Vec<_> = files(project, &is_dockerfile).iter().map(below).collect();
         let mut places = Places::of_files(&root, dockerfiles.iter().map(|file| ("x", Utf8PathBuf::from(file))));
         let mut told = Vec::new();
-        for file in files(project, &|name| is_yaml(name) && name.contains("compose")) {
+        // The first is the stack that `.env` belongs to.
+        let mut composes = files(project, &|name| is_yaml(name) && name.contains("compose"));
+        composes.sort_by_key(|file| {
+            let name = below(file);
+            (
+                !["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"].contains(&name.as_str()),
+                name,
+            )
+        });
+        for file in composes {
             told.extend(compose.as_ref().and_then(|compose| composed(compose, &file, &below(&file), &mut places)));
         }
         for file in files(project, &|name| name.starts_with("kustomization")) {
@@ -247,7 +256,9 @@ fn env_files(rendered: &Value) -> Vec<(String, NamedFile)> {
 fn composed(compose: &Program, file: &File, name: &str, places: &mut Places) -> Option<String> {
     let path = file.path.to_str().expect("a path in UTF-8");
     let config = ["--file", path, "--profile", "*", "config", "--format", "json"];
-    let rendered = compose.json(&[&config[..], &["--no-interpolate"]].concat(), &BTreeMap::new())?;
+    let Some(rendered) = compose.json(&[&config[..], &["--no-interpolate"]].concat(), &BTreeMap::new()) else {
+        return Some(format!("  UNREAD {name}"));
+    };
     let ours = readers::stack_problems(&rendered);
     let environment = variables_without_default(&rendered).into_iter().map(|name| (name, "1".to_owned())).collect();
     let (is_good, _, told) = compose.ask(&[&["--env-file", "/dev/null"], &config[..]].concat(), &environment);
