@@ -10,7 +10,7 @@ use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 use xtask_engine::{Ready, Toolbox, kustomize};
 use xtask_env_audit::kubernetes::kustomize as manifests;
-use xtask_env_audit::places::{ComposePlace, ImagePlace, NamedFile};
+use xtask_env_audit::places::{ComposePlace, ImagePlace, IncludedFile, NamedFile};
 use xtask_env_audit::{Contract, Places, Policy, variables_without_default, with_defaults};
 use xtask_outcome::{Finding, Place, Stop};
 use xtask_workspace::Context;
@@ -90,7 +90,9 @@ fn stack(context: &Context, ready: &Ready, files: &[String], is_own: bool, place
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let merged_into = merged_into.iter().rev().map(|file| Ok((file.clone(), source(file)?))).collect::<Result<_>>()?;
-    places.compose.push(ComposePlace { file: file.clone(), rendered, source: source(file)?, merged_into });
+    let source = source(file)?;
+    let included = IncludedFile::of(root, file, &source);
+    places.compose.push(ComposePlace { file: file.clone(), rendered, source, merged_into, included });
     Ok(())
 }
 

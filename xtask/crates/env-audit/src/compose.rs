@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::env_file::EnvFile;
 use super::places::{ComposePlace, Deployment, Healthcheck, MountedSecret, NamedFile, Setting};
 use super::template::{Reference, Template};
-use super::yaml::Node;
+use super::yaml::{Content, Node};
 use xtask_outcome::Place;
 
 /// The engine gives every container this; a size of its own says that the program uses it.
@@ -39,12 +39,15 @@ pub(crate) struct Interpolation {
     pub(crate) place: Place,
     /// `services.user.environment.JWT_SIGNING_KEY`.
     pub(crate) path: Vec<String>,
+    /// An env file of the file that it stands in gives it, where the stack's environment does not.
+    pub(crate) is_given: bool,
 }
 
 impl Stack {
     pub(crate) fn read(place: &ComposePlace, files: &BTreeMap<String, NamedFile>) -> Self {
         let own = std::iter::once((&place.file, &place.source));
-        let all = own.chain(place.merged_into.iter().map(|(file, source)| (file, source)));
+        let merged = place.merged_into.iter().map(|(file, source)| (file, source));
+        let all = own.chain(merged).chain(place.included.iter().map(|one| (&one.file, &one.source)));
         let lines = all.filter_map(|(file, source)| Some((file.as_str(), Node::parse(source).ok()?))).collect();
         let stack = Self { file: place.file.clone(), ..Self::default() };
         let mut reader =
@@ -154,7 +157,7 @@ impl Reader<'_> {
             read_only: flag(&service["read_only"]),
             has_unread_source: self.has_unread_source,
             user: scalar(&service[stringify!(user)]).map(|text| with_defaults(&text)),
-            writable: writable(service),
+            writable: writable(service).difference(&self.read_only_by_reference(name)).cloned().collect(),
             ..Deployment::default()
         }
     }
@@ -257,6 +260,17 @@ impl Reader<'_> {
         settings
     }
 
+    /// The targets of volumes whose short form ends with a reference to its mode, which Compose loses when it does not fill it in.
+    fn read_only_by_reference(&self, service: &str) -> BTreeSet<String> {
+        let listed = self.lines.iter().filter_map(|(_, root)| root.get("services")?.get(service)?.get("volumes"));
+        let texts = listed.flat_map(|volumes| match &volumes.content {
+            Content::List(items) => items.iter().filter_map(Node::text).collect(),
+            _ => Vec::new(),
+        });
+        let short = texts.filter(|text| text.contains('$')).filter_map(|text| short_volume(&with_defaults(text)));
+        short.filter(|(_, is_read_only)| *is_read_only).map(|(target, _)| target).collect()
+    }
+
     fn mounted(&self, service: &Value) -> BTreeMap<String, MountedSecret> {
         let declared = &self.place.rendered["secrets"];
         let mut mounted = BTreeMap::new();
@@ -294,9 +308,11 @@ impl Reader<'_> {
                 let place = self.at(&steps);
                 match Template::parse(text) {
                     Ok(template) => {
+                        let included = self.place.included.iter().find(|one| one.file == place.name);
                         for reference in template.references() {
+                            let is_given = included.is_some_and(|one| one.given.contains(&reference.name));
                             let (reference, place, path) = (reference.clone(), place.clone(), path.clone());
-                            self.stack.interpolations.push(Interpolation { reference, place, path });
+                            self.stack.interpolations.push(Interpolation { reference, place, path, is_given });
                         }
                     }
                     Err(_) if path.iter().any(|key| key == "environment") => {}
@@ -373,11 +389,7 @@ fn writable(service: &Value) -> BTreeSet<String> {
         .into_iter()
         .filter(|entry| !entry.split([':', ',']).skip(1).any(|option| option == "ro"));
     let temporary = temporary.filter_map(|entry| entry.split(':').next().map(ToOwned::to_owned));
-    let short = |text: &str| {
-        let mut parts = text.split(':').skip(1);
-        let target = parts.next()?.to_owned();
-        (!parts.any(|options| options.split(',').any(|one| one == "ro"))).then_some(target)
-    };
+    let short = |text: &str| short_volume(text).filter(|(_, is_read_only)| !is_read_only).map(|(target, _)| target);
     let volume = |entry: Value| match &entry {
         Value::String(text) => short(&with_defaults(text)),
         _ if flag(&entry["read_only"]) => None,
@@ -389,6 +401,13 @@ fn writable(service: &Value) -> BTreeSet<String> {
     };
     let shared = (!service["shm_size"].is_null()).then(|| SHARED_MEMORY.to_owned());
     temporary.chain(listed("volumes").into_iter().filter_map(volume)).chain(shared).collect()
+}
+
+/// The target of a volume in its short form, and whether it is read-only.
+fn short_volume(text: &str) -> Option<(String, bool)> {
+    let mut parts = text.split(':').skip(1);
+    let target = parts.next()?.to_owned();
+    Some((target, parts.any(|options| options.split(',').any(|one| one == "ro"))))
 }
 
 fn healthcheck(value: &Value) -> Healthcheck {
@@ -413,11 +432,12 @@ fn healthcheck(value: &Value) -> Healthcheck {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::places::IncludedFile;
 
     fn stack(source: &str, files: &[(&str, &str)]) -> Stack {
         let rendered = Node::parse(source).unwrap().to_json();
         let place =
-            ComposePlace { file: "compose.yaml".into(), rendered, source: source.into(), merged_into: Vec::new() };
+            ComposePlace { file: "compose.yaml".into(), rendered, source: source.into(), ..ComposePlace::default() };
         let named = |(path, text): &(&str, &str)| {
             let file = NamedFile {
                 name: (*path).into(),
@@ -500,6 +520,36 @@ mod tests {
         assert_eq!(a.writable.iter().cloned().collect::<Vec<_>>(), ["/l", "/v", "/x"]);
         assert!(a.answers_to("c") && a.hosts.contains("h") && a.is_local_only());
         assert!(a.has_unread_source && read.problems.is_empty(), "{:?}", read.problems);
+    }
+
+    /// Compose drops a mode that it does not fill in; the file still has it.
+    #[test]
+    fn a_mode_behind_a_reference_is_its_default() {
+        let mut place = ComposePlace { file: "compose.yaml".into(), ..ComposePlace::default() };
+        place.source =
+            "services:\n  a:\n    volumes: [\"vol:/x:${M:-ro}\", \"vol:/y:${M:-rw}\", \"vol:/z:z,${M-ro}\"]\n".into();
+        let volumes = ["/x", "/y", "/z"].map(|target| serde_json::json!({ "source": "vol", "target": target }));
+        place.rendered = serde_json::json!({ "services": { "a": { "volumes": volumes } } });
+        let read = Stack::read(&place, &BTreeMap::new());
+        assert_eq!(read.deployments[0].writable.iter().cloned().collect::<Vec<_>>(), ["/y"]);
+    }
+
+    #[test]
+    fn what_an_included_file_takes_stands_there_and_its_env_file_may_give_it() {
+        let source = "services:\n  b:\n    image: x:${GIVEN:?x}${OTHER:?x}\n".to_owned();
+        let given = BTreeSet::from(["GIVEN".to_owned()]);
+        let included = vec![IncludedFile { file: "sub/b.yaml".into(), source: source.clone(), given }];
+        let rendered = Node::parse(&source).unwrap().to_json();
+        let own = "include: [sub/b.yaml]\nservices: {}\n".to_owned();
+        let place = ComposePlace { file: "compose.yaml".into(), rendered, source: own, included, ..Default::default() };
+        let read = Stack::read(&place, &BTreeMap::new());
+        let found: Vec<_> = read
+            .interpolations
+            .iter()
+            .map(|one| (one.reference.name.as_str(), one.place.to_string(), one.is_given))
+            .collect();
+        let place = "sub/b.yaml:3".to_owned();
+        assert_eq!(found, [("GIVEN", place.clone(), true), ("OTHER", place, false)]);
     }
 
     /// Case Q11: several services, one missing file.

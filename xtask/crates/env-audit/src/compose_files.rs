@@ -1,9 +1,14 @@
 //! Which files Compose takes when somebody runs it in the repository's folder, beside those that xtask itself passes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8Path;
+use serde_json::Value;
 
 use crate::env_file::EnvFile;
-use crate::places::Places;
+use crate::files::normal;
+use crate::places::{IncludedFile, Places};
+use crate::yaml::{Node, decoded};
 use xtask_outcome::{Finding, Place};
 
 /// The names that Compose looks for, in its order; it takes the first.
@@ -87,6 +92,49 @@ impl Places {
     }
 }
 
+impl IncludedFile {
+    /// The files that a Compose file includes, and those that they include. What is not there, or lies behind a reference, is left out.
+    pub fn of(root: &Utf8Path, file: &str, source: &str) -> Vec<Self> {
+        let mut found: Vec<Self> = Vec::new();
+        let mut waiting = vec![(file.to_owned(), source.to_owned(), BTreeSet::new())];
+        while let Some((file, source, inherited)) = waiting.pop() {
+            let listed = Node::parse(&source).map(|node| node.to_json()["include"].clone()).unwrap_or_default();
+            let folder = Utf8Path::new(&file).parent().unwrap_or(Utf8Path::new(""));
+            for entry in listed.as_array().into_iter().flatten() {
+                let paths = texts(if entry.is_string() { entry } else { &entry["path"] });
+                let own_folder =
+                    paths.first().and_then(|path| Utf8Path::new(path).parent()).unwrap_or(Utf8Path::new(""));
+                let own_folder = entry["project_directory"].as_str().map_or(own_folder, Utf8Path::new);
+                let mut env_files = texts(&entry["env_file"]);
+                if env_files.is_empty() {
+                    env_files.push(own_folder.join(ENV).into_string());
+                }
+                let mut given = inherited.clone();
+                for path in env_files.iter().map(|path| normal(&folder.join(path))).filter(|path| path != ENV) {
+                    let parsed = std::fs::read(root.join(path)).map(|bytes| EnvFile::parse(&bytes, false));
+                    given.extend(parsed.into_iter().flat_map(|parsed| parsed.entries).map(|entry| entry.name));
+                }
+                for path in paths.iter().map(|path| normal(&folder.join(path)).into_string()) {
+                    let Ok(bytes) = std::fs::read(root.join(&path)) else { continue };
+                    if found.iter().any(|known| known.file == path) {
+                        continue;
+                    }
+                    let (source, given) = (decoded(&bytes), given.clone());
+                    waiting.push((path.clone(), source.clone(), given.clone()));
+                    found.push(Self { file: path, source, given });
+                }
+            }
+        }
+        found
+    }
+}
+
+/// One text or a list of them.
+fn texts(value: &Value) -> Vec<String> {
+    let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    all.iter().filter_map(|one| one.as_str().map(ToOwned::to_owned)).collect()
+}
+
 /// A variable that `COMPOSE_FILE` in `.env` is made of and `.env` does not set, such as `$PWD`: only the process has it.
 fn from_outside(env: &EnvFile, environment: &BTreeMap<&str, String>) -> Option<String> {
     let written = env.get(FILE)?.value.as_ref().filter(|_| !environment.contains_key(FILE))?;
@@ -133,6 +181,30 @@ mod tests {
         assert_eq!(read("compose.yaml", listed, &["compose.yaml"]).1, [".env:1"]);
         let own = "COMPOSE_PATH_SEPARATOR=,\nCOMPOSE_FILE=a.yaml,b.yaml\n";
         assert_eq!(read("compose.yaml", own, &["a.yaml", "b.yaml"]).0[1], "a.yaml+b.yaml");
+    }
+
+    /// As Compose 5.6 does: the env file of an `include` is for what it includes, and `.env` beside that only where none is named.
+    #[test]
+    fn included_files_are_read_with_what_their_env_files_give() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        std::fs::create_dir(root.join("sub")).unwrap();
+        let write = |file: &str, text: &str| std::fs::write(root.join(file), text).unwrap();
+        write(".env", "ROOT=1\n");
+        write("sub/.env", "BESIDE=1\n");
+        write("sub/x.env", "NAMED=1\n");
+        write("sub/a.yaml", "include: [../b.yaml]\nservices: {}\n");
+        write("b.yaml", "include: [sub/a.yaml]\n");
+        let read = |text: &str| -> Vec<_> {
+            let found = IncludedFile::of(root, "compose.yaml", text).into_iter();
+            found.map(|one| (one.file, one.given.into_iter().collect::<Vec<_>>().join(","))).collect()
+        };
+        let both =
+            |given: &str| vec![("sub/a.yaml".to_owned(), given.to_owned()), ("b.yaml".to_owned(), given.to_owned())];
+        assert_eq!(read("include: [sub/a.yaml, gone.yaml]\n"), both("BESIDE"));
+        assert_eq!(read("include:\n- path: [./sub/a.yaml]\n  env_file: sub/x.env\n"), both("NAMED"));
+        assert_eq!(read("include:\n- { path: sub/a.yaml, project_directory: . }\n"), both(""));
+        assert_eq!(read("services: {}\n"), []);
     }
 
     /// As Compose 5.6 does, which was tried with each of these.

@@ -32,8 +32,8 @@ pub(crate) fn outside(view: &View<'_>) -> Vec<Outside> {
     let Some(stack) = view.stacks.first() else { return Vec::new() };
     let secrets = view.secret_interpolations();
     let one = |(name, uses): (String, Vec<&Interpolation>)| Outside {
-        required: uses.iter().any(|one| one.reference.is_required()),
-        refuses_blank: uses.iter().any(|one| one.reference.refuses_blank()),
+        required: uses.iter().any(|one| one.reference.is_required() && !one.is_given),
+        refuses_blank: uses.iter().any(|one| one.reference.refuses_blank() && !one.is_given),
         default: uses.iter().find_map(|one| one.reference.default_text()),
         secret: secrets.contains(&name),
         purpose: purpose(view, stack, &uses),

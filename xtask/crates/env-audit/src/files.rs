@@ -58,3 +58,16 @@ impl Places {
         }
     }
 }
+
+/// Without `..`: `k8s/overlays/local/../../base` is `k8s/base`.
+pub(crate) fn normal(path: &Utf8Path) -> Utf8PathBuf {
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part.as_str() {
+            ".." => drop(parts.pop()),
+            "." => {}
+            part => parts.push(part),
+        }
+    }
+    parts.into_iter().collect()
+}

@@ -70,7 +70,7 @@ fn read_repository() -> Places {
             service["networks"] = names.into();
         }
     }
-    places.compose.push(ComposePlace { file: "compose.yaml".into(), rendered, source, merged_into: Vec::new() });
+    places.compose.push(ComposePlace { file: "compose.yaml".into(), rendered, source, ..ComposePlace::default() });
     places.kubernetes.push(kustomize::read_plain(&project.root, "k8s/base").unwrap());
     places
 }

@@ -76,7 +76,7 @@ pub(crate) struct DockerfilePlace {
 }
 
 /// A stack as Compose itself renders it, without interpolation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ComposePlace {
     /// The file that a finding names.
     pub file: String,
@@ -86,6 +86,19 @@ pub struct ComposePlace {
     pub source: String,
     /// The files that it was merged into, each with its text.
     pub merged_into: Vec<(String, String)>,
+    /// The files that it includes.
+    pub included: Vec<IncludedFile>,
+}
+
+/// A Compose file that another one includes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncludedFile {
+    /// Relative to the root.
+    pub file: String,
+    /// Its text.
+    pub source: String,
+    /// The variables that it has from env files of its own, unless the stack's environment has them.
+    pub given: BTreeSet<String>,
 }
 
 /// Manifests as kustomize renders them.

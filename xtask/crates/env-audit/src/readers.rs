@@ -42,7 +42,7 @@ fn rules(text: &str) {
     let name = || "x".to_owned();
     let documents: Vec<_> = Node::parse_all(text).unwrap_or_default().iter().map(Node::to_json).collect();
     let rendered = documents.first().cloned().unwrap_or_default();
-    let compose = ComposePlace { file: name(), rendered, source: text.to_owned(), merged_into: Vec::new() };
+    let compose = ComposePlace { file: name(), rendered, source: text.to_owned(), ..ComposePlace::default() };
     let places = Places {
         dockerfiles: vec![DockerfilePlace { service: name(), file: name(), text: text.to_owned() }],
         compose: vec![compose],
@@ -128,7 +128,7 @@ pub fn stack_problems(rendered: &Value) -> Vec<String> {
         file: String::new(),
         rendered: rendered.clone(),
         source: String::new(),
-        merged_into: Vec::new(),
+        ..ComposePlace::default()
     };
     let read = Stack::read(&place, &BTreeMap::new());
     let problems = read.problems.into_iter().map(|(_, what, _)| what);
@@ -141,7 +141,7 @@ pub fn stack(rendered: &Value) -> Value {
         file: String::new(),
         rendered: rendered.clone(),
         source: String::new(),
-        merged_into: Vec::new(),
+        ..ComposePlace::default()
     };
     let read = Stack::read(&place, &BTreeMap::new());
     let service = |one: &crate::places::Deployment| {

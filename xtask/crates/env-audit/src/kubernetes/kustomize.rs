@@ -6,6 +6,7 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
+use crate::files::normal;
 use crate::places::{KubernetesPlace, SourceFile, unreadable};
 use crate::yaml::{Node, decoded};
 use xtask_outcome::{Finding, Stop};
@@ -154,19 +155,6 @@ fn kustomization(root: &Utf8Path, folder: &Utf8Path, problems: &mut Vec<Finding>
         return None;
     };
     source(root, file, problems).map(|source| source.documents.first().map(Node::to_json).unwrap_or_default())
-}
-
-/// Without `..`: `k8s/overlays/local/../../base` is `k8s/base`.
-fn normal(path: &Utf8Path) -> Utf8PathBuf {
-    let mut parts = Vec::new();
-    for part in path.components() {
-        match part.as_str() {
-            ".." => drop(parts.pop()),
-            "." => {}
-            part => parts.push(part),
-        }
-    }
-    parts.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -41,8 +41,11 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         }
     }
     for place in &view.places.compose {
-        for (index, line) in place.source.lines().enumerate() {
-            look(&at(&place.file, index), "", line);
+        let included = place.included.iter().map(|one| (&one.file, &one.source));
+        for (file, source) in included.chain([(&place.file, &place.source)]) {
+            for (index, line) in source.lines().enumerate() {
+                look(&at(file, index), "", line);
+            }
         }
     }
     for source in view.places.kubernetes.iter().flat_map(|place| place.sources.iter()) {

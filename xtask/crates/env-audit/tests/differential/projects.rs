@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 use xtask_env_audit::kubernetes::kustomize;
-use xtask_env_audit::places::{ComposePlace, NamedFile};
+use xtask_env_audit::places::{ComposePlace, IncludedFile, NamedFile};
 use xtask_env_audit::{Audit, Places, Policy, Selection, readers, variables_without_default};
 use xtask_outcome::Outcome;
 
@@ -183,7 +183,9 @@ fn whole_projects_are_audited_without_a_panic() {
             )
         });
         for file in composes {
-            told.extend(compose.as_ref().and_then(|compose| composed(compose, &file, &below(&file), &mut places)));
+            told.extend(
+                compose.as_ref().and_then(|compose| composed(compose, &root, (&file, &below(&file)), &mut places)),
+            );
         }
         for file in files(project, &|name| name.starts_with("kustomization")) {
             let folder = Utf8PathBuf::from(below(&file)).parent().map(Utf8Path::to_owned).unwrap_or_default();
@@ -253,7 +255,7 @@ fn env_files(rendered: &Value) -> Vec<(String, NamedFile)> {
 }
 
 /// Adds a stack as Compose renders it. What we call unreadable in it, Compose has to refuse, and nothing else.
-fn composed(compose: &Program, file: &File, name: &str, places: &mut Places) -> Option<String> {
+fn composed(compose: &Program, root: &Utf8Path, (file, name): (&File, &str), places: &mut Places) -> Option<String> {
     let path = file.path.to_str().expect("a path in UTF-8");
     let config = ["--file", path, "--profile", "*", "config", "--format", "json"];
     let Some(rendered) = compose.json(&[&config[..], &["--no-interpolate"]].concat(), &BTreeMap::new()) else {
@@ -270,6 +272,7 @@ fn composed(compose: &Program, file: &File, name: &str, places: &mut Places) -> 
         rendered,
         source: file.text.clone(),
         merged_into: Vec::new(),
+        included: IncludedFile::of(root, name, &file.text),
     });
     (is_refused == ours.is_empty() && (is_refused || is_good))
         .then(|| format!("  DIFFERS {name}: ours {ours:?}, Compose {told}"))
