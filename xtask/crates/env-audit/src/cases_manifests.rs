@@ -93,6 +93,31 @@ fn a_service_may_select_what_a_controller_sets_and_what_an_operator_makes() {
     assert!(far.contains("the Service s selects far, whose namespace is away; its own is whatever is"), "{far}");
 }
 
+/// A kind is one of Kubernetes' own by its group.
+#[test]
+fn kinds_of_others_with_a_known_name_are_not_read_as_ours() {
+    let plant = |version: &str, kind: &str, spec: Value| {
+        found(|places| {
+            places.kubernetes[0].documents.retain(|one| one["kind"] != "NetworkPolicy");
+            add(places, json!({ "apiVersion": version, "kind": kind, "metadata": { "name": "x" }, "spec": spec }));
+        })
+    };
+    // Of Kubernetes it would let nobody in and start a container as root.
+    let none = json!({ "podSelector": {}, "policyTypes": ["Ingress"] });
+    let pod = json!({ "template": { "spec": { "containers": [{ "name": "c", "image": "x" }] } } });
+    assert_eq!(plant("crd.projectcalico.org/v1", "NetworkPolicy", none.clone()), Vec::<String>::new());
+    assert!(has(&plant("networking.k8s.io/v1", "NetworkPolicy", none), "unreachable-address"));
+    assert_eq!(plant("batch.volcano.sh/v1alpha1", "Job", pod.clone()), Vec::<String>::new());
+    assert!(has(&plant("batch/v1", "Job", pod), "root-user"));
+    let url = |version: &str| {
+        found(|places| {
+            add(places, json!({ "apiVersion": version, "kind": "Service", "metadata": { "name": "made" } }));
+            object(places, "ConfigMap", "gateway")["data"]["USER_URL"] = "http://made".into();
+        })
+    };
+    assert!(!has(&url("serving.knative.dev/v1"), "unreachable-address"));
+}
+
 #[test]
 fn a_secret_that_an_operator_makes_is_there_and_its_keys_are_not_known() {
     let plant = |maker: Value| {

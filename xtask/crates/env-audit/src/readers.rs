@@ -30,7 +30,7 @@ pub const ALL: [(&str, Reader); 9] = [
     ("yaml", |text| drop(yaml(text))),
     ("manifests", |text| drop(has_refused_value(text))),
     ("kustomization", |text| drop(kustomization(text))),
-    ("compose", |text| yaml(text).unwrap_or_default().iter().for_each(|document| drop(stack(document)))),
+    ("compose", |text| yaml(text).unwrap_or_default().iter().for_each(|document| drop(stack(document, text)))),
     ("rules", rules),
 ];
 
@@ -124,25 +124,16 @@ pub fn dockerfile(text: &str) -> Result<(Named, Named), String> {
 
 /// What Compose cannot interpolate in a rendered stack, in our words.
 pub fn stack_problems(rendered: &Value) -> Vec<String> {
-    let place = ComposePlace {
-        file: String::new(),
-        rendered: rendered.clone(),
-        source: String::new(),
-        ..ComposePlace::default()
-    };
+    let place = ComposePlace { rendered: rendered.clone(), ..ComposePlace::default() };
     let read = Stack::read(&place, &BTreeMap::new());
     let problems = read.problems.into_iter().map(|(_, what, _)| what);
     problems.filter(|what| !what.contains(" is not there, and ")).collect()
 }
 
-/// What each service of a rendered stack comes to, whichever form it is written in.
-pub fn stack(rendered: &Value) -> Value {
-    let place = ComposePlace {
-        file: String::new(),
-        rendered: rendered.clone(),
-        source: String::new(),
-        ..ComposePlace::default()
-    };
+/// What each service of a rendered stack comes to, whichever form it is written in. `source` is the text that it was rendered from.
+pub fn stack(rendered: &Value, source: &str) -> Value {
+    let (rendered, source) = (rendered.clone(), source.to_owned());
+    let place = ComposePlace { rendered, source, ..ComposePlace::default() };
     let read = Stack::read(&place, &BTreeMap::new());
     let service = |one: &crate::places::Deployment| {
         // A healthcheck in words for a shell is the same as one of the form CMD-SHELL.

@@ -296,10 +296,11 @@ fn the_short_forms_of_compose_come_to_what_the_long_ones_come_to() {
             inputs.iter().enumerate().map(|(at, service)| (format!("s{at}"), (*service).clone())).collect();
         let stack = json!({ "services": services, "networks": { "n": null, "m": {} }, "volumes": { "vol": null },
             "secrets": { "sec": { "file": "/x" } }, "configs": { "con": { "content": "x" } } });
-        let file = folder.write("compose.json", &stack.to_string());
+        let source = stack.to_string();
+        let file = folder.write("compose.json", &source);
         let render = |more: &[&str]| {
             let arguments = [&["--file", &file, "--profile", "*", "config", "--format", "json"], more].concat();
-            Some(readers::stack(&compose.json(&arguments, &BTreeMap::new())?))
+            Some(readers::stack(&compose.json(&arguments, &BTreeMap::new())?, &source))
         };
         let (raw, full) = (render(&["--no-interpolate"])?, render(&[])?);
         Some((0..inputs.len()).map(|at| (raw[format!("s{at}")].clone(), full[format!("s{at}")].clone())).collect())

@@ -38,7 +38,7 @@ pub(super) fn services(objects: &Objects<'_>, templates: &[PodTemplate<'_>]) -> 
         let ports = list(&object["spec"]["ports"]).filter(|_| !is_left_out).filter_map(behind).collect();
         Service { name, namespace, place, is_outside, unselected, ports }
     };
-    objects.of_kind("Service").map(service).collect()
+    objects.of_kind("Service").chain(objects.services_of_operators()).map(service).collect()
 }
 
 /// What is wrong with a Service that selects nothing, and what to do.

@@ -43,8 +43,9 @@ impl<'a> Objects<'a> {
         Self { folder: &place.folder, all, sources: &place.sources }
     }
 
+    /// Others have kinds of the same names: a NetworkPolicy of Calico, a Job of Volcano.
     pub(crate) fn of_kind(&self, kind: &str) -> impl Iterator<Item = &'a Value> {
-        self.all.iter().copied().filter(move |object| object["kind"] == kind)
+        self.all.iter().copied().filter(move |object| object["kind"] == kind && is_own(object))
     }
 
     pub(crate) fn get(&self, kind: &str, name: &str) -> Option<&'a Value> {
@@ -69,13 +70,13 @@ impl<'a> Objects<'a> {
 
     /// The objects of a namespace that Kubernetes itself does not know.
     pub(crate) fn of_operators(&self, namespace: Option<&str>) -> impl Iterator<Item = &'a Value> {
-        const OWN_GROUP_ENDS: [&str; 2] = [".k8s.io", "apps"];
-        let is_known = |object: &Value| {
-            let group = object["apiVersion"].as_str().and_then(|version| version.split_once('/'));
-            group.is_none_or(|(group, _)| !group.contains('.') || OWN_GROUP_ENDS.iter().any(|end| group.ends_with(end)))
-        };
         let beside = self.all.iter().copied().filter(move |one| one["metadata"]["namespace"].as_str() == namespace);
-        beside.filter(move |object| !is_known(object))
+        beside.filter(|object| !is_own(object))
+    }
+
+    /// What Knative and others call a Service: they make one of that name.
+    pub(crate) fn services_of_operators(&self) -> impl Iterator<Item = &'a Value> {
+        self.all.iter().copied().filter(|object| object["kind"] == "Service" && !is_own(object))
     }
 
     /// Whether Kubernetes sets a variable of this name by itself: one for each Service of the namespace, where links are on, and those
@@ -143,7 +144,7 @@ impl<'a> Objects<'a> {
                 path,
             })
         };
-        self.all.iter().filter_map(template).collect()
+        self.all.iter().filter(|object| is_own(object)).filter_map(template).collect()
     }
 
     pub(crate) fn config_keys(&self) -> Vec<(String, String)> {
@@ -169,6 +170,13 @@ impl<'a> Objects<'a> {
         };
         self.of_kind("Secret").filter(has_values).map(place).collect()
     }
+}
+
+/// Whether an object belongs to Kubernetes itself, by the group of its version.
+fn is_own(object: &Value) -> bool {
+    const GROUP_ENDS: [&str; 2] = [".k8s.io", "apps"];
+    let group = object["apiVersion"].as_str().and_then(|version| version.split_once('/'));
+    group.is_none_or(|(group, _)| !group.contains('.') || GROUP_ENDS.iter().any(|end| group.ends_with(end)))
 }
 
 /// A value of a Secret that somebody could use: something is there, it is not encrypted by SOPS, and it is more than a mark for where it

@@ -217,6 +217,7 @@ impl Generator {
                     json!(["${S:-vol}:${T:-/q}", "${ALL:-vol:/p:ro}", "${BOTH:-./a:/b}"]),
                     json!([{ "type": "bind", "source": "/a", "target": "${T:-/o}", "read_only": "${RO:-true}" }]),
                     json!(["C:\\x:/w:ro"]),
+                    json!(["vol:/v:${MO:-ro}", "/abs:/z:z,${MO:-ro}", "${S:-vol}:${T:-/q}:${MP:-rw}"]),
                 ],
             ),
             ("read_only", vec![json!(true), json!(false), json!("${RO:-true}"), json!("${RO:-false}")]),

@@ -265,7 +265,7 @@ fn composed(compose: &Program, root: &Utf8Path, (file, name): (&File, &str), pla
     let environment = variables_without_default(&rendered).into_iter().map(|name| (name, "1".to_owned())).collect();
     let (is_good, _, told) = compose.ask(&[&["--env-file", "/dev/null"], &config[..]].concat(), &environment);
     let is_refused = !is_good && (told.contains("invalid interpolation") || told.contains("Invalid template"));
-    drop(readers::stack(&rendered));
+    drop(readers::stack(&rendered, &file.text));
     places.files.extend(env_files(&rendered));
     places.compose.push(ComposePlace {
         file: name.to_owned(),
