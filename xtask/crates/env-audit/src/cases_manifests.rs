@@ -42,6 +42,49 @@ fn a_key_of_a_config_map_that_is_mounted_as_a_file_is_taken() {
     assert_found(&whole, "k8s/base", "unused-key", "no container takes the ConfigMap files");
 }
 
+/// A pod whose volume has no source, or not the key, never starts.
+#[test]
+fn what_a_volume_takes_is_there() {
+    let plant = |volume: Value| {
+        found(|places| {
+            add(places, json!({ "kind": "ConfigMap", "metadata": { "name": "files" }, "data": { "a": "x" } }));
+            pod(places, "user")["volumes"] = json!([{ "name": "v", "configMap": { "name": "files" } }, volume]);
+        })
+    };
+    let gone = |kind: &str| format!("the {kind} gone is not in the manifests, and it is taken by user (volume w)");
+    for (kind, volume) in [
+        ("ConfigMap", json!({ "name": "w", "configMap": { "name": "gone" } })),
+        ("Secret", json!({ "name": "w", "secret": { "secretName": "gone" } })),
+        ("Secret", json!({ "name": "w", "projected": { "sources": [{ "secret": { "name": "gone" } }] } })),
+    ] {
+        let found = plant(volume);
+        assert!(found.len() == 1 && found[0].contains(&gone(kind)), "{found:#?}");
+    }
+    let key = plant(json!({ "name": "w", "configMap": { "name": "files", "items": [{ "key": "b" }] } }));
+    assert_found(
+        &key,
+        "k8s/base/user.yaml:",
+        "missing-key",
+        "the volume w of user takes the key b of the ConfigMap files",
+    );
+    for volume in [
+        json!({ "name": "w", "configMap": { "name": "gone", "optional": true } }),
+        json!({ "name": "w", "configMap": { "name": "files", "items": [{ "key": "b" }], "optional": true } }),
+        json!({ "name": "w", "configMap": { "name": "kube-root-ca.crt" } }),
+        json!({ "name": "w", "secret": { "secretName": "administrator" } }),
+        json!({ "name": "w", "emptyDir": {} }),
+    ] {
+        assert_eq!(plant(volume), Vec::<String>::new());
+    }
+    // What the policy has is taken by a volume as by a variable.
+    let mounted = found(|places| {
+        let reference = |one: &Value| one["valueFrom"]["secretKeyRef"]["name"] == "administrator";
+        pod(places, "user")["containers"][0]["env"].as_array_mut().unwrap().retain(|one| !reference(one));
+        pod(places, "user")["volumes"] = json!([{ "name": "w", "secret": { "secretName": "administrator" } }]);
+    });
+    assert!(!has(&mounted, "unused-key"), "{mounted:#?}");
+}
+
 /// A program that is told the name of a ConfigMap reads it from the API server; kustomize copies from others.
 #[test]
 fn a_config_map_that_is_named_in_words_or_copied_from_is_taken() {
@@ -154,7 +197,7 @@ fn a_secret_without_a_value_gives_nothing_away() {
     // Encrypted by SOPS, as it is and as a generator encodes it, and the mark of a tool that puts the value there.
     for value in [
         "ENC[AES256_GCM,data:x,iv:y]",
-        "eyJkYXRhIjoiRU5DW0FFUzI1Nl9HQ00sZGF0YTp4XSJ9",
+        "eyJkYXRhIjoiRU5DW0FF\nUzI1Nl9HQ00sZGF0YTp4XSJ9\n",
         "<path:secret/x#y>",
         "${PASSWORD}",
     ] {

@@ -74,7 +74,13 @@ impl Stack {
         }
         let declared = ["secrets", "configs"].into_iter().filter_map(|key| place.rendered[key].as_object());
         let named = declared.flatten().filter_map(|(_, one)| one["environment"].as_str());
-        reader.stack.sources = named.map(ToOwned::to_owned).collect();
+        // Compose leaves out a build argument without a value where the variable is not set.
+        let services = reader.lines.iter().filter_map(|(_, root)| Some(root.get("services")?.to_json()));
+        let arguments = services.flat_map(|services| match services {
+            Value::Object(map) => map.values().map(|service| service["build"]["args"].clone()).collect(),
+            _ => Vec::new(),
+        });
+        reader.stack.sources = named.map(ToOwned::to_owned).chain(arguments.flat_map(bare_names)).collect();
         reader.stack
     }
 
@@ -324,6 +330,18 @@ impl Reader<'_> {
     }
 }
 
+/// The names without a value in a list or a mapping.
+fn bare_names(variables: Value) -> Vec<String> {
+    match variables {
+        Value::Object(map) => map.into_iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name).collect(),
+        Value::Array(items) => {
+            let names = items.iter().filter_map(Value::as_str).filter(|item| !item.contains('='));
+            names.map(ToOwned::to_owned).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -550,6 +568,14 @@ mod tests {
             .collect();
         let place = "sub/b.yaml:3".to_owned();
         assert_eq!(found, [("GIVEN", place.clone(), true), ("OTHER", place, false)]);
+    }
+
+    #[test]
+    fn a_build_argument_without_a_value_is_taken_though_compose_leaves_it_out() {
+        let source = "services:\n  a: { build: { context: ., args: [A, B=1] } }\n  b: { build: { args: { C: , D: 1 } } }\n  c: { build: . }\n  d:\n";
+        let place = ComposePlace { source: source.into(), ..ComposePlace::default() };
+        let read = Stack::read(&place, &BTreeMap::new());
+        assert_eq!(read.taken().collect::<Vec<_>>(), ["A", "C"]);
     }
 
     /// Case Q11: several services, one missing file.

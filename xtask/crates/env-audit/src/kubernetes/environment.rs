@@ -23,6 +23,8 @@ pub(crate) struct Environment {
     pub(crate) has_unread_source: bool,
 }
 
+/// Kubernetes puts this ConfigMap into every namespace.
+const ROOT_CERTIFICATES: &str = "kube-root-ca.crt";
 const REFUSED: &str = "refused-value";
 
 /// A ConfigMap or a Secret, as a container names it.
@@ -67,7 +69,54 @@ impl Environment {
     }
 }
 
+impl Environment {
+    /// What the volumes of a pod take: a pod whose source or key is missing does not start.
+    pub(crate) fn of_volumes(objects: &Objects<'_>, template: &PodTemplate<'_>, secrets: &Secrets) -> Self {
+        let mut reader = Reader { objects, template, container: "", is_init: false, secrets, made: Self::default() };
+        for volume in list(&template.pod["volumes"]) {
+            let name = volume["name"].as_str().unwrap_or_default();
+            for part in list(&volume["projected"]["sources"]).chain([volume]) {
+                for (kind, reference) in [("ConfigMap", &part["configMap"]), ("Secret", &part["secret"])] {
+                    if reference.is_object() {
+                        reader.volume(name, kind, reference);
+                    }
+                }
+            }
+        }
+        reader.made
+    }
+}
+
 impl Reader<'_> {
+    fn volume(&mut self, volume: &str, kind: &'static str, reference: &Value) {
+        let name = reference["secretName"].as_str().or(reference["name"].as_str()).unwrap_or_default();
+        let source = Source { kind, name, is_optional: reference["optional"].as_bool().unwrap_or_default() };
+        let place = self.objects.of_volume(self.template, volume);
+        let Some(keys) = self.keys(source) else {
+            if name != ROOT_CERTIFICATES && !self.is_made_by_another(source) {
+                self.missing_source(source, place, &format!("volume {volume}"));
+            }
+            return;
+        };
+        let listed = reference["items"].as_array().map(|items| {
+            items.iter().filter_map(|item| item["key"].as_str()).map(ToOwned::to_owned).collect::<Vec<_>>()
+        });
+        let taken = if kind == "Secret" { &mut self.made.secret_keys } else { &mut self.made.config_keys };
+        taken.extend(listed.as_ref().unwrap_or(&keys).iter().map(|key| (name.to_owned(), key.clone())));
+        for key in listed.iter().flatten().filter(|key| !source.is_optional && !keys.contains(key)) {
+            self.missing_key(&format!("the volume {volume}"), source, key, &keys, place.clone());
+        }
+    }
+
+    fn missing_key(&mut self, taker: &str, source: Source<'_>, key: &str, keys: &[String], place: Place) {
+        let hint = hint(key, keys.iter().map(String::as_str));
+        let message = format!(
+            "{taker} of {} takes the key {key} of the {} {}, which has none{hint}",
+            self.template.name, source.kind, source.name
+        );
+        self.problem("missing-key", place, taker, message, "correct the key, or add it");
+    }
+
     fn at(&self, path: &[&str]) -> Place {
         self.objects.of_container(self.template, self.container, self.is_init, path)
     }
@@ -226,12 +275,7 @@ impl Reader<'_> {
             Some(value) => self.set(name, value, place, "env"),
             None if source.is_optional => {}
             None => {
-                let hint = hint(key, keys.iter().map(String::as_str));
-                let message = format!(
-                    "{name} of {} takes the key {key} of the {} {}, which has none{hint}",
-                    self.template.name, source.kind, source.name
-                );
-                self.problem("missing-key", place.clone(), name, message, "correct the key, or add it");
+                self.missing_key(name, source, key, &keys, place.clone());
                 self.set_judged(name, place, "env");
             }
         }
@@ -257,7 +301,7 @@ impl Reader<'_> {
             }
             None => "is not in the manifests".to_owned(),
         };
-        let message = format!("the {} {} {there}{hint}, and variables are taken from it by", source.kind, source.name);
+        let message = format!("the {} {} {there}{hint}, and it is taken by", source.kind, source.name);
         let next_step = match source.kind {
             "Secret" => {
                 "correct the name, or write the Secret's keys down in xtask/policy/env.toml, [kubernetes.secrets]"

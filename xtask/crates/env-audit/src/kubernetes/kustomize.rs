@@ -99,7 +99,14 @@ fn sources(
             if root.join(&path).is_dir() {
                 waiting.push_back(path);
             } else if seen.insert(path.clone()) && !is_remote(&entry) {
-                files.extend(source(root, path, problems));
+                let read = source(root, path, problems);
+                // A file of replacements.
+                let documents = read.iter().flat_map(|read| &read.documents).map(Node::to_json);
+                copied.extend(documents.flat_map(|document| {
+                    let list = if document.is_array() { document } else { Value::from(vec![document]) };
+                    sources_of_copies(&serde_json::json!({ "replacements": list }))
+                }));
+                files.extend(read);
             }
         }
     }

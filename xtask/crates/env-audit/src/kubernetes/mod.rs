@@ -136,7 +136,10 @@ impl Cluster {
         let mut words = BTreeSet::new();
         let templates = objects.pod_templates();
         for template in &templates {
-            taken.extend(template.mounted_config_keys(&objects));
+            let mut volumes = Environment::of_volumes(&objects, template, known_secrets);
+            taken.append(&mut volumes.config_keys);
+            cluster.secret_keys.append(&mut volumes.secret_keys);
+            volumes.problems.into_iter().for_each(|problem| cluster.add(problem));
             for (is_init, container) in template.containers() {
                 let environment = Environment::of(&objects, template, (is_init, container), known_secrets);
                 taken.extend(environment.config_keys.iter().cloned());

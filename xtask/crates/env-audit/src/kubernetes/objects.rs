@@ -119,6 +119,10 @@ impl<'a> Objects<'a> {
         self.place(&template.kind, &template.name, &whole)
     }
 
+    pub(crate) fn of_volume(&self, template: &PodTemplate<'_>, volume: &str) -> Place {
+        self.place(&template.kind, &template.name, &[template.path, &["volumes", volume]].concat())
+    }
+
     /// Every workload, whatever its kind.
     pub(crate) fn pod_templates(&self) -> Vec<PodTemplate<'a>> {
         let template = |object: &&'a Value| {
@@ -158,7 +162,11 @@ impl<'a> Objects<'a> {
     /// Secrets with their values, which belong into no manifest.
     pub(crate) fn written_secrets(&self) -> Vec<(String, Place)> {
         let plain = |value: &Value| value.as_str().map(|text| text.as_bytes().to_owned());
-        let encoded = |value: &Value| plain(value).map(|text| STANDARD.decode(&text).unwrap_or(text));
+        let encoded = |value: &Value| {
+            // Long ones stand in lines.
+            let text: String = value.as_str()?.split_whitespace().collect();
+            Some(STANDARD.decode(&text).unwrap_or(text.into_bytes()))
+        };
         let has_values = |secret: &&Value| {
             let values = |key: &str| secret[key].as_object().into_iter().flatten().map(|(_, value)| value);
             let mut all = values("data").filter_map(encoded).chain(values("stringData").filter_map(plain));
@@ -231,28 +239,6 @@ impl<'a> PodTemplate<'a> {
         self.containers()
             .filter(|(is_init, container)| !*is_init || is_sidecar(container))
             .map(|(_, container)| container)
-    }
-
-    /// The keys of ConfigMaps that are mounted as files.
-    pub(crate) fn mounted_config_keys(&self, objects: &Objects<'_>) -> Vec<(String, String)> {
-        let projected = list(&self.pod["volumes"]).flat_map(|volume| list(&volume["projected"]["sources"]));
-        let mounts = list(&self.pod["volumes"]).chain(projected).map(|one| &one["configMap"]);
-        mounts
-            .filter(|map| map.is_object())
-            .flat_map(|map| {
-                let name = map["name"].as_str().unwrap_or_default();
-                let listed = map["items"].as_array();
-                let all = objects.get_beside("ConfigMap", name, self.namespace).map_or(&NOTHING, |map| &map["data"]);
-                let all = all.as_object().into_iter().flatten().map(|(key, _)| key.clone());
-                let keys: Vec<String> = match listed {
-                    Some(items) => {
-                        items.iter().filter_map(|item| item["key"].as_str().map(ToOwned::to_owned)).collect()
-                    }
-                    None => all.collect(),
-                };
-                keys.into_iter().map(|key| (name.to_owned(), key))
-            })
-            .collect()
     }
 
     pub(crate) fn volume(&self, name: &str) -> &'a Value {
