@@ -45,6 +45,8 @@ pub struct Container {
     /// It runs before the others and ends; a sidecar among `initContainers` does not.
     pub is_init: bool,
     pub(crate) run_as_non_root: bool,
+    /// Parts of its security context that only the rendering lacks.
+    pub(crate) lost: Vec<&'static str>,
     /// The user of its security context.
     pub run_as_user: Option<i64>,
     /// The group of its security context.
@@ -270,6 +272,7 @@ fn read_container(objects: &Objects<'_>, template: &PodTemplate<'_>, container: 
     Container {
         place: objects.of_container(template, name, is_init, &[]),
         is_init: is_init && !is_sidecar(container),
+        lost: objects.lost(template, container, is_init),
         run_as_non_root: security("runAsNonRoot").as_bool().unwrap_or_default(),
         run_as_user: security("runAsUser").as_i64(),
         run_as_group: security("runAsGroup").as_i64(),

@@ -89,13 +89,20 @@ impl<'a> Objects<'a> {
         names.into_iter().any(|service| is_link(service, name))
     }
 
+    /// Whether a file that the rendering was made from writes a part of an object down.
+    pub(crate) fn is_written(&self, template: &PodTemplate<'_>, path: &[&str]) -> bool {
+        let documents = self.sources.iter().flat_map(|source| source.documents.iter().flat_map(within_list));
+        documents
+            .filter(|one| is_object(one, &template.kind, &template.name))
+            .any(|one| one.deepest(path).0 == path.len())
+    }
+
     /// Where a part of an object stands: in the file that has the most of the path, an overlay's before its base's.
     pub(crate) fn place(&self, kind: &str, name: &str, path: &[&str]) -> Place {
         let mut best = (0, Place::new(self.folder));
         for source in self.sources {
             for document in source.documents.iter().flat_map(within_list) {
-                let own = document.get("metadata").and_then(|data| data.get("name")).and_then(Node::text);
-                if document.get("kind").and_then(Node::text) != Some(kind) || own != Some(name) {
+                if !is_object(document, kind, name) {
                     continue;
                 }
                 let (depth, line) = document.deepest(path);
@@ -121,6 +128,19 @@ impl<'a> Objects<'a> {
 
     pub(crate) fn of_volume(&self, template: &PodTemplate<'_>, volume: &str) -> Place {
         self.place(&template.kind, &template.name, &[template.path, &["volumes", volume]].concat())
+    }
+
+    /// What the files of a container's manifest say of its security and the rendering does not have: a patch took it away.
+    pub(crate) fn lost(&self, template: &PodTemplate<'_>, container: &Value, is_init: bool) -> Vec<&'static str> {
+        let list = if is_init { "initContainers" } else { "containers" };
+        let name = container["name"].as_str().unwrap_or_default();
+        let keys = ["runAsNonRoot", "runAsUser", "readOnlyRootFilesystem"].into_iter();
+        let is_lost = |key: &&str| {
+            let ends: [&[&str]; 2] = [&[list, name, "securityContext", key], &["securityContext", key]];
+            let is_written = || ends.into_iter().any(|end| self.is_written(template, &[template.path, end].concat()));
+            [container, template.pod].into_iter().all(|one| one["securityContext"][key].is_null()) && is_written()
+        };
+        keys.filter(is_lost).collect()
     }
 
     /// Every workload, whatever its kind.
@@ -208,6 +228,11 @@ pub(crate) fn is_link(service: &str, variable: &str) -> bool {
     let prefix = service.to_ascii_uppercase().replace('-', "_");
     let Some(rest) = variable.strip_prefix(&prefix) else { return false };
     matches!(rest, "_SERVICE_HOST" | "_PORT") || rest.starts_with("_SERVICE_PORT") || rest.starts_with("_PORT_")
+}
+
+fn is_object(document: &Node, kind: &str, name: &str) -> bool {
+    let own = document.get("metadata").and_then(|data| data.get("name")).and_then(Node::text);
+    document.get("kind").and_then(Node::text) == Some(kind) && own == Some(name)
 }
 
 /// The objects of a `List`, or the document itself.

@@ -223,29 +223,35 @@ impl Subject<'_> {
     }
 
     fn user(&self, findings: &mut Findings) {
-        let (name, about) = (&self.deployment.name, self.about("securityContext"));
+        let name = &self.deployment.name;
+        let folder = Place::new(&self.deployment.file);
+        let about = |key: &str| match self.container.lost.contains(&key) {
+            true => About { place: &folder, service: name, variable: "securityContext" },
+            false => self.about("securityContext"),
+        };
         let is_kept_from_root = self.container.run_as_non_root;
         match self.container.run_as_user {
-            Some(0) => findings.add("root-user", &about, format!("{name} runs as user 0"), "set another runAsUser"),
+            Some(0) => findings.add("root-user", &about(""), format!("{name} runs as user 0"), "set another runAsUser"),
             Some(user) if !is_kept_from_root => {
                 let message = format!("only runAsUser, {user}, keeps {name} from root");
-                findings.add("root-user", &about, message, "set runAsNonRoot: true");
+                findings.add("root-user", &about("runAsNonRoot"), message, "set runAsNonRoot: true");
             }
             None if !is_kept_from_root => {
-                findings.add("root-user", &about, format!("{name} may run as root"), "set runAsNonRoot: true");
+                let message = format!("{name} may run as root");
+                findings.add("root-user", &about("runAsNonRoot"), message, "set runAsNonRoot: true");
             }
             // Without it the image decides; ours do, of others nobody knows.
             None if self.image.is_none() => {
                 let message =
                     format!("{name} leaves its user to an image that may name it, which runAsNonRoot refuses");
-                findings.add("named-user", &about, message, "set runAsUser to a number");
+                findings.add("named-user", &about("runAsUser"), message, "set runAsUser to a number");
             }
             _ => {}
         }
         if !self.deployment.read_only {
             findings.add(
                 "writable-root",
-                &about,
+                &about("readOnlyRootFilesystem"),
                 format!("the root of {name} can be written"),
                 "set readOnlyRootFilesystem: true",
             );
