@@ -166,7 +166,7 @@ fn a_variable_that_another_line_or_a_service_takes_has_an_effect() {
                 service(places, "user-db")["env_file"] = json!([{ "path": "/x/.env" }]);
             }
         });
-        let is_it = |line: &&String| line.starts_with(".env:") && line.contains("has no effect");
+        let is_it = |line: &&String| line.starts_with(".env:") && line.contains("taken by no Compose file");
         found.iter().filter(is_it).count()
     };
     assert_eq!(unknown("HOST_PART=x\nLOG_LEVEL=$HOST_PART\n", false), 1, "LOG_LEVEL alone");
@@ -188,7 +188,7 @@ fn a_variable_without_a_dollar_sign_or_of_an_override_has_an_effect() {
         other.rendered["name"] = "${HOST_OTHER}".into();
         places.compose.push(other);
     });
-    let unknown: Vec<_> = found.iter().filter(|line| line.contains("has no effect")).collect();
+    let unknown: Vec<_> = found.iter().filter(|line| line.contains("taken by no Compose file")).collect();
     assert_eq!(unknown.len(), 1, "{unknown:#?}");
     assert!(unknown[0].contains("HOST_LOST"), "{unknown:#?}");
 }

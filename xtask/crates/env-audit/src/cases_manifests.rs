@@ -76,6 +76,12 @@ fn what_a_volume_takes_is_there() {
     ] {
         assert_eq!(plant(volume), Vec::<String>::new());
     }
+    // Whoever is told its name may make it.
+    let made = found(|places| {
+        pod(places, "order")["containers"][0]["args"] = json!(["--secret-name", "gone"]);
+        pod(places, "user")["volumes"] = json!([{ "name": "w", "secret": { "secretName": "gone" } }]);
+    });
+    assert!(!has(&made, "missing-source"), "{made:#?}");
     // What the policy has is taken by a volume as by a variable.
     let mounted = found(|places| {
         let reference = |one: &Value| one["valueFrom"]["secretKeyRef"]["name"] == "administrator";
@@ -100,7 +106,11 @@ fn a_config_map_that_is_named_in_words_or_copied_from_is_taken() {
         plant(&|places| pod(places, "user")["containers"][0]["args"] = json!([argument]))
     };
     assert!(!has(&arguments("--configmap=$(NAMESPACE)/x-files-42m8gk5kg2"), "unused-key"));
-    assert!(has(&arguments("--configmap=x-files-42m8gk5kg2-more"), "unused-key"));
+    for other in
+        ["--configmap=x-files-42m8gk5kg2-more", "--host=x-files-42m8gk5kg2", "--config=http://x-files-42m8gk5kg2:80"]
+    {
+        assert!(has(&arguments(other), "unused-key"), "{other}");
+    }
     assert!(!has(&plant(&|places| places.kubernetes[0].copied.extend(["files".into()])), "unused-key"));
 }
 

@@ -306,7 +306,7 @@ impl Reader<'_> {
             "Secret" => {
                 "correct the name, or write the Secret's keys down in xtask/policy/env.toml, [kubernetes.secrets]"
             }
-            _ => "correct the name, or add the ConfigMap",
+            _ => "correct the name, add the ConfigMap, or accept it as an [[exception]] when a program makes it",
         };
         self.problem("missing-source", place, variable, message, next_step);
         // Whoever else takes from it is told in the same finding.

@@ -135,7 +135,7 @@ impl Cluster {
         let stack = Stack { file: place.folder.clone(), ..Stack::default() };
         let mut cluster = Self { stack: Arc::new(stack), ..Self::default() };
         let mut taken = BTreeSet::new();
-        let mut words = BTreeSet::new();
+        let mut named = BTreeSet::new();
         let templates = objects.pod_templates();
         for template in &templates {
             let mut volumes = Environment::of_volumes(&objects, template, known_secrets);
@@ -145,7 +145,7 @@ impl Cluster {
             for (is_init, container) in template.containers() {
                 let environment = Environment::of(&objects, template, (is_init, container), known_secrets);
                 taken.extend(environment.config_keys.iter().cloned());
-                words.extend(objects::words(container));
+                named.extend(objects::named(container));
                 cluster.secret_keys.extend(environment.secret_keys.iter().cloned());
                 for problem in &environment.problems {
                     cluster.add(problem.clone());
@@ -165,8 +165,8 @@ impl Cluster {
         cluster.services = network::services(&objects, &templates);
         network::connect(&objects, &templates, &mut cluster);
         for (map, key) in objects.config_keys() {
-            // One that is named in words is read from the API server, and kustomize copies from others.
-            let is_read = words.contains(map.as_str()) || place.copied.iter().any(|copied| map.contains(copied));
+            // One that a program is told the name of is read from the API server, and kustomize copies from others.
+            let is_read = named.contains(&map) || place.copied.iter().any(|copied| map.contains(copied));
             let is_taken = is_read || taken.contains(&(map.clone(), key.clone()));
             let place = objects.place("ConfigMap", &map, &["data", &key]);
             // Like the variables themselves (case Q02), and with the same words.

@@ -61,6 +61,13 @@ impl<'a> Objects<'a> {
     /// Whether an object of another kind is there for a Secret or a ConfigMap of this name to be made of: a sealed one, a certificate, one
     /// that an operator fetches from a store. Its keys are then not known.
     pub(crate) fn is_made_by_another(&self, name: &str, namespace: Option<&str>) -> bool {
+        let templates = self.pod_templates();
+        let mut beside = templates.iter().filter(|template| template.namespace == namespace);
+        let is_named = |(_, container): (bool, &Value)| named(container).iter().any(|known| known == name);
+        // A program that is told the name may make it.
+        if beside.any(|template| template.containers().any(is_named)) {
+            return true;
+        }
         self.of_operators(namespace).any(|object| {
             let spec = &object["spec"];
             let names = [&object["metadata"]["name"], &spec["secretName"], &spec["target"]["name"]];
@@ -214,13 +221,23 @@ fn is_in_clear(value: &str) -> bool {
     !value.is_empty() && !value.contains("ENC[AES256_GCM,") && !is_mark
 }
 
-/// The words of a container's arguments and variables, which may be the names of objects.
-pub(super) fn words(container: &Value) -> impl Iterator<Item = String> {
-    let values = list(&container["env"]).map(|entry| &entry["value"]);
-    let texts = list(&container["command"]).chain(list(&container["args"])).chain(values);
-    let is_in_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '.';
-    let words = texts.filter_map(Value::as_str).flat_map(move |text| text.split(move |letter| !is_in_name(letter)));
-    words.map(ToOwned::to_owned)
+/// The names that a container is told in its arguments and variables as those of ConfigMaps and Secrets: `--configmap=NAMESPACE/NAME`.
+pub(super) fn named(container: &Value) -> Vec<String> {
+    let is_about = |label: &str| {
+        let label = label.to_ascii_lowercase();
+        ["config", "secret", "cert"].iter().any(|word| label.contains(word))
+    };
+    let arguments: Vec<_> = ["command", "args"].iter().flat_map(|key| list(&container[key])).collect();
+    let arguments = arguments.iter().filter_map(|one| one.as_str()).scan("", |before, argument| {
+        let pair = argument.split_once('=').unwrap_or((*before, argument));
+        *before = argument;
+        Some(pair)
+    });
+    let variable = |entry: &'_ Value| Some((entry["name"].as_str()?.to_owned(), entry["value"].as_str()?.to_owned()));
+    let variables = list(&container["env"]).filter_map(variable);
+    let pairs = arguments.map(|(label, value)| (label.to_owned(), value.to_owned())).chain(variables);
+    let name = |value: &str| value.rsplit('/').next().unwrap_or_default().to_owned();
+    pairs.filter(|(label, _)| is_about(label)).map(|(_, value)| name(&value)).collect()
 }
 
 /// Whether a variable has the form of those that Kubernetes makes for a Service.

@@ -168,7 +168,7 @@ fn local(view: &View<'_>, outside: &[Outside], findings: &mut Findings) {
         let name = entry.name.as_str();
         if !is_taken_whole && !taken.contains(name) && !is_composes_own(name) {
             let hint = hint(&entry.name, outside.iter().map(|one| one.name.as_str()));
-            let message = format!("{} has no effect: no Compose file takes it{hint}", entry.name);
+            let message = format!("{} is taken by no Compose file{hint}", entry.name);
             findings.add("unknown-variable", &about, message, "correct the name or delete the line");
         }
     }
