@@ -257,8 +257,9 @@ impl Reader {
         }
         let mut parser = Parser::new();
         let text = behind_tags(text, TAG_END);
-        // The parser panics where a block of text ends without the end of a line.
-        parser.set_input(Cursor::new(format!("{text}\n").into_bytes()));
+        // The parser panics where a block of text ends without the end of a line; kubectl, too, adds one there.
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        parser.set_input(Cursor::new(format!("{text}{end}").into_bytes()));
         Ok(Self { parser, anchors: BTreeMap::new(), nodes: 0 })
     }
 
@@ -427,6 +428,15 @@ mod tests {
         }
         assert_eq!(Node::parse("a: !!binary aGk=\n").unwrap().to_json()["a"], "hi");
         assert!(Node::parse("a: !!binary a b!\n").unwrap_err().contains("not base64"));
+    }
+
+    /// As kubectl reads each of these.
+    #[test]
+    fn a_block_that_keeps_its_end_has_the_lines_that_the_file_has() {
+        for (text, kept) in [("x", "x\n"), ("x\n", "x\n"), ("x\n\n", "x\n\n"), ("x\n ", "x\n\n"), ("x\r\n", "x\n")] {
+            let read = Node::parse(&format!("d: |+\n  {text}")).unwrap().to_json();
+            assert_eq!(read["d"], kept, "{text:?}");
+        }
     }
 
     #[test]

@@ -110,7 +110,10 @@ fn not_printed(ours: &Value, printed: &[Value]) -> Option<String> {
     }
     let alike: Vec<_> =
         printed.iter().filter(|one| one["kind"] == kind && one["metadata"]["name"].as_str() == Some(name)).collect();
-    // Of what it cannot decode it prints nothing.
+    // It hides who set which field, and of what it cannot decode it prints nothing.
+    if let Some(metadata) = ours["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
     let is_read_alike = alike.is_empty() || alike.iter().any(|one| is_same(&ours, one));
     (!is_read_alike).then(|| format!("{kind} {name} is another one for kubectl"))
 }
