@@ -174,6 +174,30 @@ fn a_variable_that_another_line_or_a_service_takes_has_an_effect() {
     assert_eq!(unknown("HOST_PART=x\n", true), 0);
 }
 
+/// A program of others, in every form that gives it a variable.
+#[test]
+fn a_secret_of_a_program_without_a_contract_is_known_by_its_name() {
+    let told = |value: Value, is_committed: bool| {
+        let found = found(|places| {
+            let file = NamedFile { name: "x.env".into(), is_committed, ..named_file("FILE_PASSWORD=hunter2\n", 0o644) };
+            places.files.insert("/x/x.env".into(), file);
+            let environment = json!({ "CACHE_PASSWORD": value, "CACHE_USER": "x" });
+            places.compose[0].rendered["services"]["cache"] =
+                json!({ "image": "cache", "environment": environment, "env_file": [{ "path": "/x/x.env" }] });
+        });
+        let names = ["CACHE_PASSWORD", "FILE_PASSWORD", "CACHE_USER"].into_iter();
+        let is_told = |name: &&str| {
+            found.iter().any(|line| line.contains("[secret-literal]") && line.contains(&format!("{name} of cache")))
+        };
+        names.filter(is_told).collect::<Vec<_>>()
+    };
+    assert_eq!(told(json!("hunter2"), true), ["CACHE_PASSWORD", "FILE_PASSWORD"]);
+    assert_eq!(told(json!("${CACHE:-hunter2}"), false), ["CACHE_PASSWORD"]);
+    for value in [json!("${CACHE:?x}"), json!(null), json!(""), json!("true"), json!(30), json!("/run/secrets/x")] {
+        assert_eq!(told(value, false), Vec::<&str>::new());
+    }
+}
+
 /// Compose takes a variable also by its bare name, and what an override takes is taken.
 #[test]
 fn a_variable_without_a_dollar_sign_or_of_an_override_has_an_effect() {

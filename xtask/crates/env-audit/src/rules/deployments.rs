@@ -12,6 +12,10 @@ use crate::view::{About, Findings, View, has_secret_literal};
 use xtask_image_config::{ImageGroup, ImageUser};
 use xtask_outcome::Place;
 
+use super::texts::is_written_out;
+
+const IN_CLEAR: &str = "take it from a variable that must be set (`${NAME:?…}`), or from a Secret";
+
 /// Words that stand in example files for a secret that somebody still has to choose, as in the kit.
 const PLACEHOLDERS: [&str; 11] = [
     "changeme",
@@ -36,7 +40,10 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
         for deployment in &stack.deployments {
             match view.contract(deployment) {
                 Some(contract) => check_deployment(view, deployment, contract, findings),
-                None => no_contract(view, deployment, findings),
+                None => {
+                    no_contract(view, deployment, findings);
+                    secrets_by_name(view, deployment, findings);
+                }
             }
         }
         mixed_uses(view, stack, findings);
@@ -66,6 +73,22 @@ fn no_contract(view: &View<'_>, deployment: &Deployment, findings: &mut Findings
     let about = About { place: &place, service: &deployment.name, variable: "" };
     let message = format!("{} sets variables for an image whose contract nobody knows", deployment.name);
     findings.add("no-contract", &about, message, "write its variables down in xtask/policy/env.toml, [[image]]");
+}
+
+/// Of a program whose contract nobody knows the names alone tell which variables are secrets.
+fn secrets_by_name(view: &View<'_>, deployment: &Deployment, findings: &mut Findings) {
+    let may_be_written = |setting: &Setting| deployment.is_local_only() || setting.is_local || setting.is_hidden;
+    for setting in deployment.settings.iter().filter(|setting| !setting.is_judged && !may_be_written(setting)) {
+        let filled = setting.value.fill(&|_| None, "");
+        // A number is a time or a count.
+        let is_value = is_written_out(&filled.text) && filled.text.parse::<f64>().is_err();
+        if view.is_secret(&setting.name) && !filled.has_unknown && is_value {
+            let about = About { place: &setting.place, service: &deployment.name, variable: &setting.name };
+            let message =
+                format!("{} of {} is a secret by its name and stands there in clear", setting.name, deployment.name);
+            findings.add("secret-literal", &about, message, IN_CLEAR);
+        }
+    }
 }
 
 fn check_deployment(view: &View<'_>, deployment: &Deployment, contract: &Contract, findings: &mut Findings) {
