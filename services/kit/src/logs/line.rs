@@ -106,7 +106,7 @@ impl Line<'_> {
     /// A text. `name` is written as it is.
     pub fn text(&mut self, name: &str, value: &str) {
         self.begin(name);
-        // All of them, not up to the first that is none: so the compiler looks at sixteen at a time.
+        // Every byte is looked at, even after one that is not plain: the compiler then does sixteen at a time.
         let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\');
         if value.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
             self.0.push('"');
