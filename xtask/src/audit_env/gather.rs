@@ -1,6 +1,6 @@
 //! Reads the places: files of the repository, what Compose makes of its file, what the engine says of the images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 
@@ -11,7 +11,9 @@ use xshell::{Cmd, Shell, cmd};
 use xtask_engine::{Ready, Toolbox, kustomize};
 use xtask_env_audit::kubernetes::kustomize as manifests;
 use xtask_env_audit::places::{ComposePlace, ImagePlace, IncludedFile, NamedFile};
-use xtask_env_audit::{Contract, Places, Policy, variables_without_default, with_defaults};
+use xtask_env_audit::{
+    Contract, Places, Policy, extended_files, take_scalars, variables_without_default, with_defaults,
+};
 use xtask_outcome::{Finding, Place, Stop};
 use xtask_workspace::Context;
 
@@ -20,8 +22,11 @@ use super::contracts::Audited;
 const QUERY_LIMIT_SECONDS: u64 = 60;
 /// Just more than the audit takes for a list of variables: what is longer is a wrong path, and is found to be too long.
 const FILE_LIMIT_BYTES: u64 = 1024 * 1024 + 1;
-/// What a required variable has while Compose checks its files: a good number, port and name.
-const STAND_IN: &str = "1";
+/// What required variables have while Compose checks its files: a good number, port and name, then a boolean, a duration. What Compose
+/// says whichever it is, is the fault of the files.
+const STAND_INS: [&str; 3] = ["1", "true", "1s"];
+/// The same where a volume comes from: `1` would be the name of one.
+const PATH_STAND_IN: &str = "/1";
 const HISTORY_FORMAT: &str = "{{json .CreatedBy}}";
 
 /// Everything that the static audit looks at.
@@ -59,7 +64,7 @@ pub(super) fn places(context: &Context, ready: &Ready, images: &[Audited], polic
 fn stack(context: &Context, ready: &Ready, files: &[String], is_own: bool, places: &mut Places) -> Result<()> {
     let root = &context.project.root;
     let Some((file, merged_into)) = files.split_last() else { return Ok(()) };
-    let rendered = match render(context, ready, files) {
+    let mut rendered = match render(context, ready, files) {
         Ok(rendered) => rendered,
         Err(error) => {
             let Some(Stop::Repository(why)) = Stop::of(&error) else { return Err(error) };
@@ -75,14 +80,20 @@ fn stack(context: &Context, ready: &Ready, files: &[String], is_own: bool, place
             return Ok(());
         }
     };
-    if let Some(why) = inconsistency(context, ready, files, &rendered)? {
-        let message = format!("Compose does not start {}: {why}", files.join(" with "));
-        places.problems.push(refused(
-            "inconsistent-stack",
-            file,
-            message,
-            "correct it, and run `docker compose config --quiet`",
-        ));
+    match filled(context, ready, files, &rendered)? {
+        Filled::Stack(filled) => take_scalars(&mut rendered, &filled),
+        Filled::Unknown => {}
+        Filled::Unsure(why) => {
+            let why = format!(
+                "Compose says `{why}` of stand-ins for required variables; next: run `docker compose config --quiet` with their values"
+            );
+            places.unread.push((format!("the consistency of {}", files.join(" with ")), why));
+        }
+        Filled::Refused(why) => {
+            let message = format!("Compose does not start {}: {why}", files.join(" with "));
+            let next_step = "correct it, and run `docker compose config --quiet`";
+            places.problems.push(refused("inconsistent-stack", file, message, next_step));
+        }
     }
     places.files.extend(named_files(context, &rendered)?);
     let source = |file: &String| -> Result<String> {
@@ -92,7 +103,12 @@ fn stack(context: &Context, ready: &Ready, files: &[String], is_own: bool, place
     let merged_into = merged_into.iter().rev().map(|file| Ok((file.clone(), source(file)?))).collect::<Result<_>>()?;
     let source = source(file)?;
     let included = IncludedFile::of(root, file, &source);
-    places.compose.push(ComposePlace { file: file.clone(), rendered, source, merged_into, included });
+    let place = ComposePlace { file: file.clone(), rendered, source, merged_into, included, ..ComposePlace::default() };
+    let own = std::iter::once((file.as_str(), place.source.as_str()));
+    let merged = place.merged_into.iter().map(|(file, source)| (file.as_str(), source.as_str()));
+    let included = place.included.iter().map(|one| (one.file.as_str(), one.source.as_str()));
+    let extended = extended_files(root, own.chain(merged).chain(included));
+    places.compose.push(ComposePlace { extended, ..place });
     Ok(())
 }
 
@@ -156,20 +172,47 @@ fn undecodable(context: &Context, folder: &str, rendering: &str) -> Result<Vec<F
     Ok(told.into_iter().map(finding).collect())
 }
 
-/// What Compose finds wrong once it fills in the variables: names that lead nowhere, values of a wrong type. The variables that have
-/// to be set get a stand-in, so no secret comes into this process.
-fn inconsistency(context: &Context, ready: &Ready, files: &[String], rendered: &Value) -> Result<Option<String>> {
-    let shell = Shell::new()?;
-    let mut command = compose(&shell, context, ready, files, &["config", "--quiet"]);
-    for name in variables_without_default(rendered) {
-        command = command.env(name, STAND_IN);
+/// What Compose makes of a stack once it fills in the variables.
+enum Filled {
+    Stack(Value),
+    /// The values of the variables, or of a file that is not there, decide; the audit finds the second itself.
+    Unknown,
+    /// It refuses the stack, and perhaps only for what stands in for the variables.
+    Unsure(String),
+    /// Names that lead nowhere, values of a wrong type.
+    Refused(String),
+}
+
+/// Asks Compose with stand-ins for the variables that have to be set, so no secret of `.env` comes into this process.
+fn filled(context: &Context, ready: &Ready, files: &[String], rendered: &Value) -> Result<Filled> {
+    let names = variables_without_default(rendered);
+    let volumes = rendered["services"].as_object().into_iter().flatten().map(|(_, service)| &service["volumes"]);
+    let paths: BTreeSet<_> = volumes.flat_map(variables_without_default).collect();
+    let mut told: Vec<String> = Vec::new();
+    for stand_in in STAND_INS {
+        let shell = Shell::new()?;
+        let mut command = compose(&shell, context, ready, files, &["config", "--format", "json"]);
+        for name in &names {
+            command = command.env(name, if paths.contains(name) { PATH_STAND_IN } else { stand_in });
+        }
+        let captured = context.runner.capture(command, QUERY_LIMIT_SECONDS)?;
+        if captured.status.success() {
+            let read = serde_json::from_str(&captured.stdout);
+            return Ok(Filled::Stack(
+                read.with_context(|| format!("read what Compose makes of {}", files.join(", ")))?,
+            ));
+        }
+        let why = captured.stderr.lines().rfind(|line| !line.contains("level=warning") && !line.trim().is_empty());
+        let why = why.unwrap_or("it gives no reason").trim().trim_start_matches("Error: ").to_owned();
+        if why.contains("env file") && why.contains("not found") {
+            return Ok(Filled::Unknown);
+        }
+        if names.is_empty() || told.contains(&why) {
+            return Ok(Filled::Refused(why));
+        }
+        told.push(why);
     }
-    let captured = context.runner.capture(command, QUERY_LIMIT_SECONDS)?;
-    let told = captured.stderr.lines().rfind(|line| !line.contains("level=warning") && !line.trim().is_empty());
-    let told = told.unwrap_or("it gives no reason").trim();
-    // The stand-in is not of every type; a missing env file is found by the audit itself.
-    let is_known = told.contains("failed to cast") || (told.contains("env file") && told.contains("not found"));
-    Ok((!captured.status.success() && !is_known).then(|| told.trim_start_matches("Error: ").to_owned()))
+    Ok(told.into_iter().next().map_or(Filled::Unknown, Filled::Unsure))
 }
 
 fn compose<'a>(shell: &'a Shell, context: &Context, ready: &Ready, files: &[String], command: &[&str]) -> Cmd<'a> {

@@ -52,7 +52,8 @@ fn workspace() -> Workspace {
 /// `cases` come first; then a good engine and what Compose answers.
 fn stub(workspace: &Workspace, cases: &str) {
     workspace.write("../../state/rendered.json", RENDERED);
-    let compose = "\n  *\" config --no-interpolate \"*) cat \"$STATE/rendered.json\"; exit 0 ;;";
+    let compose =
+        "\n  *\" config --no-interpolate \"*|*\" config --format json\") cat \"$STATE/rendered.json\"; exit 0 ;;";
     workspace.stub(&format!("{GOOD_PROGRAM}case \"$call\" in{cases}{GOOD_ENGINE}{compose}\nesac"));
 }
 
@@ -123,7 +124,8 @@ fn a_stack_with_a_reference_in_a_path_of_its_own_is_not_checked_and_not_called_b
 #[test]
 fn what_compose_finds_once_it_fills_in_the_variables_is_a_finding() {
     let workspace = written();
-    let refuses = "\n  *\" config --quiet\") echo 'service \"user\" refers to undefined network inner' >&2; exit 1 ;;";
+    let refuses =
+        "\n  *\" config --format json\") echo 'service \"user\" refers to undefined network inner' >&2; exit 1 ;;";
     stub(&workspace, refuses);
     let ended = workspace.xtask(&["audit-env", "--static"]);
     assert_finding(
@@ -141,6 +143,40 @@ fn what_compose_finds_once_it_fills_in_the_variables_is_a_finding() {
         &ended,
         "docker-compose.override.yml [unreadable-file]: Compose refuses compose.yaml with docker-compose.override.yml",
     );
+}
+
+/// Compose gets stand-ins for what has to be set, and what it says of those is nobody's fault.
+#[test]
+fn what_compose_says_of_a_stand_in_is_no_finding() {
+    let workspace = written();
+    let of_a_duration = "echo \"time: missing unit in duration $ADMIN_PASSWORD\" >&2; exit 1 ;;";
+    stub(
+        &workspace,
+        &format!(
+            "\n  *\" config --format json\") [ \"$ADMIN_PASSWORD\" = 1s ] || {{ {}; }}\n  cat \"$STATE/rendered.json\"; exit 0 ;;",
+            of_a_duration.trim_end_matches(" ;;")
+        ),
+    );
+    let ended = workspace.xtask(&["audit-env", "--static"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(!ended.stdout.contains("not checked"), "{}", ended.all());
+    stub(&workspace, &format!("\n  *\" config --format json\") {of_a_duration}"));
+    let ended = workspace.xtask(&["audit-env", "--static"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    let unchecked = "not checked: the consistency of compose.yaml (Compose says `time: missing unit in duration 1`";
+    assert!(ended.stdout.contains(unchecked), "{}", ended.all());
+}
+
+/// Without interpolation Compose prints the number, and a container gets what Go makes of it.
+#[test]
+fn a_number_without_quotes_is_what_a_container_gets() {
+    let workspace = written();
+    let with = |port: &str| RENDERED.replace("\"PEER_URL\"", &format!("\"PORT\":{port},\"PEER_URL\""));
+    workspace.write("../../state/filled.json", &with("\"8.08e+03\""));
+    stub(&workspace, "\n  *\" config --format json\") cat \"$STATE/filled.json\"; exit 0 ;;");
+    workspace.write("../../state/rendered.json", &with("8080"));
+    let ended = workspace.xtask(&["audit-env", "--static"]);
+    assert_finding(&ended, "8.08e+03");
 }
 
 /// As a person's `docker compose` in this shell takes them, whatever `.env` says.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::compose_files::beside;
 use super::env_file::EnvFile;
 use super::places::{ComposePlace, Deployment, Healthcheck, MountedSecret, NamedFile, Setting};
 use super::template::{Reference, Template};
@@ -13,6 +14,8 @@ use xtask_outcome::Place;
 
 /// The engine gives every container this; a size of its own says that the program uses it.
 const SHARED_MEMORY: &str = "/dev/shm";
+/// Services that extend one another; Compose refuses a circle.
+const EXTENSIONS_LIMIT: usize = 16;
 const DOLLAR: &str = "correct it; a dollar sign is written `$$`";
 
 /// What one Compose file says.
@@ -48,10 +51,12 @@ impl Stack {
         let own = std::iter::once((&place.file, &place.source));
         let merged = place.merged_into.iter().map(|(file, source)| (file, source));
         let all = own.chain(merged).chain(place.included.iter().map(|one| (&one.file, &one.source)));
-        let lines = all.filter_map(|(file, source)| Some((file.as_str(), Node::parse(source).ok()?))).collect();
+        let parsed = |(file, source): (&'_ String, &String)| Some((file.clone(), Node::parse(source).ok()?));
+        let lines = all.filter_map(parsed).collect();
+        let extended = place.extended.iter().map(|(file, source)| (file, source)).filter_map(parsed).collect();
         let stack = Self { file: place.file.clone(), ..Self::default() };
-        let mut reader =
-            Reader { place, files, lines, stack, has_unread_source: false, missing_files: BTreeMap::new() };
+        let (has_unread_source, missing_files) = (false, BTreeMap::new());
+        let mut reader = Reader { place, files, lines, extended, stack, has_unread_source, missing_files };
         let services = place.rendered["services"].as_object().cloned().unwrap_or_default();
         for (name, service) in &services {
             let deployment = reader.deployment(name, service);
@@ -75,12 +80,12 @@ impl Stack {
         let declared = ["secrets", "configs"].into_iter().filter_map(|key| place.rendered[key].as_object());
         let named = declared.flatten().filter_map(|(_, one)| one["environment"].as_str());
         // Compose leaves out a build argument without a value where the variable is not set.
-        let services = reader.lines.iter().filter_map(|(_, root)| Some(root.get("services")?.to_json()));
-        let arguments = services.flat_map(|services| match services {
-            Value::Object(map) => map.values().map(|service| service["build"]["args"].clone()).collect(),
-            _ => Vec::new(),
+        let arguments = services.keys().flat_map(|name| reader.written(name)).filter_map(|service| {
+            let arguments = service.get("build")?.get("args")?;
+            Some(bare_names(arguments.to_json()))
         });
-        reader.stack.sources = named.map(ToOwned::to_owned).chain(arguments.flat_map(bare_names)).collect();
+        let arguments = arguments.flatten().collect::<Vec<_>>();
+        reader.stack.sources = named.map(ToOwned::to_owned).chain(arguments).collect();
         reader.stack
     }
 
@@ -91,6 +96,22 @@ impl Stack {
         let references = settings.flat_map(|setting| setting.value.references());
         let interpolated = self.interpolations.iter().map(|one| &one.reference);
         interpolated.chain(references).map(|one| one.name.as_str()).chain(self.sources.iter().map(String::as_str))
+    }
+}
+
+/// Puts in what Compose makes of a scalar without quotes: in a container `1000000.0` is `1e+06`, and a date has a time. Without interpolation
+/// it prints the number or date itself. `filled` is the same stack with its references filled in; what has a reference is left as it is.
+pub fn take_scalars(rendered: &mut Value, filled: &Value) {
+    for (name, service) in rendered["services"].as_object_mut().into_iter().flatten() {
+        for path in ["/environment", "/build/args"] {
+            let variables = service.pointer_mut(path).and_then(Value::as_object_mut);
+            for (variable, value) in variables.into_iter().flatten() {
+                let told = filled["services"][name].pointer(path).and_then(|variables| variables[variable].as_str());
+                if let Some(told) = told.filter(|_| !value.as_str().is_some_and(|text| text.contains('$'))) {
+                    *value = told.into();
+                }
+            }
+        }
     }
 }
 
@@ -112,7 +133,9 @@ struct Reader<'a> {
     place: &'a ComposePlace,
     files: &'a BTreeMap<String, NamedFile>,
     /// The files whose lines are known, the one that was merged last first.
-    lines: Vec<(&'a str, Node)>,
+    lines: Vec<(String, Node)>,
+    /// Those of which only a service that another one extends counts.
+    extended: Vec<(String, Node)>,
     stack: Stack,
     /// An env file of the service that is being read is missing or cannot be read.
     has_unread_source: bool,
@@ -123,13 +146,44 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn at(&self, path: &[&str]) -> Place {
         let mut best = (0, Place::new(&self.place.file));
-        for (file, root) in &self.lines {
+        let mut consider = |file: &str, root: &Node, path: &[&str]| {
             let (depth, line) = root.deepest(path);
             if depth > best.0 {
-                best = (depth, Place { name: (*file).to_owned(), line });
+                best = (depth, Place { name: file.to_owned(), line });
+            }
+        };
+        self.lines.iter().for_each(|(file, root)| consider(file, root, path));
+        if let ["services", service, rest @ ..] = path {
+            for (file, root, service) in self.bases(service) {
+                consider(file, root, &[&["services", service], rest].concat());
             }
         }
         best.1
+    }
+
+    /// A service as it stands in each of the files, and those that it extends.
+    fn written(&self, service: &str) -> Vec<&Node> {
+        let own = self.lines.iter().filter_map(|(_, root)| root.get("services")?.get(service));
+        let bases = self.bases(service).into_iter();
+        own.chain(bases.filter_map(|(_, root, base)| root.get("services")?.get(base))).collect()
+    }
+
+    /// The services that one extends, the nearest first: in which file, and under which name.
+    fn bases<'r>(&'r self, service: &str) -> Vec<(&'r str, &'r Node, &'r str)> {
+        let mut found = Vec::new();
+        for (file, root) in &self.lines {
+            let (mut from, mut next) = ((file, root), extension(root, service));
+            while let Some((path, base)) = next.filter(|_| found.len() < EXTENSIONS_LIMIT) {
+                if let Some(path) = path {
+                    let path = beside(from.0, path);
+                    let Some((file, root)) = self.extended.iter().find(|(file, _)| *file == path) else { break };
+                    from = (file, root);
+                }
+                found.push((from.0.as_str(), from.1, base));
+                next = extension(from.1, base);
+            }
+        }
+        found
     }
 
     fn deployment(&mut self, name: &str, service: &Value) -> Deployment {
@@ -268,7 +322,7 @@ impl Reader<'_> {
 
     /// The targets of volumes whose short form ends with a reference to its mode, which Compose loses when it does not fill it in.
     fn read_only_by_reference(&self, service: &str) -> BTreeSet<String> {
-        let listed = self.lines.iter().filter_map(|(_, root)| root.get("services")?.get(service)?.get("volumes"));
+        let listed = self.written(service).into_iter().filter_map(|written| written.get("volumes"));
         let texts = listed.flat_map(|volumes| match &volumes.content {
             Content::List(items) => items.iter().filter_map(Node::text).collect(),
             _ => Vec::new(),
@@ -327,6 +381,15 @@ impl Reader<'_> {
             }
             _ => {}
         }
+    }
+}
+
+/// The file, unless it is the same, and the service that a service extends.
+fn extension<'a>(root: &'a Node, service: &str) -> Option<(Option<&'a str>, &'a str)> {
+    let extends = root.get("services")?.get(service)?.get("extends")?;
+    match extends.text() {
+        Some(base) => Some((None, base)),
+        None => Some((extends.get("file").and_then(Node::text), extends.get("service")?.text()?)),
     }
 }
 
@@ -570,10 +633,53 @@ mod tests {
         assert_eq!(found, [("GIVEN", place.clone(), true), ("OTHER", place, false)]);
     }
 
+    /// Compose prints one service; what it has from others stands where they do.
+    #[test]
+    fn what_a_service_has_from_those_that_it_extends_stands_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = camino::Utf8Path::from_path(folder.path()).unwrap();
+        std::fs::create_dir(root.join("sub")).unwrap();
+        let write = |file: &str, text: &str| std::fs::write(root.join(file), text).unwrap();
+        write(
+            "sub/base.yaml",
+            "services:\n  base:\n    extends: { file: ../far.yaml, service: far }\n    build:\n      context: .\n      args:\n        BARE:\n  web:\n    image: not-this\n",
+        );
+        write(
+            "far.yaml",
+            "services:\n  far:\n    environment:\n      FAR: ${FAR}\n      OWN: x\n    extends: ring\n  ring:\n    extends: far\n",
+        );
+        let source = "services:\n  web:\n    extends: here\n    environment:\n      OWN: ${OWN}\n  here:\n    image: ${IMG}\n    extends:\n      file: ./sub/base.yaml\n      service: base\n  gone:\n    extends: { file: gone.yaml, service: base }\n";
+        let rendered = serde_json::json!({ "services": { "web": {
+            "image": "${IMG}", "environment": { "FAR": "${FAR}", "OWN": "${OWN}" }, "build": {} } } });
+        let extended = crate::extended_files(root, [("compose.yaml", source)].into_iter());
+        let source = source.to_owned();
+        let place = ComposePlace { file: "compose.yaml".into(), rendered, source, extended, ..Default::default() };
+        let read = Stack::read(&place, &BTreeMap::new());
+        let mut found: Vec<_> =
+            read.interpolations.iter().map(|one| format!("{} {}", one.reference.name, one.place)).collect();
+        found.sort();
+        assert_eq!(found, ["FAR far.yaml:4", "IMG compose.yaml:7", "OWN compose.yaml:5"]);
+        assert_eq!(read.sources.into_iter().collect::<Vec<_>>(), ["BARE"]);
+    }
+
+    #[test]
+    fn a_scalar_without_quotes_is_what_compose_makes_of_it() {
+        let environment = |values: Value| serde_json::json!({ "services": { "a": { "environment": values } } });
+        let mut rendered =
+            environment(serde_json::json!({ "F": 1_000_000, "D": "2024-01-01T00:00:00Z", "R": "${R}", "N": null }));
+        let filled = environment(
+            serde_json::json!({ "F": "1e+06", "D": "2024-01-01 00:00:00 +0000 UTC", "R": "1", "N": null, "E": "file" }),
+        );
+        take_scalars(&mut rendered, &filled);
+        let wanted = serde_json::json!({ "F": "1e+06", "D": "2024-01-01 00:00:00 +0000 UTC", "R": "${R}", "N": null });
+        assert_eq!(rendered, environment(wanted));
+    }
+
     #[test]
     fn a_build_argument_without_a_value_is_taken_though_compose_leaves_it_out() {
         let source = "services:\n  a: { build: { context: ., args: [A, B=1] } }\n  b: { build: { args: { C: , D: 1 } } }\n  c: { build: . }\n  d:\n";
-        let place = ComposePlace { source: source.into(), ..ComposePlace::default() };
+        let rendered = serde_json::json!({ "services": { "a": {}, "b": {}, "c": {}, "d": {} } });
+        let place = ComposePlace { rendered, source: source.into(), ..ComposePlace::default() };
         let read = Stack::read(&place, &BTreeMap::new());
         assert_eq!(read.taken().collect::<Vec<_>>(), ["A", "C"]);
     }

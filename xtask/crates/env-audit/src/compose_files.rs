@@ -129,6 +129,34 @@ impl IncludedFile {
     }
 }
 
+/// The files whose services those of some Compose files extend, with those that they extend themselves. What is not there, or lies
+/// behind a reference, is left out.
+pub fn extended_files<'a>(root: &Utf8Path, files: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(String, String)> {
+    let named = |file: &str, source: &str| -> Vec<String> {
+        let services = Node::parse(source).map(|node| node.to_json()["services"].take()).unwrap_or_default();
+        let services = services.as_object().into_iter().flatten();
+        services.filter_map(|(_, service)| Some(beside(file, service["extends"]["file"].as_str()?))).collect()
+    };
+    let mut waiting: Vec<String> = files.flat_map(|(file, source)| named(file, source)).collect();
+    let mut found: Vec<(String, String)> = Vec::new();
+    while let Some(file) = waiting.pop() {
+        if found.iter().any(|(known, _)| *known == file) {
+            continue;
+        }
+        let Ok(bytes) = std::fs::read(root.join(&file)) else { continue };
+        let source = decoded(&bytes);
+        waiting.extend(named(&file, &source));
+        found.push((file, source));
+    }
+    found
+}
+
+/// A path that a Compose file names, relative to the root.
+pub(crate) fn beside(file: &str, path: &str) -> String {
+    let folder = Utf8Path::new(file).parent().unwrap_or(Utf8Path::new(""));
+    normal(&folder.join(path)).into_string()
+}
+
 /// One text or a list of them.
 fn texts(value: &Value) -> Vec<String> {
     let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);

@@ -88,6 +88,8 @@ pub struct ComposePlace {
     pub merged_into: Vec<(String, String)>,
     /// The files that it includes.
     pub included: Vec<IncludedFile>,
+    /// The files whose services its own extend, each with its text.
+    pub extended: Vec<(String, String)>,
 }
 
 /// A Compose file that another one includes.

@@ -18,8 +18,13 @@ const NODE_LIMIT: usize = 500_000;
 /// Lists and mappings within each other. A workload of Kubernetes has about twelve.
 const DEPTH_LIMIT: usize = 100;
 /// A scalar with another tag is a text, whatever it looks like.
-const PLAIN_TAGS: [&str; 4] =
-    ["tag:yaml.org,2002:null", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"];
+const PLAIN_TAGS: [&str; 5] = [
+    "tag:yaml.org,2002:null",
+    "tag:yaml.org,2002:bool",
+    "tag:yaml.org,2002:int",
+    "tag:yaml.org,2002:float",
+    "tag:yaml.org,2002:merge",
+];
 
 /// A scalar with this tag is written in base64.
 const BINARY_TAG: &str = "tag:yaml.org,2002:binary";
@@ -59,6 +64,8 @@ pub(crate) fn decoded(bytes: &[u8]) -> String {
         _ => String::from_utf8_lossy(bytes).into_owned(),
     }
 }
+
+const UNKNOWN_ESCAPE: &str = "\\/";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
@@ -245,6 +252,8 @@ fn fraction(text: &str) -> Option<Value> {
 
 struct Reader {
     parser: Parser<Cursor<Vec<u8>>>,
+    /// The letters of the text, where it has an escape that go-yaml does not know.
+    with_unknown_escape: Option<Vec<char>>,
     /// Each with the number of nodes that it stands for.
     anchors: BTreeMap<String, (Node, usize)>,
     nodes: usize,
@@ -257,10 +266,11 @@ impl Reader {
         }
         let mut parser = Parser::new();
         let text = behind_tags(text, TAG_END);
+        let with_unknown_escape = text.contains(UNKNOWN_ESCAPE).then(|| text.chars().collect());
         // The parser panics where a block of text ends without the end of a line; kubectl, too, adds one there.
         let end = if text.ends_with('\n') { "" } else { "\n" };
         parser.set_input(Cursor::new(format!("{text}{end}").into_bytes()));
-        Ok(Self { parser, anchors: BTreeMap::new(), nodes: 0 })
+        Ok(Self { parser, with_unknown_escape, anchors: BTreeMap::new(), nodes: 0 })
     }
 
     fn next(&mut self) -> Result<Event, String> {
@@ -268,12 +278,31 @@ impl Reader {
             let told = error.to_string();
             format!("is not valid YAML: {}", told.split_once("error: ").map_or(told.as_str(), |(_, what)| what))
         })?;
-        if let EventData::Scalar { value, .. } = &mut event.data
-            && value.contains('!')
-        {
-            *value = behind_tags(value, (TAG_END.1, TAG_END.0));
+        if let EventData::Scalar { value, style, .. } = &mut event.data {
+            if value.contains('!') {
+                *value = behind_tags(value, (TAG_END.1, TAG_END.0));
+            }
+            if *style == ScalarStyle::DoubleQuoted && self.has_unknown_escape(event.start_mark, event.end_mark) {
+                return Err(format!(
+                    "is not valid YAML: found unknown escape character `/` in line {}",
+                    line(event.start_mark)
+                ));
+            }
         }
         Ok(event)
+    }
+
+    /// libyaml takes `\/` in double quotes, as YAML 1.2 does; kubectl and Compose do not.
+    fn has_unknown_escape(&self, start: Mark, end: Mark) -> bool {
+        let place = |mark: Mark| usize::try_from(mark.index).unwrap_or(usize::MAX);
+        let letters = self.with_unknown_escape.as_ref().and_then(|text| text.get(place(start)..place(end)));
+        let mut letters = letters.into_iter().flatten();
+        while let Some(letter) = letters.next() {
+            if *letter == '\\' && letters.next() == Some(&'/') {
+                return true;
+            }
+        }
+        false
     }
 
     fn count(&mut self, nodes: usize) -> Result<(), String> {
@@ -345,16 +374,30 @@ impl Reader {
             let Some(name) = key.text() else {
                 return Err(format!("has a key that is a list or a mapping in line {}", key.line));
             };
+            let plain = matches!(&key.content, Content::Scalar { plain: true, .. }).then(|| plain_value(name));
             // Neither Compose nor kubectl takes nothing for a name.
-            if matches!(&key.content, Content::Scalar { plain: true, .. }) && plain_value(name).is_null() {
+            if plain.as_ref().is_some_and(Value::is_null) {
                 return Err(format!("has a key without a name in line {}", key.line));
             }
+            if name == "<<" && plain.is_none() {
+                return Err(format!("has the key `<<` in quotes, which merges nothing, in line {}", key.line));
+            }
+            // kubectl takes a number for its digits; Compose and kustomize refuse it.
+            let number =
+                plain.filter(Value::is_number).map(|number| match number.as_f64().filter(|_| number.is_f64()) {
+                    Some(fraction) => fraction.to_string(),
+                    None => number.to_string(),
+                });
+            let name = number.as_deref().unwrap_or(name);
             if !names.insert(name.to_owned()) {
                 return Err(format!("has the key {name} twice in one mapping, again in line {}", key.line));
             }
             let event = self.next()?;
+            let is_alias = matches!(event.data, EventData::Alias { .. });
             let mut value = self.node(event, depth + 1)?;
-            if name == "<<" && !value.can_be_merged() {
+            // Several mappings may be listed where they are merged, but not elsewhere.
+            let is_list_elsewhere = is_alias && matches!(value.content, Content::List(_));
+            if name == "<<" && (is_list_elsewhere || !value.can_be_merged()) {
                 return Err(format!("merges something other than a mapping in line {}", key.line));
             }
             value.line = key.line;
@@ -399,6 +442,12 @@ mod tests {
     }
 
     #[test]
+    fn a_slash_behind_a_backslash_is_an_escape_in_double_quotes_only() {
+        let read = Node::parse("a: \"x\\\\/y\"\nb: 'x\\/y'\nc: x\\/y\n").unwrap().to_json();
+        assert_eq!(read, json!({ "a": "x\\/y", "b": "x\\/y", "c": "x\\/y" }));
+    }
+
+    #[test]
     fn a_broken_file_is_refused_with_its_line() {
         assert!(Node::parse("a: [1\nb: {").unwrap_err().contains("line"));
         assert!(Node::parse("a: &x [*x]").is_err());
@@ -409,6 +458,11 @@ mod tests {
             ("a: *b\n", "the anchor b in line 1"),
             ("a: 1\n~: x\n", "a key without a name in line 2"),
             ("a: 1\n<<: x\n", "other than a mapping in line 2"),
+            ("a: &a {}\nb:\n  \"<<\": *a\n", "`<<` in quotes, which merges nothing, in line 3"),
+            ("a: &a {}\nb: { !!str <<: *a }\n", "`<<` in quotes, which merges nothing, in line 2"),
+            ("a: &a [{ b: 1 }]\nc:\n  <<: *a\n", "other than a mapping in line 3"),
+            ("017: x\n15: y\n", "the key 15 twice"),
+            ("a: é\nb: [!x, \"é\\/\"]\n", "unknown escape character `/` in line 2"),
         ] {
             assert!(Node::parse(text).unwrap_err().contains(why), "{text:?}: {:?}", Node::parse(text));
         }

@@ -42,7 +42,8 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     }
     for place in &view.places.compose {
         let included = place.included.iter().map(|one| (&one.file, &one.source));
-        for (file, source) in included.chain([(&place.file, &place.source)]) {
+        let extended = place.extended.iter().map(|(file, source)| (file, source));
+        for (file, source) in included.chain(extended).chain([(&place.file, &place.source)]) {
             for (index, line) in source.lines().enumerate() {
                 look(&at(file, index), "", line);
             }

@@ -189,7 +189,11 @@ impl Generator {
             "-1",
             "+",
             "z: |+\n    t\n",
-            "  y: >+\n    t",
+            "  w: >+\n    t",
+            "\\/",
+            "\"é\\/\"",
+            "\"a\\\\/b\"",
+            "\"\\x41\\N\\_\\e\\0\\u00e9\"",
         ];
         let mut text = BASES[self.below(BASES.len())].to_owned();
         for _ in 0..self.below(4) {
@@ -236,6 +240,7 @@ impl Generator {
                     json!({ "A": "1", "B": null, "C": 5, "D": true }),
                     json!(["A=${X:-d}"]),
                     json!({ "E": 1.5 }),
+                    json!({ "F": 1e6, "G": 1e-5, "H": 123_456_789_012_345_678_901_234_567_890_f64, "I": 1e3, "J": -0.5 }),
                 ],
             ),
             (

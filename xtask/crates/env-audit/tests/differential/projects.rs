@@ -8,7 +8,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 use xtask_env_audit::kubernetes::kustomize;
 use xtask_env_audit::places::{ComposePlace, IncludedFile, NamedFile};
-use xtask_env_audit::{Audit, Places, Policy, Selection, readers, variables_without_default};
+use xtask_env_audit::{
+    Audit, Places, Policy, Selection, extended_files, readers, take_scalars, variables_without_default,
+};
 use xtask_outcome::Outcome;
 
 use super::programs::{Buildx, Folder, Program, several_at_once, variable};
@@ -262,14 +264,15 @@ fn env_files(rendered: &Value) -> Vec<(String, NamedFile)> {
 fn composed(compose: &Program, root: &Utf8Path, (file, name): (&File, &str), places: &mut Places) -> Option<String> {
     let path = file.path.to_str().expect("a path in UTF-8");
     let config = ["--file", path, "--profile", "*", "config", "--format", "json"];
-    let Some(rendered) = compose.json(&[&config[..], &["--no-interpolate"]].concat(), &BTreeMap::new()) else {
+    let Some(mut rendered) = compose.json(&[&config[..], &["--no-interpolate"]].concat(), &BTreeMap::new()) else {
         return Some(format!("  UNREAD {name}"));
     };
     let ours = readers::stack_problems(&rendered);
     let environment = variables_without_default(&rendered).into_iter().map(|name| (name, "1".to_owned())).collect();
-    let (is_good, _, told) = compose.ask(&[&["--env-file", "/dev/null"], &config[..]].concat(), &environment);
+    let (is_good, printed, told) = compose.ask(&[&["--env-file", "/dev/null"], &config[..]].concat(), &environment);
     let is_refused = !is_good && (told.contains("invalid interpolation") || told.contains("Invalid template"));
     drop(readers::stack(&rendered, &file.text));
+    take_scalars(&mut rendered, &serde_json::from_str(&printed).unwrap_or_default());
     places.files.extend(env_files(&rendered));
     places.compose.push(ComposePlace {
         file: name.to_owned(),
@@ -277,6 +280,7 @@ fn composed(compose: &Program, root: &Utf8Path, (file, name): (&File, &str), pla
         source: file.text.clone(),
         merged_into: Vec::new(),
         included: IncludedFile::of(root, name, &file.text),
+        extended: extended_files(root, [(name, file.text.as_str())].into_iter()),
     });
     (is_refused == ours.is_empty() && (is_refused || is_good))
         .then(|| format!("  DIFFERS {name}: ours {ours:?}, Compose {told}"))
