@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_missed_budget_is_said_in_the_table_and_in_the_report() {
-        let figures = Figures::from([("start-ms/user".into(), 151), ("start-ms/order".into(), 150)]);
+        let figures = Figures::from([("start-ms/user".into(), 101), ("start-ms/order".into(), 100)]);
         let text = performance(
             &policy(&xtask_workspace::Project::load(env!("CARGO_MANIFEST_DIR")).unwrap()).unwrap(),
             "/ready",
@@ -106,14 +106,14 @@ mod tests {
             "m",
             "2026-01-01",
         );
-        assert!(text.contains("| start-ms/user | 151 | 150, **missed** |\n"), "{text}");
-        assert!(text.contains("| start-ms/order | 150 | 150 |\n"), "{text}");
+        assert!(text.contains("| start-ms/user | 101 | 100, **missed** |\n"), "{text}");
+        assert!(text.contains("| start-ms/order | 100 | 100 |\n"), "{text}");
         assert_eq!(
             over_budget(
                 &policy(&xtask_workspace::Project::load(env!("CARGO_MANIFEST_DIR")).unwrap()).unwrap(),
                 &figures
             ),
-            ["start-ms/user is 151, the budget 150"]
+            ["start-ms/user is 101, the budget 100"]
         );
     }
 }

@@ -1,5 +1,6 @@
 //! From the engine's start of a container to its first 200: by a probe of its own, since the engine's health polling sees it
-//! seconds later.
+//! seconds later. It begins when the engine says that the container is started, a few milliseconds after it was: a packet to an
+//! address that is not there yet leaves the machine waiting for that address, for up to a second after it is.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -27,6 +28,8 @@ const POLL_MILLISECONDS: u64 = 2;
 /// How long the next service waits for the one before it.
 const PATIENCE_MILLISECONDS: u64 = 1000;
 const CONNECT_LIMIT_MILLISECONDS: u64 = 200;
+/// The same for one of several addresses of a container that was just started: the others wait.
+const POLL_CONNECT_LIMIT_MILLISECONDS: u64 = 20;
 const STARTED_FORMAT: &str = "{{.State.StartedAt}}";
 
 /// What became of the start-up figures.
@@ -84,7 +87,9 @@ pub(crate) fn start_ups_together(stack: &Stack<'_>, ready: &Ready, services: &[S
     let is_entrance = |container: &Value| service(container) == Some(policy.entrance.service.as_str());
     let others = containers.iter().filter(|container| !is_entrance(container));
     let others = others.map(|container| (container, own_addresses(container, &containers, policy.probe.port)));
-    let is_reached = |addresses: &[SocketAddr]| addresses.iter().any(|address| ask(*address, &policy.probe.ready));
+    let path = &policy.probe.ready;
+    let is_reached =
+        |addresses: &[SocketAddr]| addresses.iter().any(|address| ask(*address, path, CONNECT_LIMIT_MILLISECONDS));
     let reached: Vec<_> = others.filter(|(_, addresses)| is_reached(addresses)).collect();
     let firsts = start_in_turn(context, ready, &reached)?;
     context.runner.interrupt().check()?;
@@ -114,10 +119,8 @@ fn start_in_turn(context: &Context, ready: &Ready, reached: &[(&Value, Vec<Socke
     thread::scope(|scope| {
         let mut probes = Vec::new();
         for ((_, addresses), id) in reached.iter().zip(&ids) {
-            // The probe starts first: what it sees is then never later than it was.
-            let probe =
-                scope.spawn(move || first_answer(context, addresses, &|address: &SocketAddr| ask(*address, path)));
             context.runner.read(cmd!(shell, "{docker} start {id}"), ENGINE_LIMIT_SECONDS)?;
+            let probe = scope.spawn(move || first_answer(context, addresses, path));
             // One that needs another one first is not waited for.
             let begun = Instant::now();
             while !probe.is_finished() && begun.elapsed() < Duration::from_millis(PATIENCE_MILLISECONDS) {
@@ -175,17 +178,12 @@ fn one(context: &Context, ready: &Ready, container: &Value, addresses: &[SocketA
     let runner = &context.runner;
     let (docker, id) = (&ready.docker.program, container["Id"].as_str().unwrap_or_default());
     let path = &context.project.stack.probe.ready;
-    let ask = |address: &SocketAddr| ask(*address, path);
-    if !addresses.iter().any(ask) {
+    if !addresses.iter().any(|address| ask(*address, path, CONNECT_LIMIT_MILLISECONDS)) {
         return Ok(None);
     }
     runner.read(cmd!(shell, "{docker} kill {id}"), ENGINE_LIMIT_SECONDS)?;
-    // The probe starts first: what it sees is then never later than it was.
-    let first = thread::scope(|scope| {
-        let probe = scope.spawn(|| first_answer(context, addresses, &ask));
-        let started = runner.read(cmd!(shell, "{docker} start {id}"), ENGINE_LIMIT_SECONDS);
-        started.map(|_| probe.join().unwrap_or_default())
-    })?;
+    runner.read(cmd!(shell, "{docker} start {id}"), ENGINE_LIMIT_SECONDS)?;
+    let first = first_answer(context, addresses, path);
     context.runner.interrupt().check()?;
     let started = runner.read(cmd!(shell, "{docker} inspect --format {STARTED_FORMAT} {id}"), ENGINE_LIMIT_SECONDS)?;
     between(service(container).unwrap_or_default(), &started, first).map(Some)
@@ -198,11 +196,11 @@ fn addresses(container: &Value, port: u16) -> Vec<SocketAddr> {
 }
 
 /// The millisecond of the day at which any of the addresses first answered with 200.
-fn first_answer(context: &Context, addresses: &[SocketAddr], ask: &dyn Fn(&SocketAddr) -> bool) -> Option<i128> {
+fn first_answer(context: &Context, addresses: &[SocketAddr], path: &str) -> Option<i128> {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(ANSWER_LIMIT_SECONDS) {
         context.runner.interrupt().check().ok()?;
-        if addresses.iter().any(ask) {
+        if addresses.iter().any(|address| ask(*address, path, POLL_CONNECT_LIMIT_MILLISECONDS)) {
             return Some(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000);
         }
         thread::sleep(Duration::from_millis(POLL_MILLISECONDS));
@@ -211,8 +209,8 @@ fn first_answer(context: &Context, addresses: &[SocketAddr], ask: &dyn Fn(&Socke
 }
 
 /// Whether `path` there answers with 200.
-fn ask(address: SocketAddr, path: &str) -> bool {
-    let limit = Duration::from_millis(CONNECT_LIMIT_MILLISECONDS);
+fn ask(address: SocketAddr, path: &str, connect_limit_milliseconds: u64) -> bool {
+    let limit = Duration::from_millis(connect_limit_milliseconds);
     let Ok(mut stream) = TcpStream::connect_timeout(&address, limit) else { return false };
     let mut head = [0; 12];
     stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
