@@ -23,8 +23,8 @@ use self::connect::connect;
 use crate::settings::ExchangeLimits;
 use crate::target::Upstream;
 
-/// The most bytes of a response's status line and headers together.
-const RESPONSE_HEADER_LIMIT_BYTES: usize = 64 * 1024;
+/// The most bytes of a response that are read at once, and of its status line and headers together.
+const RESPONSE_BUFFER_BYTES: usize = 128 * 1024;
 
 /// The connections of one thread, so no lock is ever contended.
 pub struct Pool<B>(Arc<Shelves<B>>);
@@ -103,7 +103,8 @@ where
     pub async fn connect(&self, upstream: Upstream, origin: &HttpOrigin) -> Result<Lease<B>, ConnectError> {
         let stream = connect(origin, self.0.limits.connect_timeout).await?;
         let mut builder = http1::Builder::new();
-        builder.max_buf_size(RESPONSE_HEADER_LIMIT_BYTES);
+        // A request is its head, or has a small body: one piece is sent faster than two are gathered.
+        builder.max_buf_size(RESPONSE_BUFFER_BYTES).writev(false);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(ConnectError::Handshake)?;
         tokio::spawn(async move {
             // Whoever waits for an answer has the error too.

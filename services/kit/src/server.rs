@@ -127,8 +127,9 @@ pub fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> 
     }
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(reuse_port)?;
-    // Connections inherit it.
+    // Connections inherit both. Answers are small: waiting to fill a packet only adds delay.
     SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_LIMIT_BYTES)?;
+    socket.set_nodelay(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -205,8 +206,6 @@ impl Connection {
         B::Data: Send + From<bytes::Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        // Answers are small: waiting to fill a packet only adds delay. A socket that refuses is about to fail anyway.
-        let _ = socket.set_nodelay(true);
         let client = self.peer.ip().to_canonical();
         let stream = ClientStream::new(socket, client, Arc::clone(&self.seat), self.limits, self.shutdown.clone());
         let reception = Reception {
@@ -299,5 +298,22 @@ where
             }
             Ok(response.map(|body| Answer::of_service(body, under_way)))
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It is set on the listener: for each connection it would be one more call of the system.
+    #[test]
+    fn what_is_written_to_a_client_is_sent_at_once() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0)), false).unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (socket, _) = listener.accept().await.unwrap();
+            assert!(socket.nodelay().unwrap() && !client.nodelay().unwrap());
+        });
     }
 }
