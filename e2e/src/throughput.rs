@@ -40,6 +40,9 @@ pub(crate) struct Throughput {
     threads: u16,
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     milliseconds: u64,
+    /// End after this many requests, at the latest after --milliseconds.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    requests: Option<u32>,
 }
 
 impl Throughput {
@@ -52,10 +55,14 @@ impl Throughput {
         let parts = thread::scope(|scope| {
             let threads: Vec<_> = (0..self.threads)
                 .map(|thread| {
-                    let share = self.connections / self.threads + u16::from(thread < self.connections % self.threads);
+                    let (thread, threads) = (u32::from(thread), u32::from(self.threads));
+                    let share = |of: u32| of / threads + u32::from(thread < of % threads);
+                    let most = self.requests.map_or(usize::MAX, |requests| share(requests) as usize);
+                    let connections = (share(self.connections.into()) as usize).min(most);
                     let request = request.as_slice();
                     scope.spawn(move || {
-                        Client::new(address, request, self.new_connections, started + limit)?.work(share)
+                        let left = most - connections;
+                        Client::new(address, request, self.new_connections, started + limit, left)?.work(connections)
                     })
                 })
                 .collect();
@@ -99,6 +106,8 @@ struct Client<'a> {
     request: &'a [u8],
     new_connections: bool,
     end: Instant,
+    /// How many requests may still be begun, beside the first of each connection.
+    left: usize,
     poll: Poll,
     buffer: Vec<u8>,
     tally: Tally,
@@ -112,13 +121,13 @@ struct Connection {
 }
 
 impl<'a> Client<'a> {
-    fn new(address: SocketAddr, request: &'a [u8], new_connections: bool, end: Instant) -> Result<Self> {
+    fn new(address: SocketAddr, request: &'a [u8], new_connections: bool, end: Instant, left: usize) -> Result<Self> {
         let (poll, buffer) = (Poll::new()?, vec![0; READ_BYTES]);
-        Ok(Self { address, request, new_connections, end, poll, buffer, tally: Tally::default() })
+        Ok(Self { address, request, new_connections, end, left, poll, buffer, tally: Tally::default() })
     }
 
-    fn work(mut self, connections: u16) -> Result<Tally> {
-        let mut open = (0..usize::from(connections))
+    fn work(mut self, connections: usize) -> Result<Tally> {
+        let mut open = (0..connections)
             .map(|number| self.connect(Token(number)).map(Some))
             .collect::<Result<Vec<Option<Connection>>>>()?;
         let mut events = Events::with_capacity(EVENTS);
@@ -138,12 +147,19 @@ impl<'a> Client<'a> {
                     Ok(Next::Connect) => Some(self.connect(Token(number))?),
                     Err(_) => {
                         self.tally.failed += 1;
-                        if Instant::now() < self.end { Some(self.connect(Token(number))?) } else { None }
+                        if self.is_over(Instant::now()) { None } else { Some(self.connect(Token(number))?) }
                     }
                 };
             }
         }
         Ok(self.tally)
+    }
+
+    /// Whether no further request is begun; otherwise one is.
+    fn is_over(&mut self, now: Instant) -> bool {
+        let is_over = now >= self.end || self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        is_over
     }
 
     fn connect(&self, token: Token) -> Result<Connection> {
@@ -183,7 +199,7 @@ impl<'a> Client<'a> {
             } else {
                 self.tally.failed += 1;
             }
-            if now >= self.end {
+            if self.is_over(now) {
                 return Ok(Next::Over);
             }
             if self.new_connections {

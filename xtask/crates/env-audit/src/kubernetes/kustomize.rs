@@ -189,6 +189,20 @@ mod tests {
         assert!(why.contains("k8s/overlays/production has `images`"), "{why}");
     }
 
+    /// Both forms: one replacement in a file of its own, and several.
+    #[test]
+    fn what_a_file_of_replacements_copies_from_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let write = |file: &str, text: &str| std::fs::write(root.join(file), text).unwrap();
+        write("kustomization.yaml", "replacements: [{ path: one.yaml }, { path: many.yaml }]\n");
+        write("one.yaml", "source: { kind: ConfigMap, name: a, fieldPath: data.x }\ntargets: []\n");
+        write("many.yaml", "- source: { kind: Secret, name: b }\n- source: { kind: ConfigMap, name: c }\n");
+        let place = place(root, "", "kind: A\n");
+        assert_eq!(place.copied.iter().collect::<Vec<_>>(), ["a", "c"]);
+        assert!(place.problems.is_empty(), "{:?}", place.problems);
+    }
+
     /// Case Q12, and case Q06: one file that cannot be read is one finding, and the others are read.
     #[test]
     fn every_name_of_a_kustomization_is_known_and_an_unreadable_file_stops_nothing() {
