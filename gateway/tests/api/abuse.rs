@@ -285,6 +285,29 @@ fn a_thousand_clients_that_never_read_hold_up_neither_others_nor_the_end() {
     );
 }
 
+/// Each of them holds part of its answer in the gateway's memory: a thousand would be more than its container has.
+#[test]
+fn only_a_few_clients_at_once_may_leave_large_answers_unread() {
+    const LARGE_BYTES: usize = 4_000_000;
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE_BYTES}\r\n\r\n");
+    let upstream = Upstream::constant(Box::leak((head + &"x".repeat(LARGE_BYTES)).into_boxed_str()));
+    // Four of the 64 connections of each listener.
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let launch = Launch::before(&upstream).with("MAX_CONNECTIONS", (64 * threads).to_string());
+    let launch = launch.with("STALL_TIMEOUT", "1m").with("DRAIN_DELAY", "10ms").with("LOG_LEVEL", "debug");
+    let launch = launch.with("RATE_LIMIT_PER_SECOND", "100000").with("RATE_LIMIT_BURST", "100000");
+    let mut gateway = launch.start();
+    let from = |number: usize| client(1 + u8::try_from(number % 4).unwrap());
+    let unread: Vec<_> =
+        (0..20 * threads).filter_map(|number| never_read(gateway.address, from(number), PRODUCTS)).collect();
+    assert_eq!(unread.len(), 20 * threads);
+    for _ in 0..8 * threads {
+        gateway.wait_for_line(|line| line["reason"].as_str().is_some_and(|text| text.contains("too many clients")));
+    }
+    let answer = Client::connect_from(client(9), gateway.address).send(PRODUCTS).receive();
+    assert_eq!((answer.status, answer.text().len()), (200, LARGE_BYTES));
+}
+
 /// Unfinished heads are not in flight either.
 #[test]
 fn half_a_head_holds_up_no_end() {

@@ -42,6 +42,8 @@ const METRICS_CONNECTIONS: u32 = 8;
 /// The most bytes of a request's line and headers together. The most header lines are 100, by hyper's own limit, which is
 /// faster than one that is set.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// How much of an answer hyper takes from its service before the client has taken the beginning; then one more piece.
+const UNWRITTEN_BYTES: usize = 64 * 1024;
 /// How many connections may wait in the system for `accept`.
 const BACKLOG: u32 = 1024;
 /// How much of its answers the system keeps for a client that does not read. Without this it is megabytes for each
@@ -221,6 +223,7 @@ impl Connection {
         // The stream keeps the time limits, so hyper needs no timer. Half-closed: a client that has said all that it has to
         // say still wants its answer.
         builder.half_close(true).header_read_timeout(None).max_header_size(MAX_HEADER_BYTES);
+        builder.max_buf_size(UNWRITTEN_BYTES);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let ended = tokio::select! {

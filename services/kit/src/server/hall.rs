@@ -23,6 +23,9 @@ const ANNEX_PLACES: usize = 64;
 /// A client that has read nothing for this long may have to make room for another. One that has just come, or has just had its
 /// answer, is about to send: it has this long before it makes room for a client that has as many connections.
 const IDLE_READER: Duration = Duration::from_millis(250);
+/// One in so many connections may wait for a client that does not take its answer. Each of these holds what was read of the answer, a few
+/// hundred kilobytes of a large one: a thousand of them would take more memory than the container has.
+const STALLED_SHARE: u32 = 16;
 
 /// The connections of one listener.
 pub(super) struct Hall {
@@ -33,6 +36,8 @@ pub(super) struct Hall {
     seats: Mutex<Seats>,
     /// Connections without a request under way.
     waiting: AtomicUsize,
+    /// Connections whose clients do not take what is to be written.
+    stalled: AtomicUsize,
     /// Connections, and requests still running after their connection closed.
     places: AtomicUsize,
     emptied: Notify,
@@ -85,6 +90,7 @@ impl Hall {
             opened: Instant::now(),
             seats: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            stalled: AtomicUsize::new(0),
             places: AtomicUsize::new(0),
             emptied: Notify::new(),
         })
@@ -168,9 +174,20 @@ impl Hall {
         }
     }
 
+    /// Has one of the connections whose clients do not read go when there are too many of them: of the client with the most connections,
+    /// and of those the one that has waited longest.
+    fn bound_stalled(&self) {
+        if self.stalled.load(Ordering::Relaxed) > (self.limits.max_connections / STALLED_SHARE).max(1) as usize {
+            let mut seats = self.lock();
+            let longest = stalled(&seats, self.now());
+            self.dismiss(&mut seats, longest, "too many clients did not read, and its client had the most connections");
+        }
+    }
+
     fn dismiss(&self, seats: &mut Seats, seat: Option<Arc<Seat>>, reason: &'static str) -> bool {
         let Some(seat) = seat.and_then(|seat| seats.taken.remove(&seat.number)) else { return false };
         seat.forget(self, seats);
+        seat.takes_again();
         self.count("made-room");
         tracing::debug!(reason, "a connection made room for another");
         seat.dismissed.notify_one();
@@ -264,9 +281,19 @@ impl Seat {
     }
 
     /// Notes since when its client has not taken what is to be written.
-    pub(super) fn stalled(&self, since: Option<Instant>) {
-        let since = since.map_or(NOT_STALLED, |since| nanos(since.saturating_duration_since(self.hall.opened)));
-        self.stalled_since.store(since, Ordering::Relaxed);
+    pub(super) fn stalls(&self, since: Instant) {
+        let since = nanos(since.saturating_duration_since(self.hall.opened));
+        if self.stalled_since.swap(since, Ordering::Relaxed) == NOT_STALLED {
+            self.hall.stalled.fetch_add(1, Ordering::Relaxed);
+            self.hall.bound_stalled();
+        }
+    }
+
+    /// Notes that its client takes what is to be written.
+    pub(super) fn takes_again(&self) {
+        if self.stalled_since.swap(NOT_STALLED, Ordering::Relaxed) != NOT_STALLED {
+            self.hall.stalled.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Waits until it has to make room for another connection.
@@ -276,6 +303,7 @@ impl Seat {
 
     /// The connection is over.
     pub(super) fn leave(&self) {
+        self.takes_again();
         let mut seats = self.hall.lock();
         if let Some(seat) = seats.taken.remove(&self.number) {
             seat.forget(&self.hall, &mut seats);
@@ -354,11 +382,37 @@ mod tests {
         let enter = |number| hall.admit(door.enter([192, 0, 2, number].into()).unwrap()).unwrap();
         let polite = enter(1);
         let greedy = [enter(2), enter(2), enter(2)];
-        let _unread: Vec<_> = greedy.iter().map(|(seat, _)| (seat.begin(), seat.stalled(Some(hall.opened)))).collect();
+        let _unread: Vec<_> = greedy.iter().map(|(seat, _)| seat.begin()).collect();
+        greedy[1].0.stalls(hall.opened);
         polite.0.waiting_since.store(0, Ordering::Relaxed);
         let newcomer = enter(3);
         assert_eq!(greedy.iter().filter(|(seat, _)| is_dismissed(seat)).count(), 1);
         assert!(!is_dismissed(&polite.0) && !newcomer.0.is_in_annex);
+    }
+
+    /// Whatever their number: a thousand answers that nobody takes would not fit into the memory.
+    #[test]
+    fn only_so_many_connections_wait_for_clients_that_do_not_read() {
+        let door = Door::limited(100, |_| false);
+        let hall = hall(48, 48);
+        let enter = |number| hall.admit(door.enter([192, 0, 2, number].into()).unwrap()).unwrap();
+        let modest = enter(1);
+        let greedy: Vec<_> = (0..20).map(|_| enter(2)).collect();
+        let under_way: Vec<_> = greedy.iter().chain([&modest]).map(|(seat, _)| seat.begin()).collect();
+        modest.0.stalls(hall.opened);
+        greedy.iter().for_each(|(seat, _)| seat.stalls(hall.opened));
+        let left = |seats: &[(Arc<Seat>, Place)]| seats.iter().filter(|(seat, _)| !is_dismissed(seat)).count();
+        assert_eq!((left(&greedy), is_dismissed(&modest.0)), (2, false));
+        // Who takes again does not count, and neither does who has left.
+        modest.0.takes_again();
+        let another = enter(3);
+        another.0.stalls(Instant::now());
+        assert_eq!((left(&greedy), is_dismissed(&another.0)), (2, false));
+        drop(under_way);
+        for (seat, _) in greedy.iter().chain([&modest, &another]) {
+            seat.leave();
+        }
+        assert_eq!(hall.stalled.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -130,13 +130,14 @@ impl ClientStream {
     fn watch(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             if self.blocked_since.take().is_some() {
-                self.seat.stalled(None);
+                self.seat.takes_again();
             }
             return written;
         }
         if self.blocked_since.is_none() {
-            self.blocked_since = Some(Instant::now());
-            self.seat.stalled(self.blocked_since);
+            let now = Instant::now();
+            self.blocked_since = Some(now);
+            self.seat.stalls(now);
         }
         ready!(self.poll_expired(context));
         if let Some(metrics) = self.seat.metrics() {
