@@ -12,7 +12,8 @@ use xtask_engine::{Ready, Toolbox, kustomize};
 use xtask_env_audit::kubernetes::kustomize as manifests;
 use xtask_env_audit::places::{ComposePlace, ImagePlace, IncludedFile, NamedFile};
 use xtask_env_audit::{
-    Contract, Places, Policy, extended_files, take_scalars, variables_without_default, with_defaults,
+    Contract, Places, Policy, extended_files, take_scalars, variables_without_default, variables_without_default_in,
+    with_defaults,
 };
 use xtask_outcome::{Finding, Place, Stop};
 use xtask_workspace::Context;
@@ -27,6 +28,7 @@ const FILE_LIMIT_BYTES: u64 = 1024 * 1024 + 1;
 const STAND_INS: [&str; 3] = ["1", "true", "1s"];
 /// The same where a volume comes from: `1` would be the name of one.
 const PATH_STAND_IN: &str = "/1";
+const REASON_LINES: usize = 4;
 const HISTORY_FORMAT: &str = "{{json .CreatedBy}}";
 
 /// Everything that the static audit looks at.
@@ -69,18 +71,28 @@ fn stack(context: &Context, ready: &Ready, files: &[String], is_own: bool, place
         Err(error) => {
             let Some(Stop::Repository(why)) = Stop::of(&error) else { return Err(error) };
             places.is_stack_unread |= is_own;
-            // A path in `include` or `extends` is looked for as it is written: that says nothing of the stack.
-            if why.contains("${") {
-                let why = format!("{why}; next: write the path without a reference");
-                places.unread.push((files.join(" with "), why));
-                return Ok(());
+            let texts = files.iter().map(|file| std::fs::read_to_string(root.join(file)).unwrap_or_default());
+            let names = texts.flat_map(|text| variables_without_default_in(&text)).collect();
+            // Without its references filled in, Compose looks for a path in `include` or `extends` as it is written, and holds
+            // some values, such as that of `pull_policy`, to their schema: that says nothing of the stack.
+            match filled(context, ready, files, &names, &BTreeSet::new())? {
+                Filled::Refused(told) => {
+                    let why = format!("Compose refuses {}: {told}", files.join(" with "));
+                    let next_step = "correct it, and run `docker compose config`";
+                    places.problems.push(refused("unreadable-file", file, why, next_step));
+                }
+                Filled::Stack(_) | Filled::Unknown | Filled::Unsure(_) => {
+                    let why = format!("{why}; next: write that value or path without a reference");
+                    places.unread.push((files.join(" with "), why));
+                }
             }
-            let next_step = "correct it, and run `docker compose config`";
-            places.problems.push(refused("unreadable-file", file, why.clone(), next_step));
             return Ok(());
         }
     };
-    match filled(context, ready, files, &rendered)? {
+    let names = variables_without_default(&rendered);
+    let volumes = rendered["services"].as_object().into_iter().flatten().map(|(_, service)| &service["volumes"]);
+    let paths = volumes.flat_map(variables_without_default).collect();
+    match filled(context, ready, files, &names, &paths)? {
         Filled::Stack(filled) => take_scalars(&mut rendered, &filled),
         Filled::Unknown => {}
         Filled::Unsure(why) => {
@@ -183,16 +195,20 @@ enum Filled {
     Refused(String),
 }
 
-/// Asks Compose with stand-ins for the variables that have to be set, so no secret of `.env` comes into this process.
-fn filled(context: &Context, ready: &Ready, files: &[String], rendered: &Value) -> Result<Filled> {
-    let names = variables_without_default(rendered);
-    let volumes = rendered["services"].as_object().into_iter().flatten().map(|(_, service)| &service["volumes"]);
-    let paths: BTreeSet<_> = volumes.flat_map(variables_without_default).collect();
+/// Asks Compose with stand-ins for the variables that have to be set, so no secret of `.env` comes into this process. `paths` are those
+/// among `names` that say where a volume comes from.
+fn filled(
+    context: &Context,
+    ready: &Ready,
+    files: &[String],
+    names: &BTreeSet<String>,
+    paths: &BTreeSet<String>,
+) -> Result<Filled> {
     let mut told: Vec<String> = Vec::new();
     for stand_in in STAND_INS {
         let shell = Shell::new()?;
         let mut command = compose(&shell, context, ready, files, &["config", "--format", "json"]);
-        for name in &names {
+        for name in names {
             command = command.env(name, if paths.contains(name) { PATH_STAND_IN } else { stand_in });
         }
         let captured = context.runner.capture(command, QUERY_LIMIT_SECONDS)?;
@@ -202,9 +218,9 @@ fn filled(context: &Context, ready: &Ready, files: &[String], rendered: &Value) 
                 read.with_context(|| format!("read what Compose makes of {}", files.join(", ")))?,
             ));
         }
-        let why = captured.stderr.lines().rfind(|line| !line.contains("level=warning") && !line.trim().is_empty());
-        let why = why.unwrap_or("it gives no reason").trim().trim_start_matches("Error: ").to_owned();
-        if why.contains("env file") && why.contains("not found") {
+        let why = reason(&captured.stderr);
+        // The audit finds both itself, with their lines.
+        if (why.contains("env file") && why.contains("not found")) || why.contains("invalid interpolation format") {
             return Ok(Filled::Unknown);
         }
         if names.is_empty() || told.contains(&why) {
@@ -213,6 +229,17 @@ fn filled(context: &Context, ready: &Ready, files: &[String], rendered: &Value) 
         told.push(why);
     }
     Ok(told.into_iter().next().map_or(Filled::Unknown, Filled::Unsure))
+}
+
+/// What Compose says on several lines, on one; where it has panicked, why.
+fn reason(told: &str) -> String {
+    let lines = told.lines().map(str::trim).filter(|line| !line.is_empty() && !line.contains("level=warning"));
+    if let Some(panic) = lines.clone().find(|line| line.starts_with("panic:")) {
+        return format!("it breaks off ({panic})");
+    }
+    let first: Vec<_> = lines.take(REASON_LINES).collect();
+    let whole = if first.is_empty() { "it gives no reason".to_owned() } else { first.join(" ") };
+    whole.trim_start_matches("Error: ").to_owned()
 }
 
 fn compose<'a>(shell: &'a Shell, context: &Context, ready: &Ready, files: &[String], command: &[&str]) -> Cmd<'a> {

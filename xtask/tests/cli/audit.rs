@@ -102,7 +102,7 @@ fn a_document_without_a_place_for_the_tables_is_left_alone_and_told() {
 #[test]
 fn a_stack_that_compose_refuses_is_the_repositorys_fault() {
     let workspace = written();
-    stub(&workspace, "\n  *\" config --no-interpolate \"*) echo 'services must be a mapping' >&2; exit 15 ;;");
+    stub(&workspace, "\n  *\" config \"*) echo 'services must be a mapping' >&2; exit 15 ;;");
     let ended = workspace.xtask(&["audit-env", "--static"]);
     assert_eq!(ended.code, 1, "{}", ended.all());
     assert!(ended.stdout.contains("Compose refuses compose.yaml: services must be a mapping"), "{}", ended.all());
@@ -117,7 +117,13 @@ fn a_stack_with_a_reference_in_a_path_of_its_own_is_not_checked_and_not_called_b
     let ended = workspace.xtask(&["audit-env", "--static"]);
     assert_eq!(ended.code, 0, "{}", ended.all());
     assert!(ended.stdout.contains("not checked: compose.yaml (") && ended.stdout.contains(told), "{}", ended.all());
-    assert!(ended.stdout.contains("next: write the path without a reference"), "{}", ended.all());
+    assert!(ended.stdout.contains("next: write that value or path without a reference"), "{}", ended.all());
+    // `pull_policy: ${PULL_POLICY:-always}`, which Compose takes once it is filled in.
+    let told = "services.user.pull_policy does not match the pattern";
+    stub(&workspace, &format!("\n  *\" config --no-interpolate \"*) echo '{told}' >&2; exit 1 ;;"));
+    let ended = workspace.xtask(&["audit-env", "--static"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(ended.stdout.contains("not checked: compose.yaml (") && ended.stdout.contains(told), "{}", ended.all());
 }
 
 /// Cases Q03 and Q06: what Compose refuses on a closer look is a finding, and the rest is audited.
@@ -134,10 +140,7 @@ fn what_compose_finds_once_it_fills_in_the_variables_is_a_finding() {
     );
     assert!(ended.stdout.contains("FINDINGS audit-env: 1 "), "{}", ended.all());
     workspace.write("docker-compose.override.yml", "services: {}\n");
-    stub(
-        &workspace,
-        "\n  *docker-compose.override.yml*\" config --no-interpolate \"*) echo 'no such thing' >&2; exit 15 ;;",
-    );
+    stub(&workspace, "\n  *docker-compose.override.yml*\" config \"*) echo 'no such thing' >&2; exit 15 ;;");
     let ended = workspace.xtask(&["audit-env", "--static"]);
     assert_finding(
         &ended,
@@ -186,7 +189,7 @@ fn the_files_that_this_shell_names_are_audited() {
     workspace.write(".env", "COMPOSE_FILE=nowhere.yaml\n");
     workspace.write("dev.yaml", "services: {}\n");
     workspace.set("COMPOSE_FILE", "compose.yaml:dev.yaml");
-    stub(&workspace, "\n  *dev.yaml*\" config --no-interpolate \"*) echo 'no such thing' >&2; exit 15 ;;");
+    stub(&workspace, "\n  *dev.yaml*\" config \"*) echo 'no such thing' >&2; exit 15 ;;");
     let ended = workspace.xtask(&["audit-env", "--static"]);
     assert_finding(&ended, "dev.yaml [unreadable-file]: Compose refuses compose.yaml with dev.yaml");
     assert!(!ended.stdout.contains("nowhere.yaml"), "{}", ended.all());

@@ -174,6 +174,40 @@ fn a_variable_that_another_line_or_a_service_takes_has_an_effect() {
     assert_eq!(unknown("HOST_PART=x\n", true), 0);
 }
 
+/// Which file of several somebody starts, nobody knows.
+#[test]
+fn a_variable_that_another_compose_file_of_the_folder_takes_is_not_unknown() {
+    let unknown = |file: &str, text: &str| {
+        let found = found(|places| {
+            places.env = Some("GRAFANA_IMAGE=x\n".into());
+            places.compose_texts = vec![(file.to_owned(), text.to_owned())];
+        });
+        found.iter().any(|line| line.contains("GRAFANA_IMAGE is taken by no Compose file"))
+    };
+    assert!(!unknown("compose.more.yaml", "services: { g: { image: \"${GRAFANA_IMAGE}\" } }"));
+    assert!(unknown("compose.more.yaml", "services: { g: { image: \"${GRAFANA_IMAGE_2}\" } }"));
+    assert!(unknown("compose.yaml", "# GRAFANA_IMAGE"), "that one is read");
+}
+
+#[test]
+fn one_variable_with_two_rules_is_told_with_both() {
+    let told = |one: &str, other: &str| {
+        let found = found(|places| {
+            service(places, "user")["labels"] = json!({ "a": one });
+            service(places, "order")["labels"] = json!({ "a": other });
+        });
+        found.into_iter().find(|line| line.contains("[different-default]"))
+    };
+    for same in ["${HOST_X-}", "${HOST_X:-}", "${HOST_X}"] {
+        assert_eq!(told("${HOST_X}", same), None, "{same}");
+    }
+    let rules = told("${HOST_X:?x}", "${HOST_X:-a}").unwrap();
+    assert!(
+        rules.contains("everywhere: `a` by default in compose.yaml:") && rules.contains(", required in "),
+        "{rules}"
+    );
+}
+
 /// A program of others, in every form that gives it a variable.
 #[test]
 fn a_secret_of_a_program_without_a_contract_is_known_by_its_name() {

@@ -42,6 +42,30 @@ fn a_key_of_a_config_map_that_is_mounted_as_a_file_is_taken() {
     assert_found(&whole, "k8s/base", "unused-key", "no container takes the ConfigMap files");
 }
 
+/// One that may be missing is asked for all the same.
+#[test]
+fn a_config_map_of_which_only_a_missing_key_is_taken_is_not_called_unused() {
+    let found = found(|places| {
+        add(places, json!({ "kind": "ConfigMap", "metadata": { "name": "files" }, "data": { "a": "x" } }));
+        let key = json!({ "configMapKeyRef": { "name": "files", "key": "gone", "optional": true } });
+        let env = &mut pod(places, "user")["containers"][0]["env"];
+        env.as_array_mut().unwrap().push(json!({ "name": "GONE", "valueFrom": key }));
+    });
+    assert_found(&found, "k8s/base", "unused-key", "no container takes a of the ConfigMap files");
+    assert!(!found.iter().any(|line| line.contains("takes the ConfigMap files")), "{found:#?}");
+}
+
+/// The first container of a pod goes by its workload's name elsewhere, and here nobody would know which is meant.
+#[test]
+fn what_is_wrong_with_one_of_several_containers_names_it() {
+    let found = found(|places| {
+        let containers = pod(places, "user")["containers"].as_array_mut().unwrap();
+        containers.insert(0, json!({ "name": "proxy", "image": "proxy" }));
+    });
+    assert_found(&found, "k8s/", "writable-root", "the root of user/proxy can be written");
+    assert!(!found.iter().any(|line| line.contains("the root of user can be written")), "{found:#?}");
+}
+
 /// A pod whose volume has no source, or not the key, never starts.
 #[test]
 fn what_a_volume_takes_is_there() {

@@ -129,6 +129,11 @@ pub fn variables_without_default(rendered: &Value) -> BTreeSet<String> {
     }
 }
 
+/// The same of the text of a Compose file that Compose has not rendered.
+pub fn variables_without_default_in(text: &str) -> BTreeSet<String> {
+    Node::parse(text).map(|root| variables_without_default(&root.to_json())).unwrap_or_default()
+}
+
 struct Reader<'a> {
     place: &'a ComposePlace,
     files: &'a BTreeMap<String, NamedFile>,

@@ -80,7 +80,8 @@ impl Places {
             let message = format!("{left} stands beside {read}, and Compose reads only {read}");
             self.problems.push(finding(Place::new(left), message, "delete one of the two"));
         }
-        let mut overrides = OVERRIDES.into_iter().filter(|name| is_there(name));
+        // Beside a stack of another name, or elsewhere, Compose looks for none.
+        let mut overrides = OVERRIDES.into_iter().filter(|name| NAMES.contains(&stack) && is_there(name));
         if let Some(first) = overrides.next() {
             stacks.push(vec![stack.to_owned(), first.to_owned()]);
             for other in overrides {
@@ -114,7 +115,8 @@ impl IncludedFile {
                     let parsed = std::fs::read(root.join(path)).map(|bytes| EnvFile::parse(&bytes, false));
                     given.extend(parsed.into_iter().flat_map(|parsed| parsed.entries).map(|entry| entry.name));
                 }
-                for path in paths.iter().map(|path| normal(&folder.join(path)).into_string()) {
+                // The last wins, as where files are merged.
+                for path in paths.iter().rev().map(|path| normal(&folder.join(path)).into_string()) {
                     let Ok(bytes) = std::fs::read(root.join(&path)) else { continue };
                     if found.iter().any(|known| known.file == path) {
                         continue;
@@ -203,6 +205,10 @@ mod tests {
         assert_eq!(two.1, ["docker-compose.override.yml"]);
         assert_eq!(read("compose.yaml", "", &["compose.yaml", "docker-compose.yml"]).1, ["docker-compose.yml"]);
         assert_eq!(read("docker-compose.yml", "", &["compose.yaml", "docker-compose.yml"]).1, ["docker-compose.yml"]);
+        // Compose merges an override into a stack of these names in its own folder alone.
+        for stack in ["stack.yaml", "deploy/compose.yaml"] {
+            assert_eq!(read(stack, "", &[stack, "compose.override.yaml"]).0, [stack]);
+        }
         let listed = "COMPOSE_FILE=./compose.yaml:dev.yaml\n";
         let files = read("compose.yaml", listed, &["compose.yaml", "dev.yaml", "compose.override.yml"]);
         assert_eq!(files, (vec!["compose.yaml".into(), "compose.yaml+dev.yaml".into()], vec![]));
@@ -232,6 +238,8 @@ mod tests {
         assert_eq!(read("include: [sub/a.yaml, gone.yaml]\n"), both("BESIDE"));
         assert_eq!(read("include:\n- path: [./sub/a.yaml]\n  env_file: sub/x.env\n"), both("NAMED"));
         assert_eq!(read("include:\n- { path: sub/a.yaml, project_directory: . }\n"), both(""));
+        // The last of one entry wins, so its lines come first.
+        assert_eq!(read("include: [{ path: [b.yaml, sub/a.yaml] }]\n")[0].0, "sub/a.yaml");
         assert_eq!(read("services: {}\n"), []);
     }
 

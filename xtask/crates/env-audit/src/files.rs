@@ -10,6 +10,8 @@ pub const DOCUMENT: &str = "docs/deployment.md";
 /// The example of an env file.
 pub const EXAMPLE: &str = ".env.example";
 const ENV: &str = ".env";
+/// A longer file is no stack.
+const COMPOSE_LIMIT_BYTES: u64 = 1024 * 1024;
 const WORKFLOWS: &str = ".github/workflows";
 
 impl Places {
@@ -28,6 +30,15 @@ impl Places {
                 continue;
             };
             places.dockerfiles.push(DockerfilePlace { service: service.to_owned(), file: file.into_string(), text });
+        }
+        for entry in root.read_dir_utf8().into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let is_yaml = [".yml", ".yaml"].iter().any(|end| name.ends_with(end));
+            let is_short = entry.metadata().is_ok_and(|facts| facts.is_file() && facts.len() <= COMPOSE_LIMIT_BYTES);
+            if name.contains("compose") && is_yaml && is_short {
+                let text = std::fs::read(entry.path()).map(|bytes| decoded(&bytes)).unwrap_or_default();
+                places.compose_texts.push((name.to_owned(), text));
+            }
         }
         for entry in root.join(WORKFLOWS).read_dir_utf8().into_iter().flatten() {
             let Ok(entry) = entry else { continue };

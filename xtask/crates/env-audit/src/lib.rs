@@ -36,7 +36,7 @@ mod view;
 mod yaml;
 
 pub use self::audit::{Audit, Selection};
-pub use self::compose::{take_scalars, variables_without_default, with_defaults};
+pub use self::compose::{take_scalars, variables_without_default, variables_without_default_in, with_defaults};
 pub use self::compose_files::extended_files;
 pub use self::contract::Contract;
 pub use self::files::{DOCUMENT, EXAMPLE};

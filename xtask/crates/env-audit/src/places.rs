@@ -31,6 +31,8 @@ pub struct Places {
     pub is_stack_unread: bool,
     /// The files that the Compose files name, by their path as Compose writes it.
     pub files: BTreeMap<String, NamedFile>,
+    /// Compose files of the root, read or not: name and text.
+    pub(crate) compose_texts: Vec<(String, String)>,
     pub(crate) example: Option<Vec<u8>>,
     /// The `.env` of this machine, if there is one.
     pub env: Option<Vec<u8>>,

@@ -102,6 +102,21 @@ impl Findings {
 }
 
 impl<'a> View<'a> {
+    /// Whether a Compose file of the root that is part of no stack read here has the name of a variable: nobody knows what that file is
+    /// for, and the variable may be for it.
+    pub(crate) fn is_in_another_compose_file(&self, variable: &str) -> bool {
+        let is_read = |file: &str| {
+            self.places.compose.iter().any(|place| {
+                let included = place.included.iter().map(|one| &one.file);
+                let merged = place.merged_into.iter().chain(&place.extended).map(|(file, _)| file);
+                included.chain(merged).chain([&place.file]).any(|known| known == file)
+            })
+        };
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let has_it = |text: &str| text.split(|c| !is_part(c)).any(|word| word == variable);
+        self.places.compose_texts.iter().any(|(file, text)| !is_read(file) && has_it(text))
+    }
+
     pub(crate) fn new(places: &'a Places, policy: &'a Policy) -> Self {
         Self::like(places, policy, None)
     }

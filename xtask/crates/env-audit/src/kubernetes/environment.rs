@@ -230,6 +230,7 @@ impl Reader<'_> {
             self.one_key(name, source, key, place);
             return;
         }
+        let place = self.objects.of_value(place, (self.template, self.container, self.is_init), name, &written);
         match self.expand(&written, name, &place) {
             Some(value) => self.set(name, value, place, "env"),
             None => self.set_judged(name, place, "env"),
@@ -336,8 +337,9 @@ impl Reader<'_> {
             return is_there.then(|| Template::of_source(format!("{}.{key}", source.name), !source.is_optional));
         }
         let value = &self.objects.get_beside("ConfigMap", source.name, self.template.namespace)?["data"][key];
-        let value = if value.is_null() { None } else { Some(text(value).unwrap_or_default()) }?;
+        // Who asks for a key that may be missing takes the map, too.
         self.made.config_keys.insert(pair);
+        let value = if value.is_null() { None } else { Some(text(value).unwrap_or_default()) }?;
         Some(Template::of_text(value))
     }
 

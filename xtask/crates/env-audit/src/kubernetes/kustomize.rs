@@ -189,6 +189,39 @@ mod tests {
         assert!(why.contains("k8s/overlays/production has `images`"), "{why}");
     }
 
+    /// A patch of operations names no object, and the object's own file has another source for the variable.
+    #[test]
+    fn a_value_that_operations_bring_stands_in_their_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let write = |file: &str, text: &str| std::fs::write(root.join(file), text).unwrap();
+        write("kustomization.yaml", "resources: [d.yaml]\npatches: [{ path: p.yaml, target: { kind: Deployment } }]\n");
+        let container = |variables: &str| {
+            format!(
+                "kind: Deployment\nmetadata: {{ name: d }}\nspec:\n  template:\n    spec:\n      containers:\n      - name: c\n        env:\n{variables}"
+            )
+        };
+        let own = "        - { name: A, value: here }\n";
+        write(
+            "d.yaml",
+            &container(&format!(
+                "{own}        - {{ name: P, valueFrom: {{ secretKeyRef: {{ name: s, key: k }} }} }}\n"
+            )),
+        );
+        write(
+            "p.yaml",
+            "- op: replace\n  path: /spec/template/spec/containers/0/env/1\n  value: { name: P, value: hunter2 }\n",
+        );
+        let place = place(root, "", &container(&format!("{own}        - {{ name: P, value: hunter2 }}\n")));
+        let read = super::super::Cluster::read(
+            &place,
+            &crate::policy::Policy::parse("p", crate::readers::EMPTY_POLICY).unwrap().kubernetes.secrets,
+        );
+        let settings = read.stack.deployments[0].settings.iter();
+        let places: Vec<_> = settings.map(|one| format!("{} {}", one.name, one.place)).collect();
+        assert_eq!(places, ["A d.yaml:9", "P p.yaml:3"]);
+    }
+
     /// Both forms: one replacement in a file of its own, and several.
     #[test]
     fn what_a_file_of_replacements_copies_from_is_known() {

@@ -66,6 +66,8 @@ pub struct Container {
     pub pre_stop: Option<Vec<String>>,
     /// The ports that it names.
     pub ports: Vec<u64>,
+    /// Its own name, where its pod has several.
+    pub(crate) title: Option<String>,
     pub(crate) probes: BTreeMap<&'static str, Value>,
     /// Memory by path, with its size; what else may be written keeps its data.
     pub memory: BTreeMap<String, String>,
@@ -283,6 +285,7 @@ fn read_container(objects: &Objects<'_>, template: &PodTemplate<'_>, container: 
         has_post_start: container["lifecycle"]["postStart"].is_object(),
         fixed: fixed(template, container),
         pre_stop: exec_words(&container["lifecycle"]["preStop"]),
+        title: (template.containers().count() > 1).then(|| format!("{}/{name}", template.name)),
         ports: list(&container["ports"]).filter_map(|port| port["containerPort"].as_u64()).collect(),
         probes: PROBES
             .into_iter()

@@ -133,6 +133,28 @@ impl<'a> Objects<'a> {
         self.place(&template.kind, &template.name, &whole)
     }
 
+    /// Where the value of a variable stands: where its name does, unless no file has a value there. Then a patch that names no object
+    /// (JSON 6902) brought it, and the first line with its text is the place.
+    pub(crate) fn of_value(
+        &self,
+        place: Place,
+        (template, container, is_init): (&PodTemplate<'_>, &str, bool),
+        variable: &str,
+        value: &str,
+    ) -> Place {
+        let list = if is_init { "initContainers" } else { "containers" };
+        let path = [template.path, &[list, container, "env", variable, "value"]].concat();
+        let name = &path[..path.len() - 1];
+        if value.is_empty() || !self.is_written(template, name) || self.is_written(template, &path) {
+            return place;
+        }
+        let place_in = |source: &SourceFile| {
+            let line = source.text.lines().position(|line| line.contains(value))?;
+            Some(Place { name: source.file.clone(), line: u32::try_from(line + 1).ok() })
+        };
+        self.sources.iter().find_map(place_in).unwrap_or_else(|| Place::new(self.folder))
+    }
+
     pub(crate) fn of_volume(&self, template: &PodTemplate<'_>, volume: &str) -> Place {
         self.place(&template.kind, &template.name, &[template.path, &["volumes", volume]].concat())
     }

@@ -57,13 +57,22 @@ fn dialect(file: &str, parsed: &EnvFile, findings: &mut Findings) {
 /// One variable, one default, however often a file takes it.
 fn defaults_agree(interpolated: &BTreeMap<String, Vec<&Interpolation>>, findings: &mut Findings) {
     for (name, uses) in interpolated {
-        let defaults: BTreeSet<_> = uses.iter().map(|one| one.reference.default_text()).collect();
-        let required: BTreeSet<_> = uses.iter().map(|one| one.reference.is_required()).collect();
-        if defaults.len() > 1 || required.len() > 1 {
-            let place = &uses[0].place;
-            let about = About { place, service: "", variable: name };
-            let message =
-                format!("{name} is not taken with the same rule everywhere: a default here, none or another there");
+        // By rule, the place where it first stands. `${NAME}` and `${NAME-}` come to the same.
+        let mut rules: Vec<(String, &Place)> = Vec::new();
+        for one in uses {
+            let rule = match (one.reference.is_required(), one.reference.default_text().as_deref()) {
+                (true, _) => "required".to_owned(),
+                (false, None | Some("")) => "blank by default".to_owned(),
+                (false, Some(text)) => format!("`{text}` by default"),
+            };
+            if !rules.iter().any(|(known, _)| *known == rule) {
+                rules.push((rule, &one.place));
+            }
+        }
+        if rules.len() > 1 {
+            let about = About { place: &uses[0].place, service: "", variable: name };
+            let told: Vec<_> = rules.iter().map(|(rule, place)| format!("{rule} in {place}")).collect();
+            let message = format!("{name} is not taken with the same rule everywhere: {}", told.join(", "));
             findings.add("different-default", &about, message, "give it one rule");
         }
     }
@@ -83,11 +92,11 @@ fn documented(view: &View<'_>, outside: &[Outside], findings: &mut Findings) {
         for entry in &example.entries {
             let place = Place { name: EXAMPLE.to_owned(), line: Some(entry.line) };
             let value = example.value(&entry.name).unwrap_or_default();
-            example_entry(outside, &place, &entry.name, &value, true, findings);
+            example_entry(view, outside, &place, &entry.name, &value, true, findings);
         }
         for (line, name, value) in &offered {
             let place = Place { name: EXAMPLE.to_owned(), line: Some(*line) };
-            example_entry(outside, &place, name, value, false, findings);
+            example_entry(view, outside, &place, name, value, false, findings);
         }
         for one in outside {
             let is_there = example.get(&one.name).is_some() || offered.iter().any(|(_, name, _)| *name == one.name);
@@ -116,9 +125,20 @@ fn commented(text: &str) -> Vec<(u32, String, String)> {
     text.lines().enumerate().filter_map(entry).collect()
 }
 
-fn example_entry(outside: &[Outside], place: &Place, name: &str, value: &str, is_set: bool, findings: &mut Findings) {
+fn example_entry(
+    view: &View<'_>,
+    outside: &[Outside],
+    place: &Place,
+    name: &str,
+    value: &str,
+    is_set: bool,
+    findings: &mut Findings,
+) {
     let about = About { place, service: "", variable: name };
     let Some(one) = outside.iter().find(|one| one.name == name) else {
+        if view.is_in_another_compose_file(name) {
+            return;
+        }
         let hint = hint(name, outside.iter().map(|one| one.name.as_str()));
         findings.add("unknown-variable", &about, format!("{name} is taken by no Compose file{hint}"), NEXT);
         return;
@@ -166,7 +186,8 @@ fn local(view: &View<'_>, outside: &[Outside], findings: &mut Findings) {
             findings.add("dollar-in-value", &about, message, "put the value in single quotes");
         }
         let name = entry.name.as_str();
-        if !is_taken_whole && !taken.contains(name) && !is_composes_own(name) {
+        if !is_taken_whole && !taken.contains(name) && !is_composes_own(name) && !view.is_in_another_compose_file(name)
+        {
             let hint = hint(&entry.name, outside.iter().map(|one| one.name.as_str()));
             let message = format!("{} is taken by no Compose file{hint}", entry.name);
             findings.add("unknown-variable", &about, message, "correct the name or delete the line");

@@ -224,6 +224,7 @@ impl Subject<'_> {
 
     fn user(&self, findings: &mut Findings) {
         let name = &self.deployment.name;
+        let title = self.container.title.as_ref().unwrap_or(name);
         let folder = Place::new(&self.deployment.file);
         let about = |key: &str| match self.container.lost.contains(&key) {
             true => About { place: &folder, service: name, variable: "securityContext" },
@@ -231,19 +232,21 @@ impl Subject<'_> {
         };
         let is_kept_from_root = self.container.run_as_non_root;
         match self.container.run_as_user {
-            Some(0) => findings.add("root-user", &about(""), format!("{name} runs as user 0"), "set another runAsUser"),
+            Some(0) => {
+                findings.add("root-user", &about(""), format!("{title} runs as user 0"), "set another runAsUser");
+            }
             Some(user) if !is_kept_from_root => {
-                let message = format!("only runAsUser, {user}, keeps {name} from root");
+                let message = format!("only runAsUser, {user}, keeps {title} from root");
                 findings.add("root-user", &about("runAsNonRoot"), message, "set runAsNonRoot: true");
             }
             None if !is_kept_from_root => {
-                let message = format!("{name} may run as root");
+                let message = format!("{title} may run as root");
                 findings.add("root-user", &about("runAsNonRoot"), message, "set runAsNonRoot: true");
             }
             // Without it the image decides; ours do, of others nobody knows.
             None if self.image.is_none() => {
                 let message =
-                    format!("{name} leaves its user to an image that may name it, which runAsNonRoot refuses");
+                    format!("{title} leaves its user to an image that may name it, which runAsNonRoot refuses");
                 findings.add("named-user", &about("runAsUser"), message, "set runAsUser to a number");
             }
             _ => {}
@@ -252,7 +255,7 @@ impl Subject<'_> {
             findings.add(
                 "writable-root",
                 &about("readOnlyRootFilesystem"),
-                format!("the root of {name} can be written"),
+                format!("the root of {title} can be written"),
                 "set readOnlyRootFilesystem: true",
             );
         }

@@ -123,8 +123,8 @@ fn assignments(text: &str) -> Vec<(&str, &str)> {
 }
 
 /// What nobody takes for a value.
-const STAND_INS: [&str; 11] =
-    ["dummy", "example", "false", "no", "none", "null", "placeholder", "todo", "true", "xxx", "yes"];
+const STAND_INS: [&str; 13] =
+    ["dummy", "example", "false", "invalid", "no", "none", "null", "placeholder", "sk-", "todo", "true", "xxx", "yes"];
 
 /// Something that is a value itself: no reference to one, no part of a template, no switch, no stand-in.
 pub(super) fn is_written_out(value: &str) -> bool {
@@ -134,7 +134,16 @@ pub(super) fn is_written_out(value: &str) -> bool {
 }
 
 pub(super) fn is_stand_in(value: &str) -> bool {
-    STAND_INS.iter().any(|one| value.trim().eq_ignore_ascii_case(one))
+    let value = value.trim().to_ascii_lowercase();
+    let words: Vec<&str> = value.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    // `build-time-dummy`, `your-api-key-here`, `not-a-real-secret`
+    let says_so = |words: &[&str]| match words {
+        ["not", "real", ..] | ["not", "a", "real", ..] => true,
+        [word, ..] => word.starts_with("dummy") || ["fake", "placeholder"].contains(word),
+        [] => false,
+    };
+    let is_asked_for = words.len() > 2 && words[0] == "your" && words.last() == Some(&"here");
+    STAND_INS.contains(&value.as_str()) || is_asked_for || (0..words.len()).any(|at| says_so(&words[at..]))
 }
 
 /// `scheme://user:password@host` with a password in it that is no reference and no word in capitals that stands for one.
@@ -213,6 +222,24 @@ mod tests {
             "https://x.example/a:b@c",
         ] {
             assert!(!has_password_url(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stand_in_says_so() {
+        for text in [
+            "Dummy",
+            "build-time-dummy",
+            "dummyKeyWithMinimumLength",
+            "paperless-not-a-real-secret",
+            "your-huggingface-api-key-here",
+            "invalid",
+            "sk-",
+        ] {
+            assert!(is_stand_in(text), "{text}");
+        }
+        for text in ["hunter2", "sk-1f2e3d", "invalid-1f2e", "your-majesty", "real-secret", "adummy", "changeme"] {
+            assert!(!is_stand_in(text), "{text}");
         }
     }
 
