@@ -24,10 +24,12 @@ const QUERY_LIMIT_SECONDS: u64 = 60;
 /// Just more than the audit takes for a list of variables: what is longer is a wrong path, and is found to be too long.
 const FILE_LIMIT_BYTES: u64 = 1024 * 1024 + 1;
 /// What required variables have while Compose checks its files: a good number, port and name, then a boolean, a duration. What Compose
-/// says whichever it is, is the fault of the files.
-const STAND_INS: [&str; 3] = ["1", "true", "1s"];
-/// The same where a volume comes from: `1` would be the name of one.
-const PATH_STAND_IN: &str = "/1";
+/// says without naming them is the fault of the files.
+const STAND_INS: [&str; 3] = ["31337", "true", "31337s"];
+/// The same where a volume comes from: a word would be the name of one.
+const PATH_STAND_IN: &str = "/31337";
+/// What Compose says of a reference that it cannot read.
+const BAD_REFERENCE: &str = "invalid interpolation format";
 const REASON_LINES: usize = 4;
 const HISTORY_FORMAT: &str = "{{json .CreatedBy}}";
 
@@ -69,24 +71,8 @@ fn stack(context: &Context, ready: &Ready, files: &[String], is_own: bool, place
     let mut rendered = match render(context, ready, files) {
         Ok(rendered) => rendered,
         Err(error) => {
-            let Some(Stop::Repository(why)) = Stop::of(&error) else { return Err(error) };
             places.is_stack_unread |= is_own;
-            let texts = files.iter().map(|file| std::fs::read_to_string(root.join(file)).unwrap_or_default());
-            let names = texts.flat_map(|text| variables_without_default_in(&text)).collect();
-            // Without its references filled in, Compose looks for a path in `include` or `extends` as it is written, and holds
-            // some values, such as that of `pull_policy`, to their schema: that says nothing of the stack.
-            match filled(context, ready, files, &names, &BTreeSet::new())? {
-                Filled::Refused(told) => {
-                    let why = format!("Compose refuses {}: {told}", files.join(" with "));
-                    let next_step = "correct it, and run `docker compose config`";
-                    places.problems.push(refused("unreadable-file", file, why, next_step));
-                }
-                Filled::Stack(_) | Filled::Unknown | Filled::Unsure(_) => {
-                    let why = format!("{why}; next: write that value or path without a reference");
-                    places.unread.push((files.join(" with "), why));
-                }
-            }
-            return Ok(());
+            return unrendered(context, ready, files, error, places);
         }
     };
     let names = variables_without_default(&rendered);
@@ -94,7 +80,7 @@ fn stack(context: &Context, ready: &Ready, files: &[String], is_own: bool, place
     let paths = volumes.flat_map(variables_without_default).collect();
     match filled(context, ready, files, &names, &paths)? {
         Filled::Stack(filled) => take_scalars(&mut rendered, &filled),
-        Filled::Unknown => {}
+        Filled::Unknown(_) => {}
         Filled::Unsure(why) => {
             let why = format!(
                 "Compose says `{why}` of stand-ins for required variables; next: run `docker compose config --quiet` with their values"
@@ -121,6 +107,32 @@ fn stack(context: &Context, ready: &Ready, files: &[String], is_own: bool, place
     let included = place.included.iter().map(|one| (one.file.as_str(), one.source.as_str()));
     let extended = extended_files(root, own.chain(merged).chain(included));
     places.compose.push(ComposePlace { extended, ..place });
+    Ok(())
+}
+
+/// A stack that Compose does not render without filling in its references: then it looks for a path in `include` or `extends` as it is
+/// written, and holds some values, such as that of `pull_policy`, to their schema. That says nothing of the stack.
+fn unrendered(
+    context: &Context,
+    ready: &Ready,
+    files: &[String],
+    error: anyhow::Error,
+    places: &mut Places,
+) -> Result<()> {
+    let Some(Stop::Repository(why)) = Stop::of(&error) else { return Err(error) };
+    let texts = files.iter().map(|file| std::fs::read_to_string(context.project.root.join(file)).unwrap_or_default());
+    let names = texts.flat_map(|text| variables_without_default_in(&text)).collect();
+    let all = files.join(" with ");
+    match filled(context, ready, files, &names, &BTreeSet::new())? {
+        Filled::Stack(_) | Filled::Unsure(_) => {
+            places.unread.push((all, format!("{why}; next: write that value or path without a reference")));
+        }
+        Filled::Unknown(told) | Filled::Refused(told) => {
+            let message = format!("Compose refuses {all}: {told}");
+            let next_step = "correct it, and run `docker compose config`";
+            places.problems.push(refused("unreadable-file", files.last().unwrap_or(&all), message, next_step));
+        }
+    }
     Ok(())
 }
 
@@ -187,8 +199,8 @@ fn undecodable(context: &Context, folder: &str, rendering: &str) -> Result<Vec<F
 /// What Compose makes of a stack once it fills in the variables.
 enum Filled {
     Stack(Value),
-    /// The values of the variables, or of a file that is not there, decide; the audit finds the second itself.
-    Unknown,
+    /// It refuses a reference, or misses an env file: the audit finds both itself, with their lines.
+    Unknown(String),
     /// It refuses the stack, and perhaps only for what stands in for the variables.
     Unsure(String),
     /// Names that lead nowhere, values of a wrong type.
@@ -204,7 +216,7 @@ fn filled(
     names: &BTreeSet<String>,
     paths: &BTreeSet<String>,
 ) -> Result<Filled> {
-    let mut told: Vec<String> = Vec::new();
+    let (mut unsure, mut refusals) = (String::new(), 0);
     for stand_in in STAND_INS {
         let shell = Shell::new()?;
         let mut command = compose(&shell, context, ready, files, &["config", "--format", "json"]);
@@ -219,16 +231,17 @@ fn filled(
             ));
         }
         let why = reason(&captured.stderr);
-        // The audit finds both itself, with their lines.
-        if (why.contains("env file") && why.contains("not found")) || why.contains("invalid interpolation format") {
-            return Ok(Filled::Unknown);
+        if (why.contains("env file") && why.contains("not found")) || why.contains(BAD_REFERENCE) {
+            return Ok(Filled::Unknown(why));
         }
-        if names.is_empty() || told.contains(&why) {
+        // Of several faults Compose names any. One that is about a stand-in may not name it, so twice is needed.
+        refusals += usize::from(!why.contains(stand_in) && !why.contains(PATH_STAND_IN));
+        if names.is_empty() || refusals > 1 {
             return Ok(Filled::Refused(why));
         }
-        told.push(why);
+        unsure = why;
     }
-    Ok(told.into_iter().next().map_or(Filled::Unknown, Filled::Unsure))
+    Ok(Filled::Unsure(unsure))
 }
 
 /// What Compose says on several lines, on one; where it has panicked, why.
@@ -264,7 +277,7 @@ fn render(context: &Context, ready: &Ready, files: &[String]) -> Result<Value> {
     let command = compose(&shell, context, ready, files, &["config", "--no-interpolate", "--format", "json"]);
     let captured = context.runner.capture(command, QUERY_LIMIT_SECONDS)?;
     if !captured.status.success() {
-        let text = format!("Compose refuses {}: {}", files.join(" with "), captured.tail());
+        let text = format!("Compose refuses {}: {}", files.join(" with "), reason(&captured.stderr));
         return Err(Stop::Repository(text).into());
     }
     serde_json::from_str(&captured.stdout).with_context(|| format!("read what Compose makes of {}", files.join(", ")))

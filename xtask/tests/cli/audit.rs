@@ -156,7 +156,7 @@ fn what_compose_says_of_a_stand_in_is_no_finding() {
     stub(
         &workspace,
         &format!(
-            "\n  *\" config --format json\") [ \"$ADMIN_PASSWORD\" = 1s ] || {{ {}; }}\n  cat \"$STATE/rendered.json\"; exit 0 ;;",
+            "\n  *\" config --format json\") [ \"$ADMIN_PASSWORD\" = 31337s ] || {{ {}; }}\n  cat \"$STATE/rendered.json\"; exit 0 ;;",
             of_a_duration.trim_end_matches(" ;;")
         ),
     );
@@ -166,7 +166,8 @@ fn what_compose_says_of_a_stand_in_is_no_finding() {
     stub(&workspace, &format!("\n  *\" config --format json\") {of_a_duration}"));
     let ended = workspace.xtask(&["audit-env", "--static"]);
     assert_eq!(ended.code, 0, "{}", ended.all());
-    let unchecked = "not checked: the consistency of compose.yaml (Compose says `time: missing unit in duration 1`";
+    let unchecked =
+        "not checked: the consistency of compose.yaml (Compose says `time: missing unit in duration 31337s`";
     assert!(ended.stdout.contains(unchecked), "{}", ended.all());
 }
 
