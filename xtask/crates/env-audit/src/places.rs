@@ -132,6 +132,18 @@ pub(crate) struct SourceFile {
     pub(crate) file: String,
     pub(crate) text: String,
     pub(crate) documents: Vec<Node>,
+    /// Whose patch it is, by kind and name, where its kustomization says so: the patch itself may then have any name.
+    pub(crate) targets: Vec<(Option<String>, Option<String>)>,
+}
+
+impl SourceFile {
+    /// Whether its documents are patches of an object, whatever they are called.
+    pub(crate) fn is_patch_of(&self, kind: &str, name: &str) -> bool {
+        // The name is a regular expression, and most are plain names.
+        let is_pattern = |text: &str| text.contains(|c: char| ".*+?[](){}|^$\\".contains(c));
+        let is_name = |target: &Option<String>| target.as_ref().is_none_or(|text| text == name || is_pattern(text));
+        self.targets.iter().any(|(of, target)| of.as_ref().is_none_or(|of| of == kind) && is_name(target))
+    }
 }
 
 /// A file that a container is to get: variables or a secret.

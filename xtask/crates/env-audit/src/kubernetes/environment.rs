@@ -411,7 +411,9 @@ mod tests {
     fn cluster(source: &str) -> Cluster {
         let nodes = Node::parse_all(source).unwrap();
         let documents = nodes.iter().map(Node::to_json).collect();
-        let sources = [SourceFile { file: "k8s/x.yaml".into(), text: source.to_owned(), documents: nodes }].into();
+        let sources =
+            [SourceFile { file: "k8s/x.yaml".into(), text: source.to_owned(), documents: nodes, targets: Vec::new() }]
+                .into();
         let secrets = [("key".to_owned(), [("SEED".to_owned(), "SEED".to_owned())].into())].into();
         Cluster::read(&KubernetesPlace { folder: "k8s".into(), documents, sources, ..Default::default() }, &secrets)
     }

@@ -99,7 +99,8 @@ fn sources(
             if root.join(&path).is_dir() {
                 waiting.push_back(path);
             } else if seen.insert(path.clone()) && !is_remote(&entry) {
-                let read = source(root, path, problems);
+                let mut read = source(root, path, problems);
+                read.iter_mut().for_each(|read| read.targets = targets(&kustomization, &entry));
                 // A file of replacements.
                 let documents = read.iter().flat_map(|read| &read.documents).map(Node::to_json);
                 copied.extend(documents.flat_map(|document| {
@@ -126,6 +127,14 @@ pub(crate) fn entries(kustomization: &Value) -> Vec<String> {
     patches.chain(more.filter_map(|entry| path(&entry))).collect()
 }
 
+/// The kinds and names that the patch in a file is for.
+fn targets(kustomization: &Value, file: &str) -> Vec<(Option<String>, Option<String>)> {
+    let patches = kustomization["patches"].as_array().into_iter().flatten();
+    let targets = patches.filter(|patch| patch["path"] == file && patch["target"].is_object());
+    let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
+    targets.map(|patch| (text(&patch["target"]["kind"]), text(&patch["target"]["name"]))).collect()
+}
+
 /// The ConfigMaps that `vars` and `replacements` take values from.
 fn sources_of_copies(kustomization: &Value) -> Vec<String> {
     let listed = |key: &str| kustomization[key].as_array().cloned().unwrap_or_default();
@@ -147,7 +156,7 @@ fn source(root: &Utf8Path, path: Utf8PathBuf, problems: &mut Vec<Finding>) -> Op
         Node::parse_all(&text).map(|documents| (text, documents))
     });
     match read {
-        Ok((text, documents)) => Some(SourceFile { file: path.into_string(), text, documents }),
+        Ok((text, documents)) => Some(SourceFile { file: path.into_string(), text, documents, targets: Vec::new() }),
         Err(why) => {
             problems.push(unreadable(path.as_str(), &why));
             None
@@ -220,6 +229,28 @@ mod tests {
         let settings = read.stack.deployments[0].settings.iter();
         let places: Vec<_> = settings.map(|one| format!("{} {}", one.name, one.place)).collect();
         assert_eq!(places, ["A d.yaml:9", "P p.yaml:3"]);
+    }
+
+    /// The name of a patch with a target is anybody's, as that of a patch for every Deployment is.
+    #[test]
+    fn what_a_patch_with_a_target_brings_stands_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let write = |file: &str, text: &str| std::fs::write(root.join(file), text).unwrap();
+        write("kustomization.yaml", "resources: [d.yaml]\npatches: [{ path: p.yaml, target: { kind: Deployment } }]\n");
+        let deployment = |name: &str, rest: &str| {
+            format!(
+                "kind: Deployment\nmetadata: {{ name: {name} }}\nspec: {{ template: {{ spec: {{ {rest}containers: [{{ name: c }}] }} }} }}\n"
+            )
+        };
+        write("d.yaml", &deployment("d", ""));
+        let volumes = "volumes: [{ name: v, secret: { secretName: gone } }],\n ";
+        write("p.yaml", &deployment("any", volumes));
+        let place = place(root, "", &deployment("d", volumes));
+        let secrets = crate::policy::Policy::parse("p", crate::readers::EMPTY_POLICY).unwrap().kubernetes.secrets;
+        let read = super::super::Cluster::read(&place, &secrets);
+        let places: Vec<_> = read.problems.iter().map(|one| format!("{} {}", one.rule, one.place)).collect();
+        assert_eq!(places, ["missing-source p.yaml:3"]);
     }
 
     /// Both forms: one replacement in a file of its own, and several.

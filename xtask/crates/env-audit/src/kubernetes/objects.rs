@@ -98,22 +98,27 @@ impl<'a> Objects<'a> {
 
     /// Whether a file that the rendering was made from writes a part of an object down.
     pub(crate) fn is_written(&self, template: &PodTemplate<'_>, path: &[&str]) -> bool {
-        let documents = self.sources.iter().flat_map(|source| source.documents.iter().flat_map(within_list));
-        documents
-            .filter(|one| is_object(one, &template.kind, &template.name))
-            .any(|one| one.deepest(path).0 == path.len())
+        self.sources.iter().any(|source| {
+            let is_patch = source.is_patch_of(&template.kind, &template.name);
+            let documents = source.documents.iter().flat_map(within_list);
+            documents
+                .filter(|one| is_patch || is_object(one, &template.kind, &template.name))
+                .any(|one| one.deepest(path).0 == path.len())
+        })
     }
 
     /// Where a part of an object stands: in the file that has the most of the path, an overlay's before its base's.
     pub(crate) fn place(&self, kind: &str, name: &str, path: &[&str]) -> Place {
         let mut best = (0, Place::new(self.folder));
         for source in self.sources {
+            let is_patch = source.is_patch_of(kind, name);
             for document in source.documents.iter().flat_map(within_list) {
-                if !is_object(document, kind, name) {
+                if !is_patch && !is_object(document, kind, name) {
                     continue;
                 }
                 let (depth, line) = document.deepest(path);
-                if depth + 1 > best.0 {
+                // A list of operations has no part of the path.
+                if depth + 1 > best.0 && (depth > 0 || !is_patch) {
                     best = (depth + 1, Place { name: source.file.clone(), line: line.or(Some(document.line)) });
                 }
             }
