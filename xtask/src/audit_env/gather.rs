@@ -216,7 +216,7 @@ fn filled(
     names: &BTreeSet<String>,
     paths: &BTreeSet<String>,
 ) -> Result<Filled> {
-    let (mut unsure, mut refusals) = (String::new(), 0);
+    let mut unsure = None;
     for stand_in in STAND_INS {
         let shell = Shell::new()?;
         let mut command = compose(&shell, context, ready, files, &["config", "--format", "json"]);
@@ -234,14 +234,14 @@ fn filled(
         if (why.contains("env file") && why.contains("not found")) || why.contains(BAD_REFERENCE) {
             return Ok(Filled::Unknown(why));
         }
-        // Of several faults Compose names any. One that is about a stand-in may not name it, so twice is needed.
-        refusals += usize::from(!why.contains(stand_in) && !why.contains(PATH_STAND_IN));
-        if names.is_empty() || refusals > 1 {
+        // Of several faults Compose names any; of a value that is none of a list it names the list alone.
+        let is_about_it = [stand_in, PATH_STAND_IN, "must be one of"].iter().any(|text| why.contains(text));
+        if names.is_empty() || !is_about_it {
             return Ok(Filled::Refused(why));
         }
-        unsure = why;
+        unsure.get_or_insert(why);
     }
-    Ok(Filled::Unsure(unsure))
+    Ok(Filled::Unsure(unsure.unwrap_or_default()))
 }
 
 /// What Compose says on several lines, on one; where it has panicked, why.

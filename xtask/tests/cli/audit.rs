@@ -166,8 +166,7 @@ fn what_compose_says_of_a_stand_in_is_no_finding() {
     stub(&workspace, &format!("\n  *\" config --format json\") {of_a_duration}"));
     let ended = workspace.xtask(&["audit-env", "--static"]);
     assert_eq!(ended.code, 0, "{}", ended.all());
-    let unchecked =
-        "not checked: the consistency of compose.yaml (Compose says `time: missing unit in duration 31337s`";
+    let unchecked = "not checked: the consistency of compose.yaml (Compose says `time: missing unit in duration 31337`";
     assert!(ended.stdout.contains(unchecked), "{}", ended.all());
 }
 

@@ -8,12 +8,14 @@ mod bolt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::sync::PoisonError;
 
 use serde_json::{Value, json};
 
 use crate::program::{docker_ok, program, root, text, xtask};
 use crate::registry::{PASSWORD, Registry, USER};
 use crate::signing;
+use crate::stacks::TURN;
 
 /// A clean clone, on the branch `main`, with what a second run on the same machine has: the tools and the facts of images.
 struct Clone {
@@ -64,6 +66,8 @@ impl Clone {
         let tools = root().join("target/xtask/tools");
         std::fs::create_dir_all(&tools).unwrap();
         std::os::unix::fs::symlink(tools, own.join("tools")).unwrap();
+        // What is compiled of the dependencies serves both checkouts; reports and records are the clone's own.
+        std::os::unix::fs::symlink(root().join("target/debug"), path.join("target/debug")).unwrap();
         for kept in ["built", "images"] {
             if root().join("target/xtask").join(kept).is_dir() {
                 let copied = program("cp").arg("-r").arg(root().join("target/xtask").join(kept)).arg(&own).status();
@@ -94,8 +98,7 @@ impl Clone {
 
     fn run(&self, words: &[String]) -> Output {
         let mut command = xtask(&self.path);
-        // What is compiled of the dependencies serves both checkouts.
-        command.env("CARGO_TARGET_DIR", root().join("target")).env("DOCKER_CONFIG", &self.docker_config);
+        command.env_remove("CARGO_TARGET_DIR").env("DOCKER_CONFIG", &self.docker_config);
         command.env("COSIGN_PASSWORD", signing::PASSWORD);
         command.args(words).output().unwrap()
     }
@@ -174,6 +177,7 @@ fn job_lines(workflow: &str, job: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn what_main_ships_can_be_pulled_by_the_locks_digests_and_pull_requests_compare_with_it() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::start(folder.path(), true);
     let clone = Clone::new(&registry);
