@@ -125,7 +125,8 @@ fn unrendered(
     let all = files.join(" with ");
     match filled(context, ready, files, &names, &BTreeSet::new())? {
         Filled::Stack(_) | Filled::Unsure(_) => {
-            places.unread.push((all, format!("{why}; next: write that value or path without a reference")));
+            let why = format!("with its references as they are, {why}; next: write that value or path without one");
+            places.unread.push((all, why));
         }
         Filled::Unknown(told) | Filled::Refused(told) => {
             let message = format!("Compose refuses {all}: {told}");

@@ -117,7 +117,7 @@ fn a_stack_with_a_reference_in_a_path_of_its_own_is_not_checked_and_not_called_b
     let ended = workspace.xtask(&["audit-env", "--static"]);
     assert_eq!(ended.code, 0, "{}", ended.all());
     assert!(ended.stdout.contains("not checked: compose.yaml (") && ended.stdout.contains(told), "{}", ended.all());
-    assert!(ended.stdout.contains("next: write that value or path without a reference"), "{}", ended.all());
+    assert!(ended.stdout.contains("next: write that value or path without one"), "{}", ended.all());
     // `pull_policy: ${PULL_POLICY:-always}`, which Compose takes once it is filled in.
     let told = "services.user.pull_policy does not match the pattern";
     stub(&workspace, &format!("\n  *\" config --no-interpolate \"*) echo '{told}' >&2; exit 1 ;;"));

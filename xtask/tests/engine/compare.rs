@@ -1,5 +1,6 @@
 //! Two image sets on the real engine.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use crate::program::{docker_ok, program, root, text, xtask};
@@ -11,8 +12,13 @@ fn git(arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
-fn tags() -> String {
-    docker_ok(&["image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"])
+/// The tags, each with its image, and all images.
+fn images() -> (BTreeSet<String>, BTreeSet<String>) {
+    let lines = |arguments: &[&str]| docker_ok(arguments).lines().map(ToOwned::to_owned).collect::<BTreeSet<_>>();
+    let mut tags = lines(&["image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
+    // Also what has a tag may have such a line.
+    tags.retain(|line| !line.starts_with("<none>"));
+    (tags, lines(&["image", "ls", "--no-trunc", "--quiet"]))
 }
 
 /// The revision that is checked out, beside what is checked out: every figure is there, and afterwards everything is as before.
@@ -20,7 +26,7 @@ fn tags() -> String {
 fn a_revision_is_measured_beside_this_checkout_and_leaves_its_tags_alone() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(xtask(&root()).arg("build-images").output().unwrap().status.success());
-    let (before, work_trees) = (tags(), git(&["worktree", "list"]));
+    let (before, work_trees) = (images(), git(&["worktree", "list"]));
     let arguments = ["--format", "json", "compose-e2e", "--compare", "HEAD", "--rounds", "3"];
     let output = xtask(&root()).args(arguments).output().unwrap();
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
@@ -43,5 +49,5 @@ fn a_revision_is_measured_beside_this_checkout_and_leaves_its_tags_alone() {
         assert!(rounds.len() == 3 && rounds.iter().all(|round| round[0].as_f64() > Some(0.0)), "{kind}: {rounds:?}");
     }
     assert_eq!(left_behind(), "");
-    assert_eq!((tags(), git(&["worktree", "list"])), (before, work_trees));
+    assert_eq!((images(), git(&["worktree", "list"])), (before, work_trees));
 }

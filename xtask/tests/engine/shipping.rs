@@ -242,7 +242,7 @@ fn what_main_ships_can_be_pulled_by_the_locks_digests_and_pull_requests_compare_
         |end: &str| std::fs::read_to_string(clone.path.join("target/xtask/reports/verify").with_extension(end));
     let evidence: serde_json::Value = serde_json::from_str(&report("json").unwrap()).unwrap();
     assert_eq!(evidence["failures"], serde_json::json!([]), "{}", both(&compared));
-    for text in [both(&compared), report("html").unwrap()] {
+    for text in [report("json").unwrap(), report("html").unwrap()] {
         assert!(text.contains("requests-per-second/load") && text.contains("images.lock.json"), "{text}");
     }
     let names = docker_ok(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}}"]);
