@@ -7,7 +7,7 @@ const CONTRACT: &str = r#"{"schema":1,"service":"mini-user","variables":[
 
 /// A stack that passes: one service, ready at once, and everything gone afterwards.
 const GOOD_STACK: &str = r#"
-  *" config --no-interpolate "*) cat "$STATE/rendered.json"; exit 0 ;;
+  *" config --no-interpolate "*|*" config --format json") cat "$STATE/rendered.json"; exit 0 ;;
   "docker ps --all --quiet --no-trunc"*) echo c1; exit 0 ;;
   "docker inspect c1") cat "$STATE/container.json"; exit 0 ;;
   "docker history "*) echo '"ENTRYPOINT [\"/mini-user\"]"'; exit 0 ;;
