@@ -38,8 +38,10 @@ fn behind_tags(text: &str, (from, to): (&str, &str)) -> String {
     let (mut changed, mut rest) = (String::new(), text);
     while let Some(at) = rest.find('!') {
         let tag = &rest[at..];
-        let end = match tag.strip_prefix("!<").and_then(|inner| inner.find('>')) {
-            Some(end) => end + "!<>".len(),
+        // With another `!` in it, it may be the middle of a word.
+        let whole = tag.strip_prefix("!<").and_then(|inner| Some(inner.split_once('>')?.0));
+        let end = match whole.filter(|inner| !inner.contains('!')) {
+            Some(inner) => "!<>".len() + inner.len(),
             None => tag.find(|c: char| c.is_whitespace() || ",[]{}".contains(c)).unwrap_or(tag.len()),
         };
         changed.push_str(&rest[..at + end]);
@@ -500,6 +502,9 @@ mod tests {
         assert_eq!(read("a: { b: !x, c: 1 }\n"), json!({ "b": "", "c": 1 }));
         assert_eq!(read("a: [x !y, \"p !q,r\", 's!,t']\n"), json!(["x !y", "p !q,r", "s!,t"]));
         assert_eq!(read("a: p !q,r\n"), "p !q,r");
+        // What looks like the beginning of a tag within a word hides none behind it.
+        assert_eq!(read("a: [x!<y,!,z>]\n"), json!(["x!<y", "", "z>"]));
+        assert_eq!(read("a: [!<tag:yaml.org,2002:str> 5, !<b>, 5]\n"), json!(["5", "", 5]));
         assert_eq!(read("a: |\n  p !q,r!\n"), "p !q,r!\n");
     }
 

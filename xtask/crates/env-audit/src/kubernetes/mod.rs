@@ -122,7 +122,7 @@ pub(crate) struct ConfigKey {
     pub(crate) value: String,
     pub(crate) place: Place,
     pub(crate) is_taken: bool,
-    /// Some container takes some key of the map.
+    /// Some container takes some key that the map has.
     pub(crate) is_map_taken: bool,
 }
 
@@ -179,7 +179,9 @@ impl Cluster {
                 let (place, service, variable) = (place.clone(), map.clone(), key.clone());
                 cluster.problems.push(Problem { rule, place, service, variable, message, next_step, cause });
             }
-            let is_map_taken = is_read || taken.iter().any(|(known, _)| *known == map);
+            // A key that may be missing, and is, takes nothing of it.
+            let has = |key: &String| objects.get("ConfigMap", &map).is_some_and(|map| !map["data"][key].is_null());
+            let is_map_taken = is_read || taken.iter().any(|(known, key)| *known == map && has(key));
             let value = text(value).unwrap_or_default();
             cluster.config_keys.push(ConfigKey { map, key, value, place, is_taken, is_map_taken });
         }

@@ -147,7 +147,7 @@ fn config_maps(view: &View<'_>, cluster: &Cluster, findings: &mut Findings) {
     for (map, file) in unused {
         let place = Place::new(file);
         let about = About { place: &place, service: map, variable: "" };
-        let message = format!("no container takes the ConfigMap {map} as variables or files");
+        let message = format!("no container takes anything that the ConfigMap {map} has, as a variable or a file");
         findings.add(
             "unused-key",
             &about,
