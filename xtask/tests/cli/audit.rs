@@ -241,6 +241,12 @@ fn an_image_is_tried_once_and_everything_that_was_started_is_looked_for_afterwar
     let containers =
         |calls: &str| calls.lines().filter(|call| call.starts_with("docker run --name mini-audit-")).count();
     assert_eq!(containers(&calls), 12, "{calls}");
+    let names: std::collections::BTreeSet<_> = calls
+        .lines()
+        .filter(|call| call.starts_with("docker run --name mini-audit-"))
+        .filter_map(|call| call.split(' ').nth(3))
+        .collect();
+    assert_eq!(names.len(), 12, "each has a name of its own: {calls}");
     for call in calls.lines().filter(|call| call.starts_with("docker run --name mini-audit-")) {
         assert!(
             call.contains(run)

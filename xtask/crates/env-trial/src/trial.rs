@@ -253,8 +253,11 @@ impl<'a> Audit<'a> {
         thread::scope(|scope| {
             for _ in 0..WORKERS {
                 scope.spawn(|| {
-                    while let Some((plan, trial)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let name = format!("{}-{}", self.name, next.load(Ordering::Relaxed));
+                    loop {
+                        // Read once: by now another worker may have taken the next one.
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        let Some((plan, trial)) = jobs.get(number) else { return };
+                        let name = format!("{}-{number}", self.name);
                         match self.try_one(plan, trial, name, nonsense) {
                             Ok(seen) => lock(&done).push((plan.service.clone(), seen)),
                             Err(error) => {
