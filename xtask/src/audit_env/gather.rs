@@ -235,7 +235,7 @@ fn filled(
         if (why.contains("env file") && why.contains("not found")) || why.contains(BAD_REFERENCE) {
             return Ok(Filled::Unknown(why));
         }
-        // Of several faults Compose names any; of a value that is none of a list it names the list alone.
+        // Where there are several faults, Compose names any one; for a value outside a list, only the list.
         let is_about_it = [stand_in, PATH_STAND_IN, "must be one of"].iter().any(|text| why.contains(text));
         if names.is_empty() || !is_about_it {
             return Ok(Filled::Refused(why));
