@@ -337,9 +337,8 @@ impl Reader<'_> {
             return is_there.then(|| Template::of_source(format!("{}.{key}", source.name), !source.is_optional));
         }
         let value = &self.objects.get_beside("ConfigMap", source.name, self.template.namespace)?["data"][key];
-        // Who asks for a key that may be missing takes the map, too.
-        self.made.config_keys.insert(pair);
         let value = if value.is_null() { None } else { Some(text(value).unwrap_or_default()) }?;
+        self.made.config_keys.insert(pair);
         Some(Template::of_text(value))
     }
 
